@@ -1,0 +1,16 @@
+"""One way to turn a JSON-like value into bytes and a hash, so that equal evidence has an equal hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+
+def canonical_json(value: object) -> str:
+    """Return `value` as JSON with sorted keys and no white space; NaN and infinities raise `ValueError`."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def content_hash(value: object) -> str:
+    """Return the SHA-256 of `canonical_json(value)` in hexadecimal (64 characters)."""
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()

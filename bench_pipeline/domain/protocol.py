@@ -1,0 +1,45 @@
+"""The terms of a measurement. What is in the hash must be equal for two results to be compared."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bench_pipeline.domain.hashing import content_hash
+
+
+class DecodingOptions(BaseModel):
+    """How the model samples its reply; sent explicitly on every call, because servers' defaults differ."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature: float = Field(default=0.0, ge=0, le=2)
+    seed: int = 42
+    num_ctx: int = Field(default=4096, ge=256, description="context window, tokens")
+    num_predict: int = Field(default=256, ge=1, description="longest reply, tokens")
+    json_schema: dict[str, Any] | None = Field(default=None, description="constrains the reply")
+
+
+class Protocol(BaseModel):
+    """Everything about how a suite is run that is not the suite, the prompt or the model."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    decoding: DecodingOptions = DecodingOptions()
+    time_limit_s: float = Field(
+        default=120.0, gt=0, allow_inf_nan=False, description="for one call, from send to last byte"
+    )
+    load_time_limit_s: float = Field(default=600.0, gt=0, allow_inf_nan=False, description="for loading one model")
+    repeats: int = Field(default=1, ge=1, le=100, description="passes over the suite")
+    batch_size: int = Field(default=5, ge=1, le=1000, description="cases run together")
+    warm_up_calls: int = Field(default=1, ge=0, le=10, description="calls before the first that counts")
+    cache_regime: Literal["as_production"] = Field(
+        default="as_production", description="the template's prefix is warm, the case's text is new"
+    )
+    order: Literal["as_written"] = "as_written"
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over all terms."""
+        return content_hash(self.model_dump(mode="json"))

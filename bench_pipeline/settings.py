@@ -1,0 +1,102 @@
+"""Every knob of the program, read from `BENCH_…` variables and `.env`. Nothing else reads the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from platformdirs import user_cache_path
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from bench_pipeline.domain.errors import InputError
+
+# Families trained for code alone, or that want an image. qwen2.5-coder is chat-tuned and stays in.
+CODE_OR_VISION_ONLY = (
+    "*codellama*", "*codegemma*", "*codestral*", "*starcoder*", "*codeqwen*", "*granite-code*", "*code-only*",
+    "*llava*", "*bakllava*", "*moondream*", "*-vision*", "*vision:*", "*minicpm-v*", "*-vl:*", "*-vl-*", "*vl:*",
+)  # fmt: skip
+EMBEDDING_OR_SPECIALIST = (
+    "*embed*", "*minilm*", "*bge-*", "*rerank*", "*guard*", "*shieldgemma*", "*sqlcoder*", "*-math*", "*mathstral*",
+    "*medllama*", "*meditron*", "*ocr*", "*whisper*", "*translategemma*", "*reader-lm*",
+)  # fmt: skip
+
+
+class Settings(BaseSettings):
+    """Settings with their defaults; `docs/reference/settings.md` lists them."""
+
+    model_config = SettingsConfigDict(env_prefix="BENCH_", env_file=".env", extra="ignore", frozen=True)
+
+    database_url: SecretStr = Field(
+        default=SecretStr("sqlite:///.bench/bench.db"),
+        description="SQLAlchemy URL of the database that holds actors and conversations",
+    )
+    production_names: dict[str, str] = Field(
+        default_factory=dict,
+        description='your names for the tables and columns of production, such as {"actors.enabled": "is_active"}',
+    )
+    testcases_dir: Path | None = Field(
+        default=None, description="folder with a folder a task; default ./testcases, else the ones that ship"
+    )
+    reports_dir: Path = Field(default=Path("reports"), description="where reports are written")
+    production_dir: Path = Field(
+        default=Path("production"), description="where workflow documents and the champion registry are written"
+    )
+    cache_dir: Path = Field(
+        default_factory=lambda: user_cache_path("bench_pipeline"), description="where downloaded weights are kept"
+    )
+    ollama_host: str = Field(
+        default="http://127.0.0.1:11434",
+        validation_alias=AliasChoices("BENCH_OLLAMA_HOST", "OLLAMA_HOST"),
+        description="the Ollama server",
+    )
+    openai_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("BENCH_OPENAI_API_KEY", "OPENAI_API_KEY"),
+        description="key for OpenAI-compatible servers that ask for one",
+    )
+    allowed_hosts: str = Field(
+        default="localhost,127.0.0.1,::1",
+        description="hosts that an actor's openai: address may name, by commas; production's texts go there",
+    )
+    llama_cpp_threads: int | None = Field(default=None, ge=1, description="threads of the embedded runtime")
+    max_model_gb: float = Field(default=8.0, gt=0, description="largest model that fits the GPU, GB (1e9 bytes)")
+    excluded_names: tuple[str, ...] = Field(
+        default=CODE_OR_VISION_ONLY, description="name patterns of code-only and vision-only models, as JSON list"
+    )
+    specialist_names: tuple[str, ...] = Field(
+        default=EMBEDDING_OR_SPECIALIST, description="name patterns of embedding and other special models"
+    )
+    batch_size: int = Field(default=5, ge=1, description="cases run together")
+    repeats: int = Field(default=1, ge=1, description="passes over the suite")
+    load_time_limit_s: float = Field(default=600.0, gt=0, description="for loading one model, seconds")
+    resume_hours: float = Field(default=24.0, ge=0, description="an interrupted benchmark younger than this goes on")
+    evidence_days: float = Field(
+        default=35.0, ge=0, description="when one model is benchmarked alone, the others' runs count for so many days"
+    )
+    min_gain: float = Field(
+        default=0.05, ge=0, lt=1, description="share of the incumbent's latency that a challenger must save"
+    )
+    schedule: str = Field(default="0 3 1 * *", description="cron of the monthly benchmark")
+    schedule_timezone: str = Field(default="UTC", description="time zone of the schedule")
+
+    @property
+    def max_model_bytes(self) -> int:
+        """The size limit in bytes."""
+        return int(self.max_model_gb * 1e9)
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The hosts that an `openai:` address may name."""
+        return frozenset(name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip())
+
+
+def load_settings() -> Settings:
+    """Read the settings. Raises `InputError` that names each variable that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        lines = [
+            f"BENCH_{'.'.join(str(part) for part in entry['loc']).upper()}: {entry['msg'].lower()}"
+            for entry in error.errors(include_input=False)
+        ]
+        raise InputError("\n".join(lines)) from None

@@ -1,0 +1,131 @@
+"""A plan is what was shown: its hash covers all of it."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+
+from bench_pipeline.domain.decision import Decision, DecisionKind
+from bench_pipeline.domain.plan import PlanRow, PromotionPlan, evidence_hash, plan_row
+from bench_pipeline.domain.scoreboard import ModelResult, Standing
+
+ROW = PlanRow(
+    conversation_id=3335,
+    conversation="extract",
+    decision=DecisionKind.PROMOTE,
+    reason="50.0% faster",
+    old_actor_id=9,
+    old_actor="old",
+    new_actor_id=1,
+    new_actor="fast",
+    execution_path="ollama:fast:1b",
+    runner_up_actor_id=2,
+    runner_up="next",
+    gain=0.5,
+    avg_latency_ms=100.0,
+)
+PLAN = PromotionPlan(task="extraction", benchmark_id="b1", evidence_hash="e1", min_gain=0.05, rows=(ROW,))
+RESULT = ModelResult(
+    "fast", Standing.QUALIFIED, 10, 10, 100.0, calls=10, actor_id=1, avg_latency_ms=100.0, rank=1, digest="sha256:aa"
+)
+NEXT = replace(RESULT, model="next", actor_id=2, rank=2)
+OTHER_ROW_VALUES = {
+    "conversation_id": 3336,
+    "conversation": "grade",
+    "decision": DecisionKind.KEEP,
+    "reason": "another",
+    "old_actor_id": None,
+    "old_actor": None,
+    "new_actor_id": 5,
+    "new_actor": "other",
+    "execution_path": "ollama:fast:3b",
+    "runner_up_actor_id": None,
+    "runner_up": None,
+    "gain": 0.51,
+    "avg_latency_ms": None,
+}
+OTHER_PLAN_VALUES = {"task": "grading", "benchmark_id": "b2", "evidence_hash": "e2", "min_gain": 0.06, "rows": ()}
+OTHER_RESULT_VALUES = {
+    "model": "other",
+    "actor_id": None,
+    "digest": "sha256:bb",
+    "standing": Standing.DISQUALIFIED,
+    "rank": None,
+    "cases_correct": 9,
+    "cases": 11,
+    "calls": 20,
+    "avg_latency_ms": 100.1,
+}
+
+
+@pytest.mark.parametrize("name", list(PromotionPlan.model_fields))
+def test_the_hash_changes_with_any_field_of_the_plan(name: str) -> None:
+    assert PLAN.model_copy(update={name: OTHER_PLAN_VALUES[name]}).hash != PLAN.hash
+
+
+@pytest.mark.parametrize("name", list(PlanRow.model_fields))
+def test_the_hash_changes_with_any_field_of_a_row(name: str) -> None:
+    row = ROW.model_copy(update={name: OTHER_ROW_VALUES[name]})
+    assert PLAN.model_copy(update={"rows": (row,)}).hash != PLAN.hash
+
+
+def test_the_hash_changes_with_the_order_of_rows() -> None:
+    other = ROW.model_copy(update={"conversation_id": 1})
+    plans = [PLAN.model_copy(update={"rows": rows}) for rows in ((ROW, other), (other, ROW))]
+    assert plans[0].hash != plans[1].hash
+
+
+def test_a_plan_that_was_stored_and_read_has_the_same_hash() -> None:
+    assert PromotionPlan.model_validate_json(PLAN.model_dump_json()).hash == PLAN.hash
+
+
+@pytest.mark.parametrize("name", sorted(OTHER_RESULT_VALUES))
+def test_the_hash_of_the_evidence_changes_with_what_a_result_rests_on(name: str) -> None:
+    other = replace(RESULT, **{name: OTHER_RESULT_VALUES[name]})
+    assert evidence_hash((other,), {}) != evidence_hash((RESULT,), {})
+
+
+def test_the_table_above_names_fields_that_a_result_has() -> None:
+    assert OTHER_RESULT_VALUES.keys() <= {field.name for field in fields(ModelResult)}
+
+
+def test_the_hash_of_the_evidence_changes_with_the_terms_and_the_models() -> None:
+    hashes = {
+        evidence_hash((RESULT,), {"suite": "s1"}),
+        evidence_hash((RESULT,), {"suite": "s2"}),
+        evidence_hash((RESULT, NEXT), {"suite": "s1"}),
+        evidence_hash((), {"suite": "s1"}),
+    }
+    assert len(hashes) == 4
+
+
+def test_only_promotions_are_changes() -> None:
+    rows = tuple(ROW.model_copy(update={"decision": kind, "reason": kind}) for kind in DecisionKind)
+    assert [row.reason for row in PLAN.model_copy(update={"rows": rows}).changes] == ["promote"]
+
+
+@pytest.mark.parametrize(
+    ("decision", "old", "new", "confirms"),
+    [
+        pytest.param(DecisionKind.KEEP, 1, 1, True, id="the champion is the incumbent"),
+        pytest.param(DecisionKind.KEEP, 9, 1, False, id="the champion is another"),
+        pytest.param(DecisionKind.KEEP, None, None, False, id="neither"),
+        pytest.param(DecisionKind.INCONCLUSIVE, 1, 1, False, id="inconclusive"),
+    ],
+)
+def test_a_row_confirms_the_incumbent_when_it_is_kept_as_champion(
+    decision: DecisionKind, old: int | None, new: int | None, confirms: bool
+) -> None:
+    row = ROW.model_copy(update={"decision": decision, "old_actor_id": old, "new_actor_id": new})
+    assert row.confirms is confirms
+
+
+def test_a_decision_becomes_a_row_with_its_challenger_and_runner_up() -> None:
+    decision = Decision(DecisionKind.PROMOTE, "50.0% faster", RESULT, NEXT, 0.5)
+    assert plan_row(3335, "extract", 9, "old", decision, "ollama:fast:1b") == ROW
+
+
+def test_a_decision_without_a_challenger_becomes_a_row_that_names_nobody() -> None:
+    row = plan_row(1, "x", 9, "old", Decision(DecisionKind.KEEP, "no model was correct"), "ollama:fast:1b")
+    assert (row.new_actor_id, row.new_actor, row.execution_path, row.runner_up, row.avg_latency_ms) == (None,) * 5
