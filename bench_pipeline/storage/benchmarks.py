@@ -1,0 +1,355 @@
+"""Benchmarks as rows: begun, resumed, sampled, ranked. Every stage's result is here before it is anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, and_, case, delete, func, insert, select, update
+
+from bench_pipeline.domain.actor import Candidate, Exclusion
+from bench_pipeline.domain.identity import LoadReport, ModelIdentity
+from bench_pipeline.domain.model_ref import ModelRef, parse_execution_path
+from bench_pipeline.domain.new_models import Attempts
+from bench_pipeline.domain.sample import Outcome, Sample, ServerTimings
+from bench_pipeline.storage.tables import (
+    benchmark_candidates,
+    benchmark_model_runs,
+    benchmark_runs,
+    benchmark_samples,
+)
+
+RUNNING, FINISHED = "running", "finished"
+BENCHMARK, VALIDATION = "benchmark", "validation"
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkRow:
+    """A benchmark as it is stored."""
+
+    benchmark_id: str
+    task_type: str
+    purpose: str
+    status: str
+    evidence_key: str
+    suite_version: str
+    suite_hash: str
+    suite: Mapping[str, Any]
+    prompt_hash: str
+    task: Mapping[str, Any]
+    prompt_source: str
+    reader_version: str
+    protocol: Mapping[str, Any]
+    protocol_hash: str
+    hardware: Mapping[str, Any]
+    tool_version: str
+    dagster_run_id: str | None
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRun:
+    """All calls of one model in one benchmark."""
+
+    model_run_id: int
+    benchmark_id: str
+    model: str
+    actor_id: int | None
+    ref: ModelRef
+    identity: ModelIdentity
+    failure: str | None
+    memory_bytes: int | None
+    started_at: datetime
+    finished_at: datetime | None
+    load_ns: int | None
+
+
+def insert_benchmark(connection: Connection, row: BenchmarkRow) -> None:
+    """Store a new benchmark."""
+    connection.execute(insert(benchmark_runs).values({name: getattr(row, name) for name in BenchmarkRow.__slots__}))
+
+
+def benchmark(connection: Connection, benchmark_id: str) -> BenchmarkRow | None:
+    """Return the benchmark with this id, or None."""
+    return _first_benchmark(connection, benchmark_runs.c.benchmark_id == benchmark_id)
+
+
+def latest_benchmark(connection: Connection, task: str) -> BenchmarkRow | None:
+    """Return the task's latest benchmark that ended."""
+    return _first_benchmark(
+        connection,
+        benchmark_runs.c.task_type == task,
+        benchmark_runs.c.purpose == BENCHMARK,
+        benchmark_runs.c.status == FINISHED,
+    )
+
+
+def interrupted_benchmark(
+    connection: Connection, purpose: str, evidence_key: str, since: datetime
+) -> BenchmarkRow | None:
+    """Return the latest run of `purpose` under this evidence key that began after `since` and did not end."""
+    return _first_benchmark(
+        connection,
+        benchmark_runs.c.purpose == purpose,
+        benchmark_runs.c.evidence_key == evidence_key,
+        benchmark_runs.c.status == RUNNING,
+        benchmark_runs.c.started_at >= since,
+    )
+
+
+def _first_benchmark(connection: Connection, *conditions: Any) -> BenchmarkRow | None:  # noqa: ANN401
+    columns = [benchmark_runs.c[name] for name in BenchmarkRow.__slots__]
+    query = select(*columns).where(*conditions).order_by(benchmark_runs.c.started_at.desc()).limit(1)
+    row = connection.execute(query).first()
+    return BenchmarkRow(*row) if row else None
+
+
+def finish_benchmark(connection: Connection, benchmark_id: str, at: datetime) -> None:
+    """Mark a benchmark as ended."""
+    connection.execute(
+        update(benchmark_runs)
+        .where(benchmark_runs.c.benchmark_id == benchmark_id)
+        .values(status=FINISHED, finished_at=at)
+    )
+
+
+def replace_candidates(connection: Connection, benchmark_id: str, candidates: Iterable[Candidate]) -> None:
+    """Store who takes part, and why the others do not."""
+    connection.execute(delete(benchmark_candidates).where(benchmark_candidates.c.benchmark_id == benchmark_id))
+    _insert_candidates(connection, benchmark_id, candidates)
+
+
+def add_candidates(connection: Connection, benchmark_id: str, candidates: Sequence[Candidate]) -> None:
+    """Store more models beside the ones that took part; their lines are replaced when they exist."""
+    c = benchmark_candidates.c
+    names = [candidate.name for candidate in candidates]
+    connection.execute(delete(benchmark_candidates).where(c.benchmark_id == benchmark_id, c.model_name.in_(names)))
+    _insert_candidates(connection, benchmark_id, candidates)
+
+
+def _insert_candidates(connection: Connection, benchmark_id: str, candidates: Iterable[Candidate]) -> None:
+    rows = [
+        {
+            "benchmark_id": benchmark_id,
+            "model_name": candidate.name,
+            "actor_id": candidate.actor_id,
+            "execution_path": candidate.ref.execution_path if candidate.ref else None,
+            "exclusion": candidate.exclusion.value if candidate.exclusion else None,
+            "detail": candidate.detail,
+        }
+        for candidate in candidates
+    ]
+    if rows:
+        connection.execute(insert(benchmark_candidates), rows)
+
+
+def excluded_candidates(connection: Connection, benchmark_id: str) -> list[tuple[str, Exclusion, str]]:
+    """Return the models that did not take part: name, reason, detail."""
+    c = benchmark_candidates.c
+    query = select(c.model_name, c.exclusion, c.detail).where(
+        c.benchmark_id == benchmark_id, c.exclusion.is_not(None)
+    ).order_by(c.model_name)  # fmt: skip
+    return [(name, Exclusion(reason), detail) for name, reason, detail in connection.execute(query)]
+
+
+def participants(connection: Connection, benchmark_id: str) -> frozenset[str]:
+    """Return the names of the models that take part."""
+    c = benchmark_candidates.c
+    query = select(c.model_name).where(c.benchmark_id == benchmark_id, c.exclusion.is_(None))
+    return frozenset(connection.scalars(query))
+
+
+def insert_model_run(
+    connection: Connection, benchmark_id: str, candidate: Candidate, identity: ModelIdentity, at: datetime
+) -> int:
+    """Store that a model begins; return the id of its run."""
+    assert candidate.ref is not None  # noqa: S101 - an eligible candidate has an address
+    done = connection.execute(
+        insert(benchmark_model_runs).values(
+            benchmark_id=benchmark_id,
+            model_name=candidate.name,
+            actor_id=candidate.actor_id,
+            execution_path=candidate.ref.execution_path,
+            digest=identity.digest,
+            identity=identity.model_dump(mode="json"),
+            started_at=at,
+        )
+    )
+    assert done.inserted_primary_key is not None  # noqa: S101 - one row was inserted
+    return int(done.inserted_primary_key[0])
+
+
+def model_runs(connection: Connection, benchmark_id: str) -> list[ModelRun]:
+    """Return the model runs of a benchmark in the order in which they began."""
+    query = (
+        select(benchmark_model_runs)
+        .where(benchmark_model_runs.c.benchmark_id == benchmark_id)
+        .order_by(benchmark_model_runs.c.model_run_id)
+    )
+    return [_model_run(row) for row in connection.execute(query).mappings()]
+
+
+def model_runs_by_id(connection: Connection, model_run_ids: Sequence[int]) -> list[ModelRun]:
+    """Return these model runs in the order in which they began."""
+    query = (
+        select(benchmark_model_runs)
+        .where(benchmark_model_runs.c.model_run_id.in_(model_run_ids))
+        .order_by(benchmark_model_runs.c.model_run_id)
+    )
+    return [_model_run(row) for row in connection.execute(query).mappings()]
+
+
+def model_run(connection: Connection, benchmark_id: str, model: str) -> ModelRun | None:
+    """Return the run of `model` in a benchmark, or None."""
+    query = select(benchmark_model_runs).where(
+        benchmark_model_runs.c.benchmark_id == benchmark_id, benchmark_model_runs.c.model_name == model
+    )
+    row = connection.execute(query).mappings().first()
+    return _model_run(row) if row else None
+
+
+def earlier_model_runs(connection: Connection, evidence_key: str, since: datetime) -> list[ModelRun]:
+    """Return the finished model runs under this evidence key that began after `since`, latest first."""
+    query = (
+        select(benchmark_model_runs)
+        .join(benchmark_runs, benchmark_runs.c.benchmark_id == benchmark_model_runs.c.benchmark_id)
+        .where(
+            benchmark_runs.c.purpose == BENCHMARK,
+            benchmark_runs.c.evidence_key == evidence_key,
+            benchmark_model_runs.c.started_at >= since,
+            _ENDED,
+        )
+        .order_by(benchmark_model_runs.c.model_run_id.desc())
+    )
+    return [_model_run(row) for row in connection.execute(query).mappings()]
+
+
+_ENDED = and_(benchmark_model_runs.c.finished_at.is_not(None), benchmark_model_runs.c.failure.is_(None))
+
+
+def _model_run(row: RowMapping) -> ModelRun:
+    return ModelRun(
+        model_run_id=row["model_run_id"],
+        benchmark_id=row["benchmark_id"],
+        model=row["model_name"],
+        actor_id=row["actor_id"],
+        ref=parse_execution_path(row["execution_path"]),
+        identity=ModelIdentity.model_validate(row["identity"]),
+        failure=row["failure"],
+        memory_bytes=row["memory_bytes"],
+        load_ns=row["load_ns"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def attempts_of(connection: Connection, evidence_key: str) -> dict[tuple[str, str], Attempts]:
+    """Return how often each model, by name and digest, was run under this evidence key, and whether to the end."""
+    query = (
+        select(
+            benchmark_model_runs.c.model_name,
+            func.coalesce(benchmark_model_runs.c.digest, benchmark_model_runs.c.model_name),
+            func.count(),
+            func.sum(case((_ENDED, 1), else_=0)),
+        )
+        .join(benchmark_runs, benchmark_runs.c.benchmark_id == benchmark_model_runs.c.benchmark_id)
+        .where(benchmark_runs.c.evidence_key == evidence_key, benchmark_runs.c.purpose == BENCHMARK)
+        .group_by(benchmark_model_runs.c.model_name, benchmark_model_runs.c.digest)
+    )
+    return {(model, digest): Attempts(begun, bool(ended)) for model, digest, begun, ended in connection.execute(query)}
+
+
+def delete_model_run(connection: Connection, model_run_id: int) -> None:
+    """Remove a model run with its samples: its model was changed before it could end."""
+    connection.execute(delete(benchmark_samples).where(benchmark_samples.c.model_run_id == model_run_id))
+    connection.execute(delete(benchmark_model_runs).where(benchmark_model_runs.c.model_run_id == model_run_id))
+
+
+def record_load(connection: Connection, model_run_id: int, report: LoadReport) -> None:
+    """Store what loading the model cost."""
+    _update_model_run(connection, model_run_id, report.model_dump())
+
+
+def finish_model_run(connection: Connection, model_run_id: int, at: datetime, failure: str | None) -> None:
+    """Mark a model run as ended; `failure` is what stopped it."""
+    _update_model_run(connection, model_run_id, {"finished_at": at, "failure": failure})
+
+
+def _update_model_run(connection: Connection, model_run_id: int, values: Mapping[str, Any]) -> None:
+    connection.execute(
+        update(benchmark_model_runs).where(benchmark_model_runs.c.model_run_id == model_run_id).values(**values)
+    )
+
+
+_INSERT_SAMPLE = insert(benchmark_samples)
+
+
+def insert_sample(connection: Connection, model_run_id: int, sample: Sample, at: datetime) -> None:
+    """Store one call."""
+    timings = sample.timings
+    connection.execute(
+        _INSERT_SAMPLE,
+        {
+            "model_run_id": model_run_id,
+            "case_id": sample.case_id,
+            "repeat": sample.repeat,
+            "batch": sample.batch,
+            "outcome": sample.outcome.value,
+            "expected": sample.expected,
+            "verdict": sample.verdict,
+            "reason": sample.reason,
+            "latency_ns": sample.latency_ns,
+            "server_load_ns": timings.load_ns,
+            "server_prompt_ns": timings.prompt_ns,
+            "server_generation_ns": timings.generation_ns,
+            "server_total_ns": timings.total_ns,
+            "prompt_tokens": timings.prompt_tokens,
+            "cached_prompt_tokens": timings.cached_prompt_tokens,
+            "generated_tokens": timings.generated_tokens,
+            "done_reason": sample.done_reason,
+            "reply": sample.reply_text,
+            "thinking": sample.thinking,
+            "called_at": at,
+        },
+    )
+
+
+def samples(connection: Connection, model_run_ids: Sequence[int]) -> dict[int, list[Sample]]:
+    """Return the samples of these model runs in the order of the calls."""
+    found: dict[int, list[Sample]] = {number: [] for number in model_run_ids}
+    query = (
+        select(benchmark_samples)
+        .where(benchmark_samples.c.model_run_id.in_(model_run_ids))
+        .order_by(benchmark_samples.c.sample_id)
+    )
+    for row in connection.execute(query).mappings():
+        found[row["model_run_id"]].append(_sample(row))
+    return found
+
+
+def _sample(row: RowMapping) -> Sample:
+    return Sample(
+        case_id=row["case_id"],
+        repeat=row["repeat"],
+        batch=row["batch"],
+        outcome=Outcome(row["outcome"]),
+        expected=row["expected"],
+        verdict=row["verdict"],
+        reason=row["reason"],
+        latency_ns=row["latency_ns"],
+        done_reason=row["done_reason"],
+        reply_text=row["reply"],
+        thinking=row["thinking"],
+        timings=ServerTimings(
+            load_ns=row["server_load_ns"],
+            prompt_ns=row["server_prompt_ns"],
+            generation_ns=row["server_generation_ns"],
+            total_ns=row["server_total_ns"],
+            prompt_tokens=row["prompt_tokens"],
+            cached_prompt_tokens=row["cached_prompt_tokens"],
+            generated_tokens=row["generated_tokens"],
+        ),
+    )

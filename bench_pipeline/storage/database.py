@@ -1,0 +1,180 @@
+"""The one database: its engine, its schema version and its locks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from bench_pipeline.domain.errors import BenchError, InputError
+from bench_pipeline.storage.tables import metadata
+
+VERSION_TABLE = "benchmark_schema_version"
+SCHEMA_VERSION = "0001"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class LockTaken(BenchError):
+    """Another process does what only one may do at a time."""
+
+
+def is_ours(name: str | None, kind: str, parents: object) -> bool:  # noqa: ARG001 - Alembic's signature
+    """Tell Alembic which tables it may compare: the application's tables are none of its business."""
+    return kind != "table" or name in metadata.tables
+
+
+class Database:
+    """An open database whose schema is up to date."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @property
+    def name(self) -> str:
+        """The address without its password, for people."""
+        return _shown(self.engine.url)
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that holds the write lock from its first statement (SQLite: BEGIN IMMEDIATE)."""
+        with self.engine.connect() as raw, raw.execution_options(immediate=True) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def exclusive(self, purpose: str) -> Iterator[None]:
+        """Hold the lock named `purpose` across processes; it ends with the process. Raises `LockTaken`."""
+        if self.engine.dialect.name == "postgresql":
+            with self._advisory_lock(purpose):
+                yield
+        else:
+            with self._file_lock(purpose):
+                yield
+
+    @contextmanager
+    def _advisory_lock(self, purpose: str) -> Iterator[None]:
+        key = int.from_bytes(hashlib.sha256(f"bench_pipeline:{purpose}".encode()).digest()[:8], signed=True)
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
+                raise LockTaken(_taken(purpose))
+            try:
+                yield
+            finally:
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
+
+    @contextmanager
+    def _file_lock(self, purpose: str) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(f"{self.engine.url.database}.{purpose}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise LockTaken(_taken(purpose)) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _taken(purpose: str) -> str:
+    return f"another process holds the {purpose} lock on this database; wait for it to end, then try again"
+
+
+def open_database(url: str) -> Database:
+    """Open the database at `url` and bring our tables up to date; SQLite's file and folder are made.
+
+    Raises `InputError` when the address is wrong or nobody answers there.
+    """
+    address = _checked_url(url)
+    try:
+        engine = create_engine(address, **_engine_options(address))
+        if address.get_backend_name() == "sqlite":
+            _prepare_sqlite(engine, address)
+        _migrate(engine)
+    except (DBAPIError, ArgumentError, ImportError, OSError) as error:
+        cause = str((error.orig if isinstance(error, DBAPIError) else None) or error).strip().splitlines()[0]
+        raise InputError(f"BENCH_DATABASE_URL: {_shown(address)} cannot be used: {cause}") from None
+    return Database(engine)
+
+
+def _shown(address: URL) -> str:
+    return address.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
+
+
+def _checked_url(url: str) -> URL:
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):  # ValueError: a port that is no number
+        raise InputError(
+            "BENCH_DATABASE_URL: is no database address; write sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME"
+        ) from None
+    if address.drivername in ("postgresql", "postgres"):
+        # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3, which is not what dagster-postgres brings.
+        address = address.set(drivername="postgresql+psycopg2")
+    if address.get_backend_name() not in ("sqlite", "postgresql"):
+        raise InputError(f"BENCH_DATABASE_URL: {address.drivername} is not supported; use SQLite or PostgreSQL")
+    file = address.database or ":memory:"
+    if address.get_backend_name() == "sqlite" and file.startswith((":memory:", "file:")):
+        raise InputError("BENCH_DATABASE_URL: SQLite needs a file, because several processes share the database")
+    return address
+
+
+def _engine_options(address: URL) -> dict[str, Any]:
+    if address.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": 30}}
+    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, "application_name": "bench_pipeline"}}
+
+
+def _prepare_sqlite(engine: Engine, address: URL) -> None:
+    Path(str(address.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
+
+    @event.listens_for(engine, "connect")
+    def _on_connect(connection: Any, record: object) -> None:  # noqa: ANN401, ARG001 - the DB-API's own type
+        connection.isolation_level = None  # the driver would begin late and lose the immediate lock
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+def _migrate(engine: Engine) -> None:
+    with engine.connect() as connection:
+        if _version_of(connection) == SCHEMA_VERSION:
+            return
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    with Database(engine).writing() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('bench_pipeline:schema'))"))
+        config.attributes["connection"] = connection
+        try:
+            command.upgrade(config, "head")
+        except CommandError as error:
+            raise InputError(
+                f"BENCH_DATABASE_URL: {_shown(engine.url)} was made by a newer version; update bench_pipeline ({error})"
+            ) from None
+
+
+def _version_of(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    version: str | None = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608 - a constant
+    return version

@@ -1,0 +1,84 @@
+"""What the workflow documents need beyond the other queries. Reads our own tables alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select
+
+from bench_pipeline.domain.actor import Exclusion
+from bench_pipeline.storage.benchmarks import BENCHMARK, latest_benchmark, model_runs_by_id
+from bench_pipeline.storage.tables import (
+    benchmark_candidates,
+    benchmark_history,
+    benchmark_model_runs,
+    benchmark_runs,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LastBenchmark:
+    """The latest benchmark of the task that serves a conversation."""
+
+    benchmark_id: str
+    task: str
+    date: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCost:
+    """What the latest run of a model said it takes: bytes of weights, nanoseconds to load."""
+
+    size_bytes: int | None
+    load_ns: int | None
+
+
+def last_benchmarks(connection: Connection) -> dict[int, LastBenchmark]:
+    """Return the last benchmark that ended, for every conversation that a task serves."""
+    tasks = select(benchmark_runs.c.task_type).where(benchmark_runs.c.purpose == BENCHMARK).distinct()
+    found = (
+        latest_benchmark(connection, task)
+        for task in connection.scalars(tasks.order_by(benchmark_runs.c.task_type)).all()
+    )
+    oldest_first = sorted((row for row in found if row), key=lambda row: (row.started_at, row.benchmark_id))
+    return {
+        conversation: LastBenchmark(row.benchmark_id, row.task_type, row.started_at)
+        for row in oldest_first
+        for conversation in row.task["conversations"]
+    }
+
+
+def latencies(connection: Connection, benchmark_ids: Iterable[str]) -> dict[tuple[str, int], float]:
+    """Return the mean latency (ms) of every actor that these benchmarks measured, by benchmark and actor."""
+    h = benchmark_history.c
+    query = select(h.benchmark_id, h.actor_id, h.avg_latency_ms).where(
+        h.benchmark_id.in_(list(benchmark_ids)), h.actor_id.is_not(None), h.avg_latency_ms.is_not(None)
+    )
+    return {(benchmark, actor): latency for benchmark, actor, latency in connection.execute(query)}
+
+
+def model_costs(connection: Connection) -> dict[str, ModelCost]:
+    """Return what the latest run of every model said, by execution path."""
+    latest = select(func.max(benchmark_model_runs.c.model_run_id)).group_by(benchmark_model_runs.c.execution_path)
+    runs = model_runs_by_id(connection, connection.scalars(latest).all())
+    return {run.ref.execution_path: ModelCost(run.identity.size_bytes, run.load_ns) for run in runs}
+
+
+def too_large(connection: Connection) -> dict[int, str]:
+    """Return the actors that the last benchmark they were looked at for found too large, with its words."""
+    c = benchmark_candidates.c
+    newest_first = func.row_number().over(
+        partition_by=c.actor_id, order_by=(benchmark_runs.c.started_at.desc(), c.benchmark_id)
+    )
+    lines = (
+        select(c.actor_id, c.exclusion, c.detail, newest_first.label("age"))
+        .join(benchmark_runs, benchmark_runs.c.benchmark_id == c.benchmark_id)
+        .where(c.actor_id.is_not(None))
+        .subquery()
+    )
+    query = select(lines.c.actor_id, lines.c.detail).where(
+        lines.c.age == 1, lines.c.exclusion == Exclusion.TOO_LARGE.value
+    )
+    return {actor: detail for actor, detail in connection.execute(query)}  # noqa: C416 - a row is no pair to mypy

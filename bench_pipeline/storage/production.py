@@ -1,0 +1,218 @@
+"""Production's tables, which the user's application owns. Read here; `conversations.actor_id` is written here alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    MetaData,
+    Select,
+    Table,
+    case,
+    cast,
+    func,
+    inspect,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+
+from bench_pipeline.domain.actor import Actor, Exclusion
+from bench_pipeline.domain.decision import MODEL_ACTOR_TYPE
+from bench_pipeline.domain.errors import InputError
+from bench_pipeline.storage.database import Database
+
+REQUIRED = {
+    "actors": ("actor_id", "actor_name", "actor_type", "execution_path", "enabled"),
+    "conversations": ("conversation_id", "conversation_name", "actor_id"),
+    "workflows": ("workflow_id", "workflow_name"),
+    "workflow_conversations": ("workflow_id", "conversation_id", "execution_order"),
+}
+OPTIONAL = {
+    "prompt_templates": ("conversation_id", "template"),
+    "postings": ("posting_id", "posting_text"),
+    "interactions": ("interaction_id", "conversation_id", "actor_id", "latency_ms", "created_at"),
+}
+KNOWN_NAMES = frozenset(
+    name
+    for table, columns in (REQUIRED | OPTIONAL).items()
+    for name in (table, *(f"{table}.{column}" for column in columns))
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A step of a workflow, and who carries it out now."""
+
+    conversation_id: int
+    name: str
+    actor_id: int | None
+    actor_name: str | None
+    actor_type: str | None
+    execution_path: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """A workflow with its steps in their order."""
+
+    workflow_id: int
+    name: str
+    steps: tuple[Conversation, ...]
+
+
+class Production:
+    """The application's tables under their real names, checked against the live schema."""
+
+    def __init__(self, tables: Mapping[str, Table]) -> None:
+        self._tables = tables
+        self.optional = frozenset(tables) & OPTIONAL.keys()
+
+    def actors(
+        self, connection: Connection, excluded_names: Sequence[str], specialist_names: Sequence[str]
+    ) -> list[Actor]:
+        """Return every actor by id, each with the first rule of the database that excludes it."""
+        a = self._tables["actors"].c
+        exclusion = case(
+            (func.coalesce(a.actor_type, "") != MODEL_ACTOR_TYPE, Exclusion.TYPE.value),
+            (func.coalesce(cast(a.enabled, Integer), 0) == 0, Exclusion.DISABLED.value),
+            (_named_like(a, excluded_names), Exclusion.NAME_PATTERN.value),
+            (_named_like(a, specialist_names), Exclusion.SPECIALIST.value),
+            else_=null(),
+        )
+        rows = connection.execute(
+            select(a.actor_id, a.actor_name, a.actor_type, a.execution_path, cast(a.enabled, Integer), exclusion)
+            .order_by(a.actor_id)
+        )  # fmt: skip
+        return [
+            Actor(number, name, kind or "", path or "", bool(enabled), Exclusion(reason) if reason else None)
+            for number, name, kind, path, enabled, reason in rows
+        ]
+
+    def conversations(self, connection: Connection, ids: Iterable[int] | None = None) -> list[Conversation]:
+        """Return the conversations with these ids (all without), by id."""
+        c = self._tables["conversations"].c
+        query = self._conversation_query().order_by(c.conversation_id)
+        if ids is not None:
+            query = query.where(c.conversation_id.in_(list(ids)))
+        return [Conversation(*row) for row in connection.execute(query)]
+
+    def workflows(self, connection: Connection) -> list[Workflow]:
+        """Return every workflow by id, its steps in execution order."""
+        w, link = self._tables["workflows"].c, self._tables["workflow_conversations"].c
+        links, step_id = self._tables["workflow_conversations"], self._tables["conversations"].c.conversation_id
+        steps = (
+            self._conversation_query()
+            .add_columns(link.workflow_id)
+            .join(links, link.conversation_id == step_id)
+            .order_by(link.workflow_id, link.execution_order, link.conversation_id)
+        )
+        of_workflow: dict[int, list[Conversation]] = {}
+        for row in connection.execute(steps):
+            of_workflow.setdefault(row[-1], []).append(Conversation(*row[:-1]))
+        return [
+            Workflow(number, name, tuple(of_workflow.get(number, ())))
+            for number, name in connection.execute(select(w.workflow_id, w.workflow_name).order_by(w.workflow_id))
+        ]
+
+    def templates(self, connection: Connection, conversation_ids: Iterable[int]) -> dict[int, str]:
+        """Return the prompt templates that these conversations have of their own."""
+        if "prompt_templates" not in self.optional:
+            return {}
+        t = self._tables["prompt_templates"].c
+        query = select(t.conversation_id, t.template).where(t.conversation_id.in_(list(conversation_ids)))
+        return {number: template for number, template in connection.execute(query) if template}
+
+    def postings(self, connection: Connection, posting_ids: Iterable[int | str]) -> dict[str, str]:
+        """Return the texts of these postings, keyed by id as text."""
+        if "postings" not in self.optional:
+            return {}
+        p = self._tables["postings"].c
+        numeric = isinstance(p.posting_id.type, Integer)
+        wanted = [int(i) if numeric else str(i) for i in posting_ids if not numeric or str(i).isdecimal()]
+        query = select(p.posting_id, p.posting_text).where(p.posting_id.in_(wanted))
+        return {str(number): posting for number, posting in connection.execute(query) if posting}
+
+    def set_actor(self, connection: Connection, conversation_id: int, old: int | None, new: int | None) -> bool:
+        """Give the conversation its new actor only while it still holds `old`; return whether it did."""
+        table = self._tables["conversations"]
+        done = connection.execute(
+            update(table)
+            .where(table.c.conversation_id == conversation_id, table.c.actor_id.is_not_distinct_from(old))
+            .values({table.c.actor_id: new})
+        )
+        return done.rowcount == 1
+
+    def _conversation_query(self) -> Select[Any]:
+        c, a = self._tables["conversations"].c, self._tables["actors"].c
+        return select(
+            c.conversation_id, c.conversation_name, c.actor_id, a.actor_name, a.actor_type, a.execution_path
+        ).outerjoin_from(self._tables["conversations"], self._tables["actors"], c.actor_id == a.actor_id)
+
+
+def _named_like(columns: ReadOnlyColumnCollection[str, Any], patterns: Sequence[str]) -> ColumnElement[bool]:
+    names = [func.lower(func.coalesce(column, "")) for column in (columns.actor_name, columns.execution_path)]
+    tests = [name.like(_like(pattern), escape="\\") for pattern in patterns for name in names]
+    return or_(literal(False), *tests)
+
+
+def _like(pattern: str) -> str:
+    """Turn `*` and `?` into LIKE's wildcards; everything else stands for itself."""
+    quoted = pattern.lower().replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
+    return quoted.replace("*", "%").replace("?", "_")
+
+
+def open_production(database: Database, names: Mapping[str, str]) -> Production:
+    """Find production's tables under their configured names.
+
+    Raises `InputError` that names every table and column which the live schema lacks.
+    """
+    if unknown := sorted(names.keys() - KNOWN_NAMES):
+        raise InputError(
+            f"BENCH_PRODUCTION_NAMES: {', '.join(unknown)} is no name that is used; "
+            f"known: {', '.join(sorted(KNOWN_NAMES))}"
+        )
+    faults: list[str] = []
+    tables: dict[str, Table] = {}
+    inspector = inspect(database.engine)
+    for table, columns in (REQUIRED | OPTIONAL).items():
+        schema, _, real_name = names.get(table, table).rpartition(".")
+        needed = table in REQUIRED or any(name.partition(".")[0] == table for name in names)
+        if not inspector.has_table(real_name, schema=schema or None):
+            if needed:
+                faults.append(f"table {names.get(table, table)}")
+            continue
+        live = {column["name"]: column["type"] for column in inspector.get_columns(real_name, schema=schema or None)}
+        real = {column: names.get(f"{table}.{column}", column) for column in columns}
+        missing = [f"column {real_name}.{name}" for name in real.values() if name not in live]
+        if missing and needed:
+            faults += missing
+        if not missing:
+            tables[table] = Table(
+                real_name,
+                MetaData(),
+                *(Column(name, live[name], key=key) for key, name in real.items()),
+                schema=schema or None,
+            )
+    if faults:
+        raise InputError(
+            f"{database.name} lacks {', '.join(faults)}; "
+            "set BENCH_DATABASE_URL to your production database, BENCH_PRODUCTION_NAMES to your names, "
+            "or run `bench demo` for a database to try"
+        )
+    return Production(tables)
+
+
+def has_production(database: Database, names: Mapping[str, str]) -> bool:
+    """Whether the database holds an `actors` table at all; without one, models are named by hand."""
+    schema, _, real_name = names.get("actors", "actors").rpartition(".")
+    return inspect(database.engine).has_table(real_name, schema=schema or None)
