@@ -1,0 +1,258 @@
+"""HTTP exchanges whose time-outs are totals, and what their failures mean to a runtime.
+
+Holds the transport and the one way to send a request. Knows no API's fields.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import httpcore
+import httpx
+from pydantic import BaseModel, BeforeValidator, ValidationError
+
+from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
+
+if TYPE_CHECKING:
+    import ssl
+
+CONNECT_LIMIT_S = 5.0
+LONGEST_ANSWER_BYTES = 32 * 2**20
+_LONGEST_REASON = 200
+_QUOTE_BEGINS = re.compile(r"""[:'"`]""")
+# A host name that no DNS query can carry is a UnicodeError.
+_UNREACHABLE = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.UnsupportedProtocol, UnicodeError)
+_KIND_OF_STATUS = {404: FailureKind.NOT_FOUND, 429: FailureKind.BUSY, 503: FailureKind.BUSY}
+
+Wire = TypeVar("Wire", bound=BaseModel)
+
+
+def _seconds_until(moment: float | None) -> float | None:
+    if moment is None:
+        return None
+    left = moment - time.monotonic()
+    if left <= 0:
+        raise httpcore.TimeoutException
+    return left
+
+
+class _TotalStream(httpcore.NetworkStream):
+    """A connection whose `timeout` arguments are moments of the monotonic clock, not durations."""
+
+    def __init__(self, inner: httpcore.NetworkStream) -> None:
+        self._inner = inner
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        return self._inner.read(max_bytes, _seconds_until(timeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._inner.write(buffer, _seconds_until(timeout))
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _TotalStream(self._inner.start_tls(ssl_context, server_hostname, _seconds_until(timeout)))
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's signature
+        return self._inner.get_extra_info(info)
+
+
+class _TotalBackend(httpcore.SyncBackend):
+    """Opens connections whose `timeout` arguments are moments of the monotonic clock."""
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        left = _seconds_until(timeout)
+        return _TotalStream(super().connect_tcp(host, port, left, local_address, socket_options))
+
+
+class _AnswerTooLong(Exception):
+    """More bytes arrived than any real answer has."""
+
+
+class _Body(httpx.SyncByteStream):
+    """The bytes of an answer, up to `LONGEST_ANSWER_BYTES`."""
+
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    def __iter__(self) -> Iterator[bytes]:
+        room = LONGEST_ANSWER_BYTES
+        for part in self._response.iter_stream():
+            room -= len(part)
+            if room < 0:
+                raise _AnswerTooLong
+            yield part
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class TotalTimeoutTransport(httpx.BaseTransport):
+    """httpx's transport with one difference: a request's time-out bounds all of it, not each read.
+
+    httpx starts its read time-out anew with every chunk, so a server that drips would never trip it.
+    Raises httpcore's exceptions as they are.
+    """
+
+    def __init__(self, tls: bool) -> None:
+        # Building a TLS context takes 17 ms and more, and http:// never uses it.
+        context = httpx.create_ssl_context() if tls else None
+        self._pool = httpcore.ConnectionPool(ssl_context=context, network_backend=_TotalBackend())
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send `request`; its time-out is in seconds from now to the last byte of the answer."""
+        limit = request.extensions["timeout"]["read"]
+        now = time.monotonic()
+        moments = {
+            "connect": now + min(limit, CONNECT_LIMIT_S),
+            "read": now + limit,
+            "write": now + limit,
+            "pool": limit,
+        }
+        url = request.url
+        response = self._pool.handle_request(
+            httpcore.Request(
+                method=request.method,
+                url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                headers=request.headers.raw,
+                content=request.read(),
+                extensions={"timeout": moments},
+            )
+        )
+        return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._pool.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer; `elapsed_ns` runs from sending to the last byte on the monotonic clock."""
+
+    body: bytes
+    elapsed_ns: int
+
+
+class Server:
+    """One HTTP server and the words for its failures.
+
+    `if_down` and `if_missing` are texts with the fields `{address}` and, in the latter, `{model}`.
+    """
+
+    def __init__(self, http: httpx.Client, if_down: str, if_missing: str) -> None:
+        self._http = http
+        # Without the user name and password that an address may carry.
+        self.address = str(http.base_url.copy_with(userinfo=b"")).rstrip("/")
+        self._secret = http.headers.get("authorization", "").removeprefix("Bearer ")
+        self._if_down = if_down
+        self._if_missing = if_missing
+
+    def exchange(
+        self,
+        method: str,
+        path: str,
+        model: str,
+        limit_s: float,
+        body: object = None,
+        quote_errors: bool = True,
+    ) -> Answer:
+        """Send one request and read its answer to the end, within `limit_s` seconds.
+
+        `quote_errors` must be False for a request with a prompt: parsers quote the text in their errors.
+        Raises `RuntimeFailure`.
+        """
+        # ASCII escapes carry a lone surrogate, which UTF-8 cannot.
+        content = None if body is None else json.dumps(body).encode("ascii")
+        request = self._http.build_request(method, path, content=content, timeout=limit_s)
+        begun = time.perf_counter_ns()
+        try:
+            response = self._http.send(request)
+        except _UNREACHABLE as error:
+            raise RuntimeFailure(FailureKind.UNAVAILABLE, self._if_down.format(address=self.address)) from error
+        except httpcore.TimeoutException as error:
+            raise RuntimeFailure(
+                FailureKind.DEADLINE, f"{model}: no complete answer from {self.address} within {limit_s:.1f} s"
+            ) from error
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+            raise RuntimeFailure(
+                FailureKind.CONNECTION_LOST, f"{model}: the connection to {self.address} broke off"
+            ) from error
+        except (httpx.DecodingError, _AnswerTooLong) as error:
+            raise bad_response(model, "is garbled or endless") from error
+        elapsed_ns = time.perf_counter_ns() - begun
+        if response.status_code != httpx.codes.OK:
+            raise self._refusal(model, response, quote_errors)
+        return Answer(response.content, elapsed_ns)
+
+    def missing(self, model: str) -> RuntimeFailure:
+        """Return the failure of a model that the server does not have."""
+        return RuntimeFailure(FailureKind.NOT_FOUND, self._if_missing.format(model=model, address=self.address))
+
+    def with_reason(self, text: str, words: str, quote: bool) -> str:
+        """Return `text` and the server's `words` on one line; without `quote` only their first clause."""
+        if not quote:
+            words = _QUOTE_BEGINS.split(words, maxsplit=1)[0]
+        if self._secret:
+            words = words.replace(self._secret, "(key)")
+        reason = " ".join(words.split())[:_LONGEST_REASON]
+        return f"{text}: {reason}" if reason else text
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._http.close()
+
+    def _refusal(self, model: str, response: httpx.Response, quote: bool) -> RuntimeFailure:
+        kind = _KIND_OF_STATUS.get(response.status_code, FailureKind.SERVER_ERROR)
+        if kind is FailureKind.NOT_FOUND:
+            return self.missing(model)
+        text = f"{model}: {self.address} answered {response.status_code}"
+        return RuntimeFailure(kind, self.with_reason(text, _error_in(response.content), quote))
+
+
+def _message_of(error: object) -> object:
+    return error.get("message") if isinstance(error, dict) else error
+
+
+ErrorWords = Annotated[str, BeforeValidator(_message_of)]
+"""A server's error: plain text from Ollama, an object with a message from OpenAI's API."""
+
+
+class _ErrorBody(BaseModel):
+    error: ErrorWords
+
+
+def _error_in(body: bytes) -> str:
+    try:
+        return _ErrorBody.model_validate_json(body).error
+    except ValidationError:
+        return ""
+
+
+def bad_response(model: str, problem: str) -> RuntimeFailure:
+    """Return the failure of an answer that breaks its API."""
+    return RuntimeFailure(FailureKind.BAD_RESPONSE, f"{model}: the server's answer {problem}")
+
+
+def read(wire: type[Wire], body: bytes, model: str) -> Wire:
+    """Return `body` as a `wire`. Raises `RuntimeFailure` of the kind `bad_response`."""
+    try:
+        return wire.model_validate_json(body)
+    except ValidationError:
+        # The validation's own text quotes the reply.
+        raise bad_response(model, "is not what its API promises") from None

@@ -1,0 +1,327 @@
+"""GGUF models in this process, through xllamacpp, one at a time.
+
+The binding is imported when the first model is loaded: it is heavy, and naming a model does not need it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psutil
+from pydantic import BaseModel, ValidationError
+
+from bench_pipeline.domain.errors import FailureKind, InputError, RuntimeFailure
+from bench_pipeline.domain.identity import LoadReport, ModelIdentity
+from bench_pipeline.domain.model_ref import ModelRef, RuntimeKind
+from bench_pipeline.domain.protocol import DecodingOptions
+from bench_pipeline.domain.sample import Reply, ServerTimings
+from bench_pipeline.runtimes.catalogue import Catalogue
+from bench_pipeline.runtimes.gguf import GgufHead, read_head
+
+# llama.cpp computes 512 tokens at once whatever the batch; a batch of as many reports back after each.
+_PROMPT_BATCH_TOKENS = 512
+_IDLE_POLL_S = 0.005
+_PROCESSING = re.compile(r"^llamacpp:requests_processing (\d+)", re.MULTILINE)
+
+
+class _Delta(BaseModel):
+    content: str | None = None
+    reasoning_content: str | None = None
+
+
+class _Choice(BaseModel):
+    delta: _Delta = _Delta()
+    finish_reason: str | None = None
+
+
+class _Timings(BaseModel):
+    cache_n: int
+    prompt_n: int
+    prompt_ms: float
+    predicted_n: int
+    predicted_ms: float
+
+
+class _Error(BaseModel):
+    code: int = 500
+    type: str = ""
+    n_prompt_tokens: int | None = None
+    n_ctx: int | None = None
+
+
+class _Chunk(BaseModel):
+    choices: list[_Choice] = []
+    timings: _Timings | None = None
+    error: _Error | None = None
+
+
+class _Stream:
+    """Collects the chunks of one reply and asks llama.cpp to stop when time is up or nobody waits any more."""
+
+    def __init__(self, deadline_ns: int) -> None:
+        self.chunks: list[object] = []
+        self.late = False
+        self.abandoned = False
+        self._deadline_ns = deadline_ns
+
+    def __call__(self, chunk: object) -> bool:
+        self.chunks.append(chunk)
+        self.late = time.perf_counter_ns() > self._deadline_ns
+        return self.late or self.abandoned
+
+
+class LlamaCppRuntime:
+    """The models of `catalogue`, run in this process by llama.cpp on `threads` threads (None: its own choice).
+
+    Loading cannot be interrupted, and a call only between two steps: after at most 512 tokens of the prompt, or
+    one token of the reply. So a call may outlast its limit by one step before it fails. A defect that aborts
+    llama.cpp, such as memory running out, ends this process.
+    """
+
+    def __init__(self, catalogue: Catalogue, threads: int | None = None) -> None:
+        self._catalogue = catalogue
+        self._threads = threads
+        # Read through the attribute only: a local name would live on in tracebacks and keep the memory.
+        self._server: Any = None
+        self._loaded: tuple[str, int] | None = None
+
+    def describe(self, model: ModelRef) -> ModelIdentity:
+        """Say who `model` is, from its file. Kind `not_found` when there is none, `server_error` when it is broken."""
+        path, head = self._file_of(model)
+        return ModelIdentity(
+            name=model.address,
+            runtime=RuntimeKind.LLAMA_CPP.value,
+            runtime_version=f"xllamacpp {_binding_version()}",
+            digest=self._catalogue.digest(path),
+            size_bytes=path.stat().st_size,
+            family=head.architecture,
+            parameter_size=head.parameter_size,
+            quantization=head.quantization,
+            context_length=head.context_length,
+            template_hash=head.template_hash,
+            capabilities=("embedding",) if head.embeds else ("completion",),
+        )
+
+    def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
+        """Drop the model in memory and load this one.
+
+        `memory_bytes` is how much this process grew. Kind `server_error` when llama.cpp refuses the file or took
+        longer than `time_limit_s` seconds; the model is dropped then.
+        """
+        path, head = self._file_of(model)
+        binding = _binding()
+        self.close()
+        process = psutil.Process()
+        memory_before, begun = process.memory_info().rss, time.perf_counter_ns()
+        try:
+            self._server = binding.Server(self._parameters(binding, path, decoding.num_ctx))
+            # xllamacpp hangs for ever when a server is dropped before its loop has begun; an answer proves the loop.
+            self._server.handle_completions({"prompt": "a", "n_predict": 1})
+        except RuntimeError as error:
+            raise RuntimeFailure(
+                FailureKind.SERVER_ERROR,
+                f"{model.address}: llama.cpp cannot load it: it is damaged, of a kind that xllamacpp "
+                f"{_binding_version()} does not know, or too large with num_ctx {decoding.num_ctx}",
+            ) from error
+        # A server that is dropped before its loop runs never ends (seen with xllamacpp 2026.10).
+        self._wait_until_idle()
+        load_ns = time.perf_counter_ns() - begun
+        if load_ns > time_limit_s * 1e9:
+            self.close()
+            raise RuntimeFailure(
+                FailureKind.SERVER_ERROR,
+                f"{model.address}: loading took {load_ns / 1e9:.1f} s, the limit is {time_limit_s:.1f} s",
+            )
+        self._loaded = (model.address, decoding.num_ctx)
+        return LoadReport(
+            load_ns=load_ns,
+            memory_bytes=max(process.memory_info().rss - memory_before, 0),
+            context_length=min(decoding.num_ctx, head.context_length or decoding.num_ctx),
+        )
+
+    def call(self, model: ModelRef, prompt: str, decoding: DecodingOptions, time_limit_s: float) -> Reply:
+        """Send `prompt` as one user message; a model that is not loaded is loaded before the clock starts.
+
+        Kind `deadline` when the reply was not complete within `time_limit_s` seconds, raised once llama.cpp is
+        idle again, so that the next call is not slowed; `unsupported` when the prompt is longer than the context.
+        """
+        if self._loaded != (model.address, decoding.num_ctx):
+            self.load(model, decoding, time_limit_s)
+        stream = _Stream(time.perf_counter_ns() + int(time_limit_s * 1e9))
+        elapsed_ns = self._exchange(model, _request(prompt, decoding), stream)
+        if stream.late:
+            self._wait_until_idle()
+            raise RuntimeFailure(
+                FailureKind.DEADLINE, f"{model.address}: no complete reply within {time_limit_s:.1f} s"
+            )
+        return _reply(model, stream.chunks, elapsed_ns)
+
+    def unload(self, model: ModelRef) -> None:
+        """Give the model's memory back; nothing happens when it is not the one in memory."""
+        if self._loaded and self._loaded[0] == model.address:
+            self.close()
+
+    def close(self) -> None:
+        """Drop the model in memory, if any."""
+        self._server = None
+        self._loaded = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _file_of(self, model: ModelRef) -> tuple[Path, GgufHead]:
+        try:
+            path = self._catalogue.path_of(model.address)
+            if path:
+                return path, read_head(path)
+        except InputError as error:
+            raise RuntimeFailure(FailureKind.SERVER_ERROR, str(error)) from error
+        remedy = (
+            "`bench demo` fetches it"
+            if model.address in self._catalogue.names()
+            else "check the path, as in llama_cpp:/path/to/file.gguf"
+        )
+        raise RuntimeFailure(FailureKind.NOT_FOUND, f"{model.address}: not on this machine; {remedy}")
+
+    def _parameters(self, binding: Any, path: Path, num_ctx: int) -> Any:  # noqa: ANN401 - no stubs
+        parameters = binding.CommonParams()
+        parameters.model.path = str(path)
+        parameters.n_ctx = num_ctx
+        parameters.n_parallel = 1
+        parameters.n_batch = _PROMPT_BATCH_TOKENS
+        if self._threads:
+            parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = self._threads
+        # The cache beyond the running prompt would answer a repeat's prompts from memory, up to 8 GiB of it.
+        parameters.cache_ram_mib = 0
+        parameters.verbosity = 0
+        parameters.endpoint_metrics = True
+        # The binding always listens on a loopback port; only who knows this key gets an answer there.
+        parameters.api_keys = [secrets.token_hex()]
+        parameters.ui = False
+        parameters.n_threads_http = 1
+        return parameters
+
+    def _exchange(self, model: ModelRef, request: dict[str, Any], stream: _Stream) -> int:
+        """Run the request to its end, or until `stream` stops it; return nanoseconds.
+
+        In a thread, because an interrupt (Ctrl-C) inside the binding's callback would be lost.
+        """
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            running = pool.submit(self._timed, request, stream)
+            try:
+                return running.result()
+            except (RuntimeError, ValueError):
+                # The binding's own words quote the request.
+                raise RuntimeFailure(
+                    FailureKind.UNSUPPORTED,
+                    f"{model.address}: llama.cpp cannot read the request; check json_schema and the prompt's "
+                    "characters",
+                ) from None
+            finally:
+                stream.abandoned = True
+
+    def _timed(self, request: dict[str, Any], stream: _Stream) -> int:
+        begun = time.perf_counter_ns()
+        self._server.handle_chat_completions(request, stream)
+        return time.perf_counter_ns() - begun
+
+    def _wait_until_idle(self) -> None:
+        while (busy := _PROCESSING.search(self._server.handle_metrics())) and busy[1] != "0":
+            time.sleep(_IDLE_POLL_S)
+
+
+def _binding() -> Any:  # noqa: ANN401 - no stubs
+    # Spinning threads fall from 45 tokens a second to 1 when another process wants the same cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise _no_binding() from error
+    return xllamacpp
+
+
+def _binding_version() -> str:
+    try:
+        return metadata.version("xllamacpp")
+    except metadata.PackageNotFoundError as error:
+        raise _no_binding() from error
+
+
+def _no_binding() -> RuntimeFailure:
+    return RuntimeFailure(
+        FailureKind.UNAVAILABLE, "llama_cpp: xllamacpp does not run here; install it, or call models through Ollama"
+    )
+
+
+def _request(prompt: str, decoding: DecodingOptions) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "messages": [{"role": "user", "content": prompt}],
+        "max_tokens": decoding.num_predict,
+        "temperature": decoding.temperature,
+        "seed": decoding.seed,
+        "cache_prompt": True,
+        "stream": True,
+        # Without it llama.cpp first calls back when the whole prompt is read, and could not be stopped before.
+        "return_progress": True,
+    }
+    if decoding.json_schema is not None:
+        request["response_format"] = {"type": "json_schema", "json_schema": {"schema": decoding.json_schema}}
+    return request
+
+
+def _reply(model: ModelRef, chunks: Iterable[object], elapsed_ns: int) -> Reply:
+    try:
+        read = [_Chunk.model_validate(chunk) for chunk in chunks]
+    except ValidationError:
+        # The validation's own text quotes the reply.
+        raise RuntimeFailure(
+            FailureKind.BAD_RESPONSE, f"{model.address}: xllamacpp {_binding_version()} answers in an unknown form"
+        ) from None
+    if error := next((chunk.error for chunk in read if chunk.error), None):
+        raise _refusal(model, error)
+    choices = [choice for chunk in read for choice in chunk.choices]
+    finished = next((choice.finish_reason for choice in choices if choice.finish_reason), None)
+    timings = next((chunk.timings for chunk in reversed(read) if chunk.timings), None)
+    return Reply(
+        text="".join(choice.delta.content or "" for choice in choices),
+        thinking="".join(choice.delta.reasoning_content or "" for choice in choices),
+        elapsed_ns=elapsed_ns,
+        complete=finished is not None,
+        done_reason=finished or "",
+        timings=_server_timings(timings) if timings else ServerTimings(),
+    )
+
+
+def _server_timings(timings: _Timings) -> ServerTimings:
+    return ServerTimings(
+        prompt_ns=round(timings.prompt_ms * 1e6),
+        generation_ns=round(timings.predicted_ms * 1e6),
+        prompt_tokens=timings.cache_n + timings.prompt_n,
+        cached_prompt_tokens=timings.cache_n,
+        generated_tokens=timings.predicted_n,
+    )
+
+
+def _refusal(model: ModelRef, error: _Error) -> RuntimeFailure:
+    if error.type == "exceed_context_size_error":
+        return RuntimeFailure(
+            FailureKind.UNSUPPORTED,
+            f"{model.address}: the prompt has {error.n_prompt_tokens} tokens and the context {error.n_ctx}; raise "
+            "num_ctx or shorten the prompt",
+        )
+    kind = FailureKind.UNSUPPORTED if error.code == 400 else FailureKind.SERVER_ERROR
+    return RuntimeFailure(kind, f"{model.address}: llama.cpp answered {error.code} {error.type}")

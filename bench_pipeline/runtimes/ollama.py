@@ -1,0 +1,344 @@
+"""Models of an Ollama server, over its native API.
+
+Uses the `ollama` package's client but reads raw answers: the package drops digests, capabilities and cached
+counts, and takes a reply that was cut off for a whole one.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Self
+
+import httpx
+import ollama
+from pydantic import BaseModel, NonNegativeInt
+
+from bench_pipeline.domain.errors import FailureKind, InputError, RuntimeFailure
+from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.identity import LoadReport, ModelIdentity
+from bench_pipeline.domain.model_ref import ModelRef, RuntimeKind
+from bench_pipeline.domain.protocol import DecodingOptions
+from bench_pipeline.domain.sample import Reply, ServerTimings
+from bench_pipeline.runtimes.deadline import ErrorWords, Server, TotalTimeoutTransport, read
+
+_QUESTION_LIMIT_S = 30.0
+_EVICTION_LIMIT_S = 60.0
+_LISTING_AGE_S = 1.0
+_FIRST_PAUSE_S = 0.01
+_LONGEST_PAUSE_S = 0.25
+
+
+class _Details(BaseModel):
+    family: str | None = None
+    parameter_size: str | None = None
+    quantization_level: str | None = None
+    context_length: int | None = None
+
+
+class _Installed(BaseModel):
+    name: str
+    digest: str | None = None
+    size: int | None = None
+    remote_host: str | None = None
+    remote_model: str | None = None
+    details: _Details = _Details()
+    capabilities: list[str] | None = None
+
+
+class _Tags(BaseModel):
+    models: list[_Installed] | None = None
+
+
+class _Version(BaseModel):
+    version: str
+
+
+class _Shown(BaseModel):
+    template: str = ""
+    parameters: str = ""
+    system: str = ""
+    model_info: dict[str, object] | None = None
+    capabilities: list[str] | None = None
+
+
+class _Resident(BaseModel):
+    name: str
+    digest: str | None = None
+    size: int | None = None
+    size_vram: int | None = None
+    context_length: int | None = None
+
+
+class _Residents(BaseModel):
+    models: list[_Resident] | None = None
+
+
+class _Message(BaseModel):
+    content: str = ""
+    thinking: str = ""
+
+
+class _ChatPart(BaseModel):
+    error: ErrorWords | None = None
+    message: _Message = _Message()
+    done: bool = False
+    done_reason: str | None = None
+    load_duration: NonNegativeInt | None = None
+    prompt_eval_duration: NonNegativeInt | None = None
+    eval_duration: NonNegativeInt | None = None
+    total_duration: NonNegativeInt | None = None
+    prompt_eval_count: NonNegativeInt | None = None
+    prompt_eval_cached_count: NonNegativeInt | None = None
+    eval_count: NonNegativeInt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """What the server had installed at the moment `taken`, by lower-case name with tag."""
+
+    taken: float
+    version: str
+    models: dict[str, _Installed]
+
+
+class OllamaRuntime:
+    """The models of one Ollama server; `keep_alive` is how long it holds a model after a call.
+
+    Raises `InputError` when `host` is no address.
+    """
+
+    def __init__(self, host: str, keep_alive: str = "10m") -> None:
+        try:
+            client = ollama.Client(
+                host,
+                transport=TotalTimeoutTransport(tls=host.startswith("https://")),
+                trust_env=False,  # HTTP_PROXY must never see a private address.
+                follow_redirects=False,  # A redirect could carry prompts to another host.
+            )
+        except (ValueError, httpx.InvalidURL):
+            # The address is not repeated, for it may carry a password.
+            raise InputError("BENCH_OLLAMA_HOST is no address; write it as http://HOST:PORT") from None
+        self._server = Server(
+            client._client,  # noqa: SLF001 - the package offers no other way to a raw answer
+            if_down="no Ollama server answers at {address}; start it (ollama serve) or set BENCH_OLLAMA_HOST",
+            if_missing="{model} is not installed on the Ollama server at {address}; ollama pull {model}",
+        )
+        self._keep_alive = keep_alive
+        self._listing: _Listing | None = None
+        self._identities: dict[str, ModelIdentity] = {}
+
+    def describe(self, model: ModelRef) -> ModelIdentity:
+        """Say who `model` is, without loading it. Raises `RuntimeFailure`, `not_found` when not installed."""
+        listing = self._list()
+        entry = listing.models.get(_key(model.address))
+        if entry is None:
+            raise self._server.missing(model.address)
+        body = {"model": entry.name}
+        answer = self._server.exchange("POST", "/api/show", model.address, _QUESTION_LIMIT_S, body)
+        identity = _identity(model, entry, read(_Shown, answer.body, model.address), listing.version)
+        self._identities[model.address] = identity
+        return identity
+
+    def installed(self) -> list[str]:
+        """Return the names of the models on the server. Raises `RuntimeFailure`."""
+        return sorted(entry.name for entry in self._list().models.values())
+
+    def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
+        """Unload every other model, then load this one with the context that `decoding` asks for.
+
+        Raises `RuntimeFailure`: `busy` when another model stays loaded.
+        """
+        ends = time.monotonic() + time_limit_s
+        self._evict_others(model, min(ends, time.monotonic() + _EVICTION_LIMIT_S))
+        body = self._chat_body(model.address, [], decoding)
+        _, load_ns = self._chat(model, body, _until(ends))
+        mine = next((entry for entry in self._residents(model) if self._is_same(entry, model)), None)
+        if mine is None:
+            return LoadReport(load_ns=load_ns)
+        return LoadReport(
+            load_ns=load_ns,
+            memory_bytes=mine.size,
+            vram_bytes=mine.size_vram,
+            context_length=mine.context_length,
+        )
+
+    def call(self, model: ModelRef, prompt: str, decoding: DecodingOptions, time_limit_s: float) -> Reply:
+        """Send `prompt` as one user message; the whole reply must arrive within `time_limit_s` seconds.
+
+        A reply that ends without the server's `done` is returned, not complete. Raises `RuntimeFailure`.
+        """
+        body = self._chat_body(model.address, [{"role": "user", "content": prompt}], decoding)
+        if decoding.json_schema is not None:
+            body["format"] = decoding.json_schema
+        # Ollama thinks unless told not to, and refuses the field for a model that cannot.
+        if "thinking" in self._known(model).capabilities:
+            body["think"] = False
+        return _reply(*self._chat(model, body, time_limit_s, quote_errors=False))
+
+    def unload(self, model: ModelRef) -> None:
+        """Ask the server to let go of the model; it does so soon after. Raises `RuntimeFailure`."""
+        self._release(model.address, _QUESTION_LIMIT_S)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _list(self) -> _Listing:
+        # Describing 200 models in a row lists once; a load, call or unload drops the list, so a digest
+        # that is read after a model's run was never read before it.
+        listing = self._listing
+        if listing is None or time.monotonic() - listing.taken > _LISTING_AGE_S:
+            taken = time.monotonic()
+            version = read(_Version, self._get("/api/version"), "Ollama")
+            tags = read(_Tags, self._get("/api/tags"), "Ollama")
+            models = {_key(entry.name): entry for entry in tags.models or []}
+            listing = self._listing = _Listing(taken, version.version, models)
+        return listing
+
+    def _get(self, path: str) -> bytes:
+        try:
+            return self._server.exchange("GET", path, "Ollama", _QUESTION_LIMIT_S).body
+        except RuntimeFailure as failure:
+            if failure.kind is not FailureKind.NOT_FOUND:
+                raise
+            text = f"the server at {self._server.address} is no Ollama server, for it has no {path}"
+            raise RuntimeFailure(FailureKind.UNAVAILABLE, text) from failure
+
+    def _known(self, model: ModelRef) -> ModelIdentity:
+        return self._identities.get(model.address) or self.describe(model)
+
+    def _chat_body(self, name: str, messages: list[dict[str, str]], decoding: DecodingOptions) -> dict[str, Any]:
+        options = {
+            "num_ctx": decoding.num_ctx,
+            "num_predict": decoding.num_predict,
+            "temperature": decoding.temperature,
+            "seed": decoding.seed,
+        }
+        return {
+            "model": name,
+            "messages": messages,
+            "stream": True,
+            "options": options,
+            "keep_alive": self._keep_alive,
+        }
+
+    def _chat(
+        self, model: ModelRef, body: dict[str, Any], limit_s: float, quote_errors: bool = True
+    ) -> tuple[list[_ChatPart], int]:
+        """Return the reply's parts and the nanoseconds from sending to the last byte."""
+        self._listing = None
+        name = model.address
+        answer = self._server.exchange("POST", "/api/chat", name, limit_s, body, quote_errors)
+        parts = [read(_ChatPart, line, name) for line in answer.body.splitlines() if line.strip()]
+        for part in parts:
+            # Once a reply has begun its status is 200, so a failure can only be a line of it.
+            if part.error is not None:
+                text = self._server.with_reason(f"{name}: the server broke off the reply", part.error, quote_errors)
+                raise RuntimeFailure(FailureKind.SERVER_ERROR, text)
+        return parts, answer.elapsed_ns
+
+    def _release(self, name: str, limit_s: float) -> None:
+        ref = ModelRef(RuntimeKind.OLLAMA, name)
+        body = {"model": name, "messages": [], "stream": False, "keep_alive": 0}
+        try:
+            self._chat(ref, body, limit_s)
+        except RuntimeFailure as failure:
+            # A model that is not even installed holds no memory.
+            if failure.kind is not FailureKind.NOT_FOUND:
+                raise
+
+    def _residents(self, model: ModelRef) -> list[_Resident]:
+        answer = self._server.exchange("GET", "/api/ps", model.address, _QUESTION_LIMIT_S)
+        return read(_Residents, answer.body, model.address).models or []
+
+    def _is_same(self, resident: _Resident, model: ModelRef) -> bool:
+        # Two names of one manifest share a runner, and the server lists it under the first name only.
+        digest = self._known(model).digest
+        return _key(resident.name) == _key(model.address) or (digest is not None and resident.digest == digest)
+
+    def _evict_others(self, model: ModelRef, ends: float) -> None:
+        others = self._others(model)
+        for name in others:
+            self._release(name, _until(ends))
+        pause = _FIRST_PAUSE_S
+        while others and (others := self._others(model)):
+            if time.monotonic() >= ends:
+                raise RuntimeFailure(
+                    FailureKind.BUSY,
+                    f"{model.address}: {', '.join(others)} stays loaded at {self._server.address}; "
+                    "stop the program that uses it",
+                )
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    def _others(self, model: ModelRef) -> list[str]:
+        return [resident.name for resident in self._residents(model) if not self._is_same(resident, model)]
+
+
+def _until(moment: float) -> float:
+    return max(moment - time.monotonic(), 0.0)
+
+
+def _key(name: str) -> str:
+    """Return the form in which Ollama compares names: lower case, with a tag."""
+    lower = name.lower()
+    return lower if ":" in lower.rsplit("/", 1)[-1] else f"{lower}:latest"
+
+
+def _identity(model: ModelRef, entry: _Installed, shown: _Shown, version: str) -> ModelIdentity:
+    context_length = entry.details.context_length
+    for key, value in (shown.model_info or {}).items():
+        if key.endswith(".context_length") and isinstance(value, int):
+            context_length = value
+    return ModelIdentity(
+        name=model.address,
+        runtime=RuntimeKind.OLLAMA.value,
+        runtime_version=version,
+        digest=entry.digest,
+        size_bytes=entry.size,
+        family=entry.details.family,
+        parameter_size=entry.details.parameter_size,
+        quantization=entry.details.quantization_level,
+        context_length=context_length,
+        template_hash=_template_hash(shown),
+        capabilities=tuple(shown.capabilities or entry.capabilities or ()),
+        remote=_is_remote(entry),
+    )
+
+
+def _template_hash(shown: _Shown) -> str:
+    # Ollama prints the parameters in a random order.
+    parameters = sorted(shown.parameters.splitlines())
+    return content_hash({"template": shown.template, "parameters": parameters, "system": shown.system})
+
+
+def _is_remote(entry: _Installed) -> bool:
+    names_cloud = _key(entry.name).endswith((":cloud", "-cloud"))
+    return names_cloud or bool(entry.remote_host or entry.remote_model)
+
+
+def _reply(parts: list[_ChatPart], elapsed_ns: int) -> Reply:
+    last = parts[-1] if parts else _ChatPart()
+    return Reply(
+        text="".join(part.message.content for part in parts),
+        elapsed_ns=elapsed_ns,
+        complete=last.done,
+        done_reason=last.done_reason or ("stop" if last.done else "unfinished"),
+        thinking="".join(part.message.thinking for part in parts),
+        timings=ServerTimings(
+            load_ns=last.load_duration,
+            prompt_ns=last.prompt_eval_duration,
+            generation_ns=last.eval_duration,
+            total_ns=last.total_duration,
+            prompt_tokens=last.prompt_eval_count,
+            cached_prompt_tokens=last.prompt_eval_cached_count,
+            generated_tokens=last.eval_count,
+        ),
+    )

