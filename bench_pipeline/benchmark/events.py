@@ -1,0 +1,70 @@
+"""What a benchmark tells while it runs; consumed by the command line and by Dagster's log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bench_pipeline.domain.sample import Sample
+from bench_pipeline.domain.scoreboard import ModelResult
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkStarted:
+    """The models will now be run; `resumed` when an interrupted benchmark goes on."""
+
+    benchmark_id: str
+    task: str
+    models: tuple[str, ...]
+    cases: int
+    repeats: int
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStarted:
+    """Model `number` of `total` begins; `calls_done` were made before an interruption."""
+
+    model: str
+    number: int
+    total: int
+    calls: int
+    calls_done: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelLoaded:
+    """The model is in memory; `load_ms` is not part of any latency."""
+
+    model: str
+    load_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStarted:
+    """The next cases of the suite begin; `batch` counts from 1 within a repeat."""
+
+    model: str
+    repeat: int
+    batch: int
+    batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampleTaken:
+    """A call ended and its row is stored."""
+
+    model: str
+    sample: Sample
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFinished:
+    """All calls of a model are made, or what stopped them is in `result.reason`."""
+
+    model: str
+    result: ModelResult
+
+
+Event = BenchmarkStarted | ModelStarted | ModelLoaded | BatchStarted | SampleTaken | ModelFinished
+OnEvent = Callable[[Event], None]

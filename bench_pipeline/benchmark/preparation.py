@@ -1,0 +1,174 @@
+"""What a benchmark is about to measure: the task, its suite and the prompt that production would send."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from bench_pipeline.domain.errors import Fault, FileRefused, InputError
+from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.prompt import fields_of
+from bench_pipeline.domain.protocol import Protocol
+from bench_pipeline.domain.suite import Suite, parse_suite
+from bench_pipeline.domain.task import Task, parse_task
+from bench_pipeline.domain.verdict import READER_VERSION, contract_faults
+from bench_pipeline.settings import Settings
+from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.production import Production
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class PreparedTask:
+    """A task whose suite is sound and whose every prompt can be rendered."""
+
+    task: Task
+    suite: Suite
+    template: str
+    prompt_source: str
+    protocol: Protocol
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self.task.task
+
+    @property
+    def prompt_hash(self) -> str:
+        """SHA-256 of the template."""
+        return content_hash(self.template)
+
+    @cached_property
+    def case_ids(self) -> tuple[str, ...]:
+        """The cases in the order of the suite."""
+        return tuple(case.id for case in self.suite.test_cases)
+
+    def with_protocol(self, batch_size: int | None = None, repeats: int | None = None) -> PreparedTask:
+        """Return the task with these terms changed; None keeps a term."""
+        changed = {"batch_size": batch_size, "repeats": repeats}
+        terms = {name: value for name, value in changed.items() if value is not None}
+        return replace(self, protocol=self.protocol.model_copy(update=terms))
+
+    def evidence_key(self, hardware: object) -> str:
+        """Hash of all that must be equal for two model runs to be ranked together, but for the model itself."""
+        return content_hash(
+            {
+                "task": self.name,
+                "suite": self.suite.hash,
+                "prompt": self.prompt_hash,
+                "contract": self.task.verdict.model_dump(mode="json"),
+                "reader": READER_VERSION,
+                "protocol": self.protocol.hash,
+                "hardware": hardware,
+            }
+        )
+
+
+def testcases_dir(settings: Settings) -> Path:
+    """Return the folder of tasks: the configured one, ./testcases, or the ones that ship with the program."""
+    if settings.testcases_dir is not None:
+        return settings.testcases_dir
+    shipped = (_PACKAGE / "_testcases", _PACKAGE.parent / "testcases")
+    return next((folder for folder in (Path("testcases"), *shipped) if folder.is_dir()), Path("testcases"))
+
+
+def task_names(settings: Settings) -> list[str]:
+    """Return the names of the tasks that have a folder with a `task.yaml`."""
+    return sorted(path.parent.name for path in testcases_dir(settings).glob("*/task.yaml"))
+
+
+def read_task(settings: Settings, name: str) -> Task:
+    """Read `<name>/task.yaml`. Raises `InputError` with the names that exist."""
+    if name not in (known := task_names(settings)):
+        raise InputError(
+            f"there is no task {name!r} in {testcases_dir(settings)}; known tasks: {', '.join(known) or 'none'}"
+        )
+    path = testcases_dir(settings) / name / "task.yaml"
+    task = parse_task(path.read_bytes(), str(path))
+    if task.task != name:
+        raise FileRefused([Fault(str(path), "task", f"is {task.task!r}", f"write {name!r}, the folder's name")])
+    return task
+
+
+def read_suite(path: Path) -> Suite:
+    """Read a suite. Raises `InputError` when there is no such file or it is refused."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    return parse_suite(raw, str(path))
+
+
+def prepare(
+    settings: Settings,
+    name: str,
+    database: Database | None = None,
+    production: Production | None = None,
+    suite_file: Path | None = None,
+) -> PreparedTask:
+    """Read a task and its suite, and complete both from production where the database has more.
+
+    Raises `FileRefused` with every fault, so that nothing is measured on a suite that is not sound.
+    """
+    task = read_task(settings, name)
+    path = suite_file or testcases_dir(settings) / name / "suite.json"
+    suite = read_suite(path)
+    template, source = task.prompt.template, "task.yaml"
+    if database is not None and production is not None:
+        suite = _with_postings(suite, database, production)
+        template, source = _template(task, database, production)
+    if faults := _faults(task, suite, template, source, str(path)):
+        raise FileRefused(faults)
+    return PreparedTask(task, suite, template, source, _protocol(task, settings))
+
+
+def _protocol(task: Task, settings: Settings) -> Protocol:
+    try:
+        return Protocol(
+            decoding=task.decoding,
+            time_limit_s=task.time_limit_s,
+            load_time_limit_s=settings.load_time_limit_s,
+            repeats=settings.repeats,
+            batch_size=settings.batch_size,
+        )
+    except ValidationError as error:
+        lines = [f"BENCH_{str(entry['loc'][0]).upper()}: {entry['msg'].lower()}" for entry in error.errors()]
+        raise InputError("\n".join(lines)) from None
+
+
+def _with_postings(suite: Suite, database: Database, production: Production) -> Suite:
+    wanted = [case.posting_id for case in suite.test_cases if case.posting is None]
+    if not wanted:
+        return suite
+    with database.engine.connect() as connection:
+        return suite.with_postings(production.postings(connection, wanted))
+
+
+def _template(task: Task, database: Database, production: Production) -> tuple[str, str]:
+    conversation = task.prompt.conversation
+    if conversation is not None:
+        with database.engine.connect() as connection:
+            own = production.templates(connection, [conversation]).get(conversation)
+        if own is not None:
+            return own, f"conversation {conversation}"
+    return task.prompt.template, "task.yaml"
+
+
+def _faults(task: Task, suite: Suite, template: str, source: str, file: str) -> list[Fault]:
+    faults = contract_faults(task.verdict, suite, file)
+    if suite.task_type != task.task:
+        faults.append(Fault(file, "task_type", f"is {suite.task_type!r}", f"write {task.task!r}"))
+    needed = fields_of(template)
+    if not needed:
+        faults.append(Fault(source, "template", "names no field of the case", "use {posting}, {summary} or {input}"))
+    for case in suite.test_cases:
+        for field in sorted(needed - case.prompt_fields.keys()):
+            remedy = f"add {field!r} to the case"
+            if field == "posting":
+                remedy += f", or posting {case.posting_id} to the database"
+            faults.append(Fault(file, field, f"is needed by the prompt ({source})", remedy, case.id))
+    return faults

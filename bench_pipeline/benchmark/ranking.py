@@ -1,0 +1,217 @@
+"""From the stored samples of a benchmark to its scoreboard and its rows of history. Calls no model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection
+
+from bench_pipeline.benchmark.hardware import hardware
+from bench_pipeline.benchmark.preparation import PreparedTask
+from bench_pipeline.domain.actor import Candidate, Exclusion
+from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.sample import Sample
+from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing, rank, score_model
+from bench_pipeline.storage import benchmarks as store
+from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun
+from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.history import model_run_ids, replace_history, stored_scoreboard
+
+
+@dataclass(frozen=True)
+class RankedBenchmark:
+    """A benchmark with everything that a report or a decision needs."""
+
+    benchmark: BenchmarkRow
+    scoreboard: Scoreboard
+    runs: Mapping[str, ModelRun]
+    samples: Mapping[str, Sequence[Sample]]
+    excluded: Sequence[tuple[str, Exclusion, str]]
+
+    @property
+    def reused(self) -> dict[str, ModelRun]:
+        """The model runs that were made in an earlier benchmark under the same evidence."""
+        own = self.benchmark.benchmark_id
+        return {model: run for model, run in self.runs.items() if run.benchmark_id != own}
+
+
+def rank_benchmark(
+    database: Database,
+    benchmark_id: str,
+    others: Sequence[Candidate] = (),
+    evidence_days: float = 0.0,
+    incumbents: Iterable[str] = (),
+) -> RankedBenchmark:
+    """Rank a benchmark, store its rows of history and return it.
+
+    `others` are eligible models that this benchmark did not run: a run of an earlier benchmark counts for
+    one when suite, prompt, protocol, reader, hardware and the model's identity are the same and it is
+    younger than `evidence_days`; without one the model is inconclusive. Raises `InputError` for an
+    unknown benchmark.
+    """
+    with database.writing() as connection:
+        benchmark = _known(connection, benchmark_id)
+        # A resumed benchmark may hold runs of models that take part no more: disabled since, or not named again.
+        taking_part = store.participants(connection, benchmark_id)
+        runs = {run.model: run for run in store.model_runs(connection, benchmark_id) if run.model in taking_part}
+        missing = [other for other in others if other.name not in runs]
+        runs |= _reusable(connection, benchmark, [m for m in missing if m.eligible], evidence_days)
+        if missing:
+            store.add_candidates(connection, benchmark_id, missing)
+        ranked = _ranked(connection, benchmark, runs, [m for m in missing if m.eligible], frozenset(incumbents))
+        replace_history(
+            connection, benchmark, ranked.scoreboard, {model: run.model_run_id for model, run in runs.items()}
+        )
+    return ranked
+
+
+def read_ranked(database: Database, benchmark_id: str) -> RankedBenchmark:
+    """Return a benchmark as it was ranked. Raises `InputError` when it is unknown or was not."""
+    with database.engine.connect() as connection:
+        benchmark = _known(connection, benchmark_id)
+        scoreboard = stored_scoreboard(connection, benchmark_id)
+        if scoreboard is None:
+            raise InputError(f"benchmark {benchmark_id} was not ranked; run it to its end first")
+        by_id = {number: model for model, number in model_run_ids(connection, benchmark_id).items()}
+        runs = {by_id[run.model_run_id]: run for run in store.model_runs_by_id(connection, list(by_id))}
+        return RankedBenchmark(
+            benchmark,
+            scoreboard,
+            runs,
+            _samples_by_model(connection, runs),
+            store.excluded_candidates(connection, benchmark_id),
+        )
+
+
+def latest_benchmark_id(database: Database, task: str) -> str:
+    """Return the id of the task's latest benchmark that ended. Raises `InputError` when there is none."""
+    with database.engine.connect() as connection:
+        latest = store.latest_benchmark(connection, task)
+    if latest is None:
+        raise InputError(f"{task} was never benchmarked here; run `bench run --task {task}` first")
+    return latest.benchmark_id
+
+
+def latest_ranked(database: Database, task: str) -> RankedBenchmark:
+    """Return the task's latest benchmark as it was ranked. Raises `InputError` when there is none."""
+    return read_ranked(database, latest_benchmark_id(database, task))
+
+
+def unmeasured_models(database: Database, benchmark_id: str) -> dict[str, str]:
+    """Return the models of a benchmark that infrastructure stopped, each with the reason."""
+    with database.engine.connect() as connection:
+        benchmark = _known(connection, benchmark_id)
+        runs = {run.model: run for run in store.model_runs(connection, benchmark_id)}
+        results = _results(benchmark, runs, _samples_by_model(connection, runs))
+    return {result.model: result.why for result in results if result.standing is Standing.INCONCLUSIVE}
+
+
+def measured_alone(database: Database, benchmark_id: str) -> tuple[ModelResult, int | None]:
+    """Return the result of a run of one model, unranked, and the memory that it held (bytes)."""
+    with database.engine.connect() as connection:
+        benchmark = _known(connection, benchmark_id)
+        (run,) = store.model_runs(connection, benchmark_id)
+        samples = store.samples(connection, [run.model_run_id])[run.model_run_id]
+    (result,) = _results(benchmark, {run.model: run}, {run.model: samples})
+    return result, run.memory_bytes
+
+
+def up_to_date_benchmark(
+    database: Database, prepared: PreparedTask, candidates: Sequence[Candidate], evidence_days: float
+) -> str | None:
+    """Return the latest benchmark when measuring again could tell nothing new, else None.
+
+    It could not when suite, prompt, protocol, reader and hardware are the same, every eligible model was
+    run to its end with the same identity, and the benchmark is younger than `evidence_days`.
+    """
+    with database.engine.connect() as connection:
+        latest = store.latest_benchmark(connection, prepared.name)
+        if latest is None or latest.evidence_key != prepared.evidence_key(hardware()):
+            return None
+        if latest.started_at < datetime.now(UTC) - timedelta(days=evidence_days):
+            return None
+        by_id = {number: model for model, number in model_run_ids(connection, latest.benchmark_id).items()}
+        runs = {by_id[run.model_run_id]: run for run in store.model_runs_by_id(connection, list(by_id))}
+    eligible = [candidate for candidate in candidates if candidate.eligible]
+    same = all(
+        candidate.name in runs
+        and runs[candidate.name].identity == candidate.identity
+        and runs[candidate.name].failure is None
+        for candidate in eligible
+    )
+    return latest.benchmark_id if same and len(eligible) == len(runs) else None
+
+
+def _known(connection: Connection, benchmark_id: str) -> BenchmarkRow:
+    found = store.benchmark(connection, benchmark_id)
+    if found is None:
+        raise InputError(f"there is no benchmark {benchmark_id!r} in this database; `bench history` lists them")
+    return found
+
+
+def _reusable(
+    connection: Connection, benchmark: BenchmarkRow, candidates: Sequence[Candidate], evidence_days: float
+) -> dict[str, ModelRun]:
+    if not candidates or evidence_days <= 0:
+        return {}
+    since = datetime.now(UTC) - timedelta(days=evidence_days)
+    earlier = store.earlier_model_runs(connection, benchmark.evidence_key, since)
+    found: dict[str, ModelRun] = {}
+    for candidate in candidates:
+        for run in earlier:
+            if run.model == candidate.name and run.identity == candidate.identity:
+                found[candidate.name] = run
+                break
+    return found
+
+
+def _ranked(
+    connection: Connection,
+    benchmark: BenchmarkRow,
+    runs: Mapping[str, ModelRun],
+    others: Sequence[Candidate],
+    incumbents: frozenset[str],
+) -> RankedBenchmark:
+    samples = _samples_by_model(connection, runs)
+    results = _results(benchmark, runs, samples)
+    results += [_unmeasured(other, benchmark) for other in others if other.name not in runs]
+    return RankedBenchmark(
+        benchmark,
+        rank(results, incumbents),
+        runs,
+        samples,
+        store.excluded_candidates(connection, benchmark.benchmark_id),
+    )
+
+
+def _samples_by_model(connection: Connection, runs: Mapping[str, ModelRun]) -> dict[str, Sequence[Sample]]:
+    by_id = store.samples(connection, [run.model_run_id for run in runs.values()])
+    return {model: by_id[run.model_run_id] for model, run in runs.items()}
+
+
+def _case_ids(benchmark: BenchmarkRow) -> list[str]:
+    return [case["id"] for case in benchmark.suite["test_cases"]]
+
+
+def _results(
+    benchmark: BenchmarkRow, runs: Mapping[str, ModelRun], samples: Mapping[str, Sequence[Sample]]
+) -> list[ModelResult]:
+    case_ids, repeats = _case_ids(benchmark), int(benchmark.protocol["repeats"])
+    return [
+        replace(
+            score_model(model, case_ids, samples[model], repeats, run.failure),
+            actor_id=run.actor_id,
+            digest=run.identity.digest,
+            size_bytes=run.identity.size_bytes,
+            family=run.identity.family,
+        )
+        for model, run in runs.items()
+    ]
+
+
+def _unmeasured(candidate: Candidate, benchmark: BenchmarkRow) -> ModelResult:
+    reason = "not measured yet under this suite and protocol"
+    result = score_model(candidate.name, _case_ids(benchmark), [], int(benchmark.protocol["repeats"]), reason)
+    return replace(result, actor_id=candidate.actor_id)
