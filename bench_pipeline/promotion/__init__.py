@@ -1,0 +1,1 @@
+"""The way into production and back: plan, apply, validate, roll back. The only writer of production's tables."""

@@ -1,0 +1,95 @@
+"""From a ranked benchmark to the exact rows that should change. Writes nothing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from bench_pipeline.benchmark.ranking import RankedBenchmark
+from bench_pipeline.domain.decision import Decision, DecisionKind, Incumbent, Policy, decide
+from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.plan import PlanRow, PromotionPlan, evidence_hash, plan_row
+from bench_pipeline.domain.scoreboard import Scoreboard
+from bench_pipeline.domain.task import Task
+from bench_pipeline.storage import promotions
+from bench_pipeline.storage.benchmarks import BenchmarkRow
+from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.production import Conversation, Production
+
+
+def make_plan(database: Database, production: Production, ranked: RankedBenchmark, policy: Policy) -> PromotionPlan:
+    """Decide for every conversation that the task serves."""
+    task = Task.model_validate(ranked.benchmark.task)
+    with database.engine.connect() as connection:
+        found = {row.conversation_id: row for row in production.conversations(connection, task.conversations)}
+        templates = production.templates(connection, task.conversations)
+    rows = tuple(
+        _row(number, found.get(number), templates.get(number), ranked, policy) for number in task.conversations
+    )
+    return PromotionPlan(
+        task=task.task,
+        benchmark_id=ranked.benchmark.benchmark_id,
+        evidence_hash=hash_of_evidence(ranked.benchmark, ranked.scoreboard),
+        min_gain=policy.min_gain,
+        rows=rows,
+    )
+
+
+def store_plan(database: Database, plan: PromotionPlan) -> None:
+    """Keep a plan, so that exactly what was shown can be applied."""
+    with database.writing() as connection:
+        promotions.insert_plan(connection, plan, datetime.now(UTC))
+
+
+def stored_plan(database: Database, task: str) -> PromotionPlan:
+    """Return the task's last plan. Raises `InputError` when there is none."""
+    with database.engine.connect() as connection:
+        plan = promotions.latest_plan(connection, task)
+    if plan is None:
+        raise InputError(f"there is no plan for {task}; materialize {task}/promotion_plan, or `bench plan`, first")
+    return plan
+
+
+def incumbent_models(database: Database, production: Production | None, task: Task) -> list[str]:
+    """Return the names of the actors that carry out the task's conversations now."""
+    if production is None:
+        return []
+    with database.engine.connect() as connection:
+        found = production.conversations(connection, task.conversations)
+    return [conversation.actor_name for conversation in found if conversation.actor_name]
+
+
+def hash_of_evidence(benchmark: BenchmarkRow, scoreboard: Scoreboard) -> str:
+    """Hash what a decision rests on: the scoreboard and the terms of its measurement."""
+    terms = {
+        "suite": benchmark.suite_hash,
+        "prompt": benchmark.prompt_hash,
+        "protocol": benchmark.protocol_hash,
+        "reader": benchmark.reader_version,
+        "hardware": benchmark.hardware,
+    }
+    return evidence_hash(scoreboard.results, terms)
+
+
+def _row(
+    number: int, conversation: Conversation | None, template: str | None, ranked: RankedBenchmark, policy: Policy
+) -> PlanRow:
+    if conversation is None:
+        missing = Decision(DecisionKind.INVALID, "there is no such conversation; correct conversations in task.yaml")
+        return plan_row(number, "unknown", None, None, missing, None)
+    decision = _decision(conversation, template, ranked, policy)
+    run = ranked.runs.get(decision.challenger.model) if decision.challenger else None
+    path = run.ref.execution_path if run else None
+    return plan_row(number, conversation.name, conversation.actor_id, conversation.actor_name, decision, path)
+
+
+def _decision(conversation: Conversation, template: str | None, ranked: RankedBenchmark, policy: Policy) -> Decision:
+    if template is not None and content_hash(template) != ranked.benchmark.prompt_hash:
+        return Decision(
+            DecisionKind.KEEP, f"its own prompt is not the one that was measured ({ranked.benchmark.prompt_source})"
+        )
+    measured = next(
+        (r for r in ranked.scoreboard.results if r.actor_id is not None and r.actor_id == conversation.actor_id), None
+    )
+    incumbent = Incumbent(conversation.actor_id, conversation.actor_name, conversation.actor_type, measured)
+    return decide(ranked.scoreboard, incumbent, policy)
