@@ -1,0 +1,177 @@
+"""The report of one benchmark, as Markdown and as JSON: the same data give the same bytes. Reads no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench_pipeline.benchmark.ranking import RankedBenchmark
+from bench_pipeline.domain.hashing import canonical_json
+from bench_pipeline.domain.insights import insights
+from bench_pipeline.domain.sample import Sample
+from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing
+from bench_pipeline.reporting.files import path_in, slug
+from bench_pipeline.reporting.markdown import number, render
+from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun
+
+_NOTED = 5
+
+
+def render_report(ranked: RankedBenchmark) -> str:
+    """Return the report in Markdown."""
+    facts = render_report_json(ranked)
+    terms = {name: _flat(facts[name]) for name in ("protocol", "hardware")}
+    return render("report.md.j2", **(facts | terms))
+
+
+def render_report_json(ranked: RankedBenchmark) -> dict[str, Any]:
+    """Return what the report says as a JSON-safe value; latencies in ms, sizes in bytes, moments in UTC."""
+    results = ranked.scoreboard.results
+    return {
+        **_terms(ranked.benchmark),
+        "result": _result_line(ranked.scoreboard),
+        "rankings": [_ranking(result) for result in ranked.scoreboard.ranked],
+        "top_five": [_notes(result, ranked) for result in ranked.scoreboard.ranked[:_NOTED]],
+        "disqualified": [_failed(result) for result in results if result.standing is Standing.DISQUALIFIED],
+        "inconclusive": [_failed(result) for result in results if result.standing is Standing.INCONCLUSIVE],
+        "not_run": [{"model": name, "reason": reason.value, "detail": text} for name, reason, text in ranked.excluded],
+        "insights": insights(ranked.scoreboard, ranked.samples),
+        "identities": [_identity(result.model, ranked) for result in results if result.model in ranked.runs],
+    }
+
+
+def report_path(reports_dir: Path, ranked: RankedBenchmark) -> Path:
+    """Return `<reports_dir>/<task>/<date>-<benchmark id>.md`, the date in UTC. Raises `InputError` for a link out."""
+    row = ranked.benchmark
+    day = row.started_at.astimezone(UTC).date().isoformat()
+    return path_in(reports_dir, slug(row.task_type), f"{day}-{slug(row.benchmark_id)}.md")
+
+
+def _result_line(scoreboard: Scoreboard) -> str:
+    if not scoreboard.results:
+        return "No champion: no model was run. Production is untouched."
+    first, second = scoreboard.champion, scoreboard.runner_up
+    if first is None:
+        unfinished = sum(result.standing is Standing.INCONCLUSIVE for result in scoreboard.results)
+        rest = f"; {unfinished} could not be measured to the end" if unfinished else ""
+        return (
+            f"No champion: none of {len(scoreboard.results)} models was correct in all "
+            f"{scoreboard.results[0].cases} cases{rest}. Production is untouched."
+        )
+    follower = f"Runner-up: {second.model}, {_speed(second)}." if second else "There is no runner-up."
+    return f"Champion: {first.model}, {first.cases_correct}/{first.cases} correct, {_speed(first)}. {follower}"
+
+
+def _speed(result: ModelResult) -> str:
+    return f"{number(result.avg_latency_ms)} ms a case (n={result.calls} calls)"
+
+
+def _ranking(result: ModelResult) -> dict[str, Any]:
+    return {
+        "rank": result.rank,
+        "model": result.model,
+        "actor_id": result.actor_id,
+        "cases_correct": result.cases_correct,
+        "cases": result.cases,
+        "avg_latency_ms": result.avg_latency_ms,
+        "calls": result.calls,
+        "speed_score": result.speed_score,
+        "size_bytes": result.size_bytes,
+        "tied_with": list(result.tied_with),
+    }
+
+
+def _notes(result: ModelResult, ranked: RankedBenchmark) -> dict[str, Any]:
+    run = ranked.runs.get(result.model)
+    samples = ranked.samples.get(result.model, ())
+    latencies = [sample.latency_ns / 1e6 for sample in samples if sample.latency_ns is not None]
+    return {
+        "rank": result.rank,
+        "model": result.model,
+        "family": result.family,
+        "quantization": run.identity.quantization if run else None,
+        "size_bytes": result.size_bytes,
+        "load_ms": run.load_ns / 1e6 if run and run.load_ns is not None else None,
+        "p50_ms": median(latencies) if latencies else None,
+        "min_ms": min(latencies, default=None),
+        "max_ms": max(latencies, default=None),
+        "tokens_per_s": _tokens_per_s(samples),
+        "reused": _reused(ranked.reused.get(result.model)),
+    }
+
+
+def _tokens_per_s(samples: Sequence[Sample]) -> float | None:
+    known = [
+        (timings.generated_tokens, timings.generation_ns)
+        for timings in (sample.timings for sample in samples)
+        if timings.generated_tokens and timings.generation_ns
+    ]
+    nanoseconds = sum(pair[1] for pair in known)
+    return sum(pair[0] for pair in known) / (nanoseconds / 1e9) if nanoseconds else None
+
+
+def _reused(run: ModelRun | None) -> dict[str, str] | None:
+    return {"benchmark_id": run.benchmark_id, "date": _moment(run.started_at)} if run else None
+
+
+def _failed(result: ModelResult) -> dict[str, Any]:
+    return {
+        "model": result.model,
+        "standing": result.standing.value,
+        "cases_correct": result.cases_correct,
+        "cases": result.cases,
+        "reason": result.reason,
+        "failures": [
+            {"case_id": failure.case_id, "outcome": failure.outcome.value, "reason": failure.reason}
+            for failure in result.failures
+        ],
+    }
+
+
+def _terms(row: BenchmarkRow) -> dict[str, Any]:
+    return {
+        "task": row.task_type,
+        "benchmark_id": row.benchmark_id,
+        "date": _moment(row.started_at),
+        "suite_version": row.suite_version,
+        "suite_hash": row.suite_hash,
+        "prompt_source": row.prompt_source,
+        "prompt_hash": row.prompt_hash,
+        "protocol": dict(row.protocol),
+        "reader_version": row.reader_version,
+        "hardware": dict(row.hardware),
+        "tool_version": row.tool_version,
+    }
+
+
+def _identity(model: str, ranked: RankedBenchmark) -> dict[str, Any]:
+    run = ranked.runs[model]
+    identity = run.identity
+    return {
+        "model": model,
+        "actor_id": run.actor_id,
+        "execution_path": run.ref.execution_path,
+        "digest": identity.digest,
+        "quantization": identity.quantization,
+        "runtime": identity.runtime,
+        "runtime_version": identity.runtime_version,
+        "context_length": identity.context_length,
+    }
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _flat(terms: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested terms as lines: `decoding.seed`; what is nested deeper stands there as JSON."""
+    lines: dict[str, Any] = {}
+    for name, value in terms.items():
+        inner = value.items() if isinstance(value, Mapping) else ()
+        lines |= {f"{name}.{key}": canonical_json(v) if isinstance(v, dict | list) else v for key, v in inner}
+        if not inner:
+            lines[name] = value
+    return lines

@@ -1,0 +1,275 @@
+"""Workflow documents and the champion registry as files: a function of the database alone. Reads no clock."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from bench_pipeline.domain.actor import Actor, Exclusion
+from bench_pipeline.domain.model_ref import UnknownExecutionPath, parse_execution_path
+from bench_pipeline.reporting.files import path_in, slug, write_if_changed
+from bench_pipeline.reporting.markdown import render
+from bench_pipeline.storage import documents
+from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.documents import LastBenchmark, ModelCost
+from bench_pipeline.storage.production import Conversation, Production, Workflow
+from bench_pipeline.storage.promotions import Champion, all_champions
+
+
+@dataclass(frozen=True, slots=True)
+class StepFacts:
+    """One step of a workflow: who carries it out, who should, and what was measured.
+
+    `model` is the execution path in its canonical form, None for a step without a model. `avg_latency_ms`
+    is the actor's mean in the last benchmark, None when it was not measured there.
+    """
+
+    number: int
+    conversation_id: int
+    conversation: str
+    actor_id: int | None
+    actor: str | None
+    model: str | None
+    status: str
+    champion: str | None
+    runner_up: str | None
+    benchmark: LastBenchmark | None
+    avg_latency_ms: float | None
+    issues: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Steps that one load of a model serves."""
+
+    model: str
+    steps: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowFacts:
+    """What a workflow's document says.
+
+    `loads` are the batches in the order of the steps, `models` the ones when all steps of a model run
+    together; `saved_ms` is the time that this saves (ms), None when a load was never measured.
+    """
+
+    workflow_id: int
+    name: str
+    steps: tuple[StepFacts, ...]
+    loads: tuple[Batch, ...]
+    models: tuple[Batch, ...]
+    saved_ms: float | None
+
+    @property
+    def issues(self) -> tuple[tuple[StepFacts, str], ...]:
+        """Every issue with its step."""
+        return tuple((step, issue) for step in self.steps for issue in step.issues)
+
+
+@dataclass(frozen=True, slots=True)
+class _World:
+    """What the database holds, read once."""
+
+    workflows: Sequence[Workflow]
+    actors: Mapping[int, Actor]
+    champions: Mapping[int, Champion]
+    benchmarks: Mapping[int, LastBenchmark]
+    latencies: Mapping[tuple[str, int], float]
+    costs: Mapping[str, ModelCost]
+    too_large: Mapping[int, str]
+    max_model_bytes: int
+
+    def name_of(self, actor_id: int | None) -> str | None:
+        if actor_id is None:
+            return None
+        actor = self.actors.get(actor_id)
+        return actor.name if actor else f"actor {actor_id}, which is gone"
+
+
+def read_workflows(database: Database, production: Production, max_model_bytes: int) -> list[WorkflowFacts]:
+    """Return the facts of every workflow by id; models above `max_model_bytes` are an issue."""
+    with database.engine.connect() as connection:
+        benchmarks = documents.last_benchmarks(connection)
+        world = _World(
+            workflows=production.workflows(connection),
+            actors={actor.actor_id: actor for actor in production.actors(connection, (), ())},
+            champions={row.conversation_id: row for row in all_champions(connection)},
+            benchmarks=benchmarks,
+            latencies=documents.latencies(connection, {last.benchmark_id for last in benchmarks.values()}),
+            costs=documents.model_costs(connection),
+            too_large=documents.too_large(connection),
+            max_model_bytes=max_model_bytes,
+        )
+    return [_workflow(workflow, world) for workflow in world.workflows]
+
+
+def render_workflow(facts: WorkflowFacts) -> str:
+    """Return the document of one workflow in Markdown."""
+    return render("workflow.md.j2", workflow=facts)
+
+
+def champion_registry(database: Database, production: Production) -> dict[str, Any]:
+    """Return champion and runner-up of every conversation as a JSON-safe value; latency in ms, moments in UTC."""
+    with database.engine.connect() as connection:
+        actors = {actor.actor_id: actor for actor in production.actors(connection, (), ())}
+        conversations = {row.conversation_id: row for row in production.conversations(connection)}
+        rows = all_champions(connection)
+    return {"champions": [_registered(row, conversations.get(row.conversation_id), actors) for row in rows]}
+
+
+def render_registry(registry: Mapping[str, Any]) -> str:
+    """Return the value of `champion_registry` in Markdown."""
+    return render("champions.md.j2", champions=registry["champions"])
+
+
+def write_documents(
+    database: Database, production: Production, production_dir: Path, max_model_bytes: int
+) -> list[Path]:
+    """Write the workflow documents and the registry and return the files that changed.
+
+    Raises `InputError` when a file cannot be written.
+    """
+    registry = champion_registry(database, production)
+    texts = {
+        path_in(production_dir, "workflows", f"{facts.workflow_id}-{slug(facts.name)}.md"): render_workflow(facts)
+        for facts in read_workflows(database, production, max_model_bytes)
+    }
+    texts[path_in(production_dir, "champions.json")] = json.dumps(registry, indent=2, ensure_ascii=False) + "\n"
+    texts[path_in(production_dir, "champions.md")] = render_registry(registry)
+    return [path for path, text in texts.items() if write_if_changed(path, text)]
+
+
+def _registered(row: Champion, conversation: Conversation | None, actors: Mapping[int, Actor]) -> dict[str, Any]:
+    return {
+        "conversation_id": row.conversation_id,
+        "conversation": conversation.name if conversation else None,
+        "task": row.task_type,
+        "champion": _actor(row.champion_actor_id, actors),
+        "runner_up": _actor(row.runner_up_actor_id, actors),
+        "in_production": conversation is not None and conversation.actor_id == row.champion_actor_id,
+        "benchmark_id": row.benchmark_id,
+        "avg_latency_ms": row.avg_latency_ms,
+        "decided_at": _moment(row.decided_at),
+    }
+
+
+def _actor(actor_id: int | None, actors: Mapping[int, Actor]) -> dict[str, Any] | None:
+    if actor_id is None:
+        return None
+    actor = actors.get(actor_id)
+    return {
+        "actor_id": actor_id,
+        "name": actor.name if actor else None,
+        "execution_path": actor.execution_path if actor else None,
+    }
+
+
+def _moment(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
+def _workflow(workflow: Workflow, world: _World) -> WorkflowFacts:
+    steps = tuple(_step(number, step, world) for number, step in enumerate(workflow.steps, start=1))
+    loads, models = _batches(steps), _batches(sorted(steps, key=lambda step: step.model or ""))
+    return WorkflowFacts(workflow.workflow_id, workflow.name, steps, loads, models, _saved_ms(loads, world.costs))
+
+
+def _step(number: int, conversation: Conversation, world: _World) -> StepFacts:
+    registered = world.champions.get(conversation.conversation_id)
+    benchmark = world.benchmarks.get(conversation.conversation_id)
+    actor = world.actors.get(conversation.actor_id) if conversation.actor_id is not None else None
+    latency = world.latencies.get((benchmark.benchmark_id, actor.actor_id)) if benchmark and actor else None
+    model = _model(actor)
+    return StepFacts(
+        number=number,
+        conversation_id=conversation.conversation_id,
+        conversation=conversation.name,
+        actor_id=conversation.actor_id,
+        actor=world.name_of(conversation.actor_id),
+        model=model,
+        status=_status(actor, registered, benchmark),
+        champion=world.name_of(registered.champion_actor_id) if registered else None,
+        runner_up=world.name_of(registered.runner_up_actor_id) if registered else None,
+        benchmark=benchmark,
+        avg_latency_ms=latency,
+        issues=_issues(conversation, actor, model, world),
+    )
+
+
+def _model(actor: Actor | None) -> str | None:
+    if actor is None or actor.exclusion is Exclusion.TYPE:
+        return None
+    try:
+        return parse_execution_path(actor.execution_path).execution_path
+    except UnknownExecutionPath:
+        return actor.execution_path
+
+
+def _status(actor: Actor | None, registered: Champion | None, benchmark: LastBenchmark | None) -> str:
+    if actor is None:
+        return "no actor"
+    if not actor.enabled:
+        return "actor disabled"
+    if actor.exclusion is Exclusion.TYPE:
+        return actor.actor_type or "no model"
+    if registered is None:
+        return "benchmarked, no champion" if benchmark else "not benchmarked"
+    return "in production" if registered.champion_actor_id == actor.actor_id else "differs from the champion"
+
+
+def _issues(conversation: Conversation, actor: Actor | None, model: str | None, world: _World) -> tuple[str, ...]:
+    if actor is None:
+        gone = f"actor {conversation.actor_id} is gone" if conversation.actor_id is not None else "no actor"
+        return (f"{gone}; nobody carries out this step",)
+    issues = [] if actor.enabled else [f"{actor.name} is disabled"]
+    if model is not None:
+        issues += _size_issues(actor, world.costs.get(model), world)
+        issues += _champion_issues(conversation, actor, world)
+    return tuple(issues)
+
+
+def _size_issues(actor: Actor, cost: ModelCost | None, world: _World) -> list[str]:
+    limit = world.max_model_bytes
+    if cost is None or cost.size_bytes is None:
+        found = world.too_large.get(actor.actor_id)
+        return [f"{actor.name} is above the GPU limit: {found}"] if found is not None else []
+    if cost.size_bytes <= limit:
+        return []
+    return [f"{actor.name} is above the GPU limit: {cost.size_bytes / 1e9:.1f} GB, the limit is {limit / 1e9:.1f} GB"]
+
+
+def _champion_issues(conversation: Conversation, actor: Actor, world: _World) -> list[str]:
+    registered = world.champions.get(conversation.conversation_id)
+    issues = []
+    if conversation.conversation_id not in world.benchmarks:
+        issues.append("no benchmark has measured this step")
+    if registered is None:
+        return issues
+    if registered.champion_actor_id != actor.actor_id:
+        issues.append(f"{actor.name} is not the champion, which is {world.name_of(registered.champion_actor_id)}")
+    if registered.runner_up_actor_id is None:
+        issues.append("no runner-up: nobody could replace the champion")
+    return issues
+
+
+def _batches(steps: Sequence[StepFacts]) -> tuple[Batch, ...]:
+    """Group neighbours that share a model; a step without one leaves the loaded model where it is."""
+    modelled = ((step.model, step.number) for step in steps if step.model is not None)
+    return tuple(
+        Batch(model, tuple(number for _, number in group))
+        for model, group in groupby(modelled, key=lambda pair: pair[0])
+    )
+
+
+def _saved_ms(loads: Sequence[Batch], costs: Mapping[str, ModelCost]) -> float | None:
+    """Return the time of all loads but each model's first."""
+    again = [batch.model for index, batch in enumerate(loads) if batch.model in {b.model for b in loads[:index]}]
+    times = [costs[model].load_ns if model in costs else None for model in again]
+    known = [time for time in times if time is not None]
+    return sum(known) / 1e6 if len(known) == len(times) else None
