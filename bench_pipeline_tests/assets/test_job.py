@@ -1,0 +1,158 @@
+"""The main job through Dagster's assets, from the cases to the documents, on both databases."""
+
+from __future__ import annotations
+
+import json
+
+from bench_pipeline_tests.fakes.faults import Fault
+from bench_pipeline_tests.pipeline import Pipeline, checks_of, failures_of
+from bench_pipeline_tests.world import ACTORS, BROKEN, FAST, ONE_ENGINE, SCRIPT, SERVED, SLOW
+
+
+def test_one_run_measures_all_models_and_promotes_the_fastest_that_is_always_correct(pipeline: Pipeline) -> None:
+    pipeline.run()
+
+    assert pipeline.world.holds() == [FAST] * 3
+    assert pipeline.metadata("grading/scoreboard")["champion"] == "fast"
+    assert pipeline.metadata("grading/scoreboard")["runner_up"] == "slow"
+
+
+def test_every_model_has_its_own_partition_with_its_figures(pipeline: Pipeline) -> None:
+    pipeline.run()
+
+    assert pipeline.partitions() == set(ACTORS.values())
+    assert pipeline.metadata("grading/model_runs", "fast")["correctness_score"] == 100
+    assert pipeline.metadata("grading/model_runs", "wrong")["failed_cases"] == "FAIL_002"
+    assert pipeline.metadata("grading/model_runs", "broken")["standing"] == "inconclusive"
+
+
+def test_a_broken_model_neither_fails_the_run_nor_goes_unseen(pipeline: Pipeline) -> None:
+    checks = checks_of(pipeline.run())
+
+    assert checks["every_model_was_measured"] is False
+    assert checks["there_is_a_champion"]
+
+
+def test_the_checks_of_a_sound_benchmark_pass(pipeline: Pipeline) -> None:
+    pipeline.world.remove_actor(BROKEN)
+
+    checks = checks_of(pipeline.run())
+
+    expected_warning = "suite_is_sound"  # four cases are fewer than ten
+    assert {name for name, passed in checks.items() if not passed} == {expected_warning}
+
+
+def test_the_promotion_is_validated_and_documented(pipeline: Pipeline) -> None:
+    pipeline.run()
+
+    assert pipeline.metadata("grading/validation")["passed"] is True
+    registry = json.loads((pipeline.world.folder / "production" / "champions.json").read_text(encoding="utf-8"))
+    champions = {row["conversation_id"]: row["champion"]["actor_id"] for row in registry["champions"]}
+    assert champions == dict.fromkeys(SERVED, FAST)
+    (document,) = (pipeline.world.folder / "production" / "workflows").glob("3001*.md")
+    assert "Grade A" in document.read_text(encoding="utf-8")
+
+
+def test_the_report_is_shown_and_written(pipeline: Pipeline) -> None:
+    pipeline.run()
+
+    shown = pipeline.metadata("grading/report")
+    (written,) = (pipeline.world.folder / "reports" / "grading").glob("*.md")
+    assert "fast" in shown["report"]
+    assert written.read_text(encoding="utf-8") == shown["report"]
+
+
+@ONE_ENGINE
+def test_a_second_run_promotes_nothing_twice(pipeline: Pipeline) -> None:
+    pipeline.run()
+
+    pipeline.run()
+
+    assert pipeline.metadata("grading/production_update")["changed"] == 0
+    assert len(pipeline.world.rows("benchmark_promotions", "promotion_id")) == 1
+
+
+@ONE_ENGINE
+def test_nothing_is_measured_again_when_nothing_changed_and_that_is_asked_for(pipeline: Pipeline) -> None:
+    pipeline.world.remove_actor(BROKEN)
+    pipeline.run()
+    before = len(pipeline.world.server.log)
+    documents = {path: path.stat().st_mtime_ns for path in (pipeline.world.folder / "production").rglob("*.*")}
+
+    pipeline.run(config={"only_if_changed": True})
+
+    assert pipeline.world.calls(since=before) == []
+    assert documents == {path: path.stat().st_mtime_ns for path in documents}
+
+
+@ONE_ENGINE
+def test_a_partition_measures_its_model_alone_and_ranks_it_among_the_others(pipeline: Pipeline) -> None:
+    pipeline.world.set_actor(FAST, enabled=False)
+    pipeline.run()
+    pipeline.world.set_actor(FAST, enabled=True)
+    pipeline.run(assets=["eligible_models"])
+    before = len(pipeline.world.server.log)
+
+    pipeline.run(partition="fast", assets=["grading/model_runs", "grading/scoreboard"])
+
+    assert {model for model, _ in pipeline.world.calls(since=before)} == {"fast:1b"}
+    board = pipeline.metadata("grading/scoreboard")
+    assert (board["champion"], board["runner_up"]) == ("fast", "slow")
+    assert board["reused"] == len(ACTORS) - 2  # the broken one has nothing to reuse
+
+
+@ONE_ENGINE
+def test_a_range_of_partitions_is_one_run_in_which_each_keeps_its_figures(pipeline: Pipeline) -> None:
+    pipeline.run(assets=["eligible_models"])
+    ordered = pipeline.instance.get_dynamic_partitions("models")
+    span = {"dagster/asset_partition_range_start": ordered[0], "dagster/asset_partition_range_end": ordered[1]}
+
+    pipeline.run(tags=span, assets=["grading/model_runs"])
+
+    assert pipeline.partitions() == set(ordered[:2])
+    assert pipeline.metadata("grading/model_runs", "fast")["avg_latency_ms"] > 0
+
+
+@ONE_ENGINE
+def test_an_update_alone_checks_its_gate_itself(pipeline: Pipeline) -> None:
+    pipeline.run(assets=["eligible_models", "grading/test_cases", "grading/model_runs", "grading/scoreboard"])
+    pipeline.run(assets=["grading/promotion_plan"])
+    pipeline.world.set_actor(FAST, enabled=False)
+
+    result = pipeline.run(assets=["grading/production_update"], fails=True)
+
+    assert pipeline.world.holds() == [SLOW] * 3
+    assert "disabled" in failures_of(result)
+
+
+@ONE_ENGINE
+def test_a_failed_validation_undoes_the_promotion_and_the_check_says_so(pipeline: Pipeline) -> None:
+    pipeline.run(assets=["eligible_models", "grading/test_cases", "grading/model_runs", "grading/scoreboard"])
+    pipeline.run(assets=["grading/promotion_plan", "grading/production_update"])
+    pipeline.world.server.models["fast:1b"].fault = Fault.EMPTY_CONTENT
+
+    result = pipeline.run(assets=["grading/validation", "workflow_docs", "champion_registry"])
+
+    assert checks_of(result)["validation_passed"] is False
+    assert pipeline.world.holds() == [SLOW] * 3
+
+
+@ONE_ENGINE
+def test_an_unsound_suite_stops_the_job_before_any_call(pipeline: Pipeline) -> None:
+    suite = pipeline.world.folder / "testcases" / "grading" / "suite.json"
+    suite.write_text(suite.read_text(encoding="utf-8").replace('"FAIL"', '"PASS"'), encoding="utf-8")
+
+    pipeline.run(fails=True)
+
+    assert pipeline.world.calls() == []
+    assert pipeline.world.holds() == [SLOW] * 3
+
+
+@ONE_ENGINE
+def test_a_script_is_listed_with_the_reason_why_it_is_not_run(pipeline: Pipeline) -> None:
+    pipeline.run(assets=["eligible_models"])
+
+    rows = {record.data["model"]: record.data for record in pipeline.metadata("eligible_models")["table"].records}
+    assert rows["ticket.py"]["reason"] == "type"
+    assert pipeline.metadata("eligible_models")["eligible"] == len(ACTORS)
+    assert pipeline.world.holds(3340) == [SCRIPT]

@@ -1,0 +1,52 @@
+"""The two databases that everything runs on, and a small world in each."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, make_url
+
+from bench_pipeline_tests.fakes.postgres import create_database, postgres_server
+from bench_pipeline_tests.world import Shell, World, open_world, shell_in
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real server, one a session (and so one a worker), started when a test first asks."""
+    with postgres_server(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of a database that is empty, or not there yet."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'bench.db'}"
+        return
+    server: str = request.getfixturevalue("postgres")
+    url = create_database(server, f"test_{secrets.token_hex(8)}")
+    yield url
+    _drop_database(server, str(make_url(url).database))
+
+
+def _drop_database(server: str, name: str) -> None:
+    """Each takes 8 MB; a test's child that still runs is thrown out."""
+    engine = create_engine(server, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    engine.dispose()
+
+
+@pytest.fixture
+def world(database_url: str, tmp_path: Path) -> Iterator[World]:
+    with open_world(database_url, tmp_path) as world:
+        yield world
+
+
+@pytest.fixture
+def shell(world: World) -> Shell:
+    """The command line in the world's folder."""
+    return shell_in(world.folder, world.url, world.server.url)

@@ -1,0 +1,86 @@
+"""The definitions over a small world, run in this process on an instance of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from bench_pipeline.assets.common import WorkbenchResource
+from bench_pipeline.definitions import build_definitions
+from bench_pipeline.settings import load_settings
+from bench_pipeline_tests.world import World
+
+
+@dataclass
+class Pipeline:
+    """What a person does in Dagster, and what Dagster then knows."""
+
+    world: World
+    instance: dg.DagsterInstance
+    definitions: dg.Definitions
+
+    def run(
+        self,
+        job: str = "benchmark_grading",
+        partition: str | None = None,
+        tags: dict[str, str] | None = None,
+        config: dict[str, Any] | None = None,
+        assets: list[str] | None = None,
+        fails: bool = False,
+    ) -> dg.ExecuteInProcessResult:
+        """Run a job, or only these of its assets; it must succeed, or fail when that is what is tested."""
+        ops = {"grading__model_runs": {"config": config}} if config else {}
+        result = self.definitions.resolve_job_def(job).execute_in_process(
+            instance=self.instance,
+            partition_key=partition,
+            tags=tags,
+            asset_selection=[key_of(asset) for asset in assets] if assets else None,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}, "ops": ops},
+            raise_on_error=False,
+        )
+        assert result.success is not fails, failures_of(result) or "nothing failed"
+        return result
+
+    def metadata(self, asset: str, partition: str | None = None) -> dict[str, Any]:
+        """The metadata of an asset's last materialization."""
+        records = self.instance.fetch_materializations(key_of(asset), limit=50).records
+        found = next(r for r in records if partition is None or r.partition_key == partition)
+        assert found.asset_materialization is not None
+        return {name: value.value for name, value in found.asset_materialization.metadata.items()}
+
+    def partitions(self) -> set[str]:
+        """The models that were materialized."""
+        return self.instance.get_materialized_partitions(key_of("grading/model_runs"))
+
+
+def key_of(asset: str) -> dg.AssetKey:
+    return dg.AssetKey(asset.split("/"))
+
+
+def failures_of(result: dg.ExecuteInProcessResult) -> str:
+    """What failed, as Dagster tells it."""
+    return "\n".join(str(event.event_specific_data) for event in result.get_step_failure_events())
+
+
+def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
+    """Every check that a run made, and whether it passed."""
+    return {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
+
+
+def set_environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Point everything that reads the environment at the world."""
+    monkeypatch.chdir(world.folder)
+    for name, value in {
+        "BENCH_DATABASE_URL": world.url,
+        "BENCH_OLLAMA_HOST": world.server.url,
+        "BENCH_TESTCASES_DIR": str(world.folder / "testcases"),
+        "BENCH_CACHE_DIR": str(world.folder / "cache"),
+    }.items():
+        monkeypatch.setenv(name, value)
+
+
+def open_pipeline(world: World, instance: dg.DagsterInstance) -> Pipeline:
+    return Pipeline(world, instance, build_definitions(load_settings(), WorkbenchResource()))

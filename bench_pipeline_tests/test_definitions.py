@@ -1,0 +1,125 @@
+"""What Dagster loads: the graph that people inspect, and what starts by itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from bench_pipeline.assets.common import WorkbenchResource
+from bench_pipeline.definitions import build_definitions
+from bench_pipeline.domain.partition import partition_key
+from bench_pipeline.settings import load_settings
+
+GOLDEN = Path(__file__).parent / "golden" / "asset_graph.txt"
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def definitions() -> dg.Definitions:
+    return build_definitions(load_settings(), WorkbenchResource())
+
+
+def test_the_definitions_are_sound(definitions: dg.Definitions) -> None:
+    dg.Definitions.validate_loadable(definitions)
+
+
+def test_the_asset_graph_is_the_one_that_was_reviewed(definitions: dg.Definitions) -> None:
+    """BENCH_UPDATE_GOLDEN=1 renews the file, for a person to review."""
+    graph = _graph(definitions)
+    if os.environ.get("BENCH_UPDATE_GOLDEN"):
+        GOLDEN.parent.mkdir(exist_ok=True)
+        GOLDEN.write_text(graph, encoding="utf-8")
+
+    assert graph == GOLDEN.read_text(encoding="utf-8")
+
+
+def _graph(definitions: dg.Definitions) -> str:
+    """Every asset with its group, partitions and parents, every check, job, schedule and sensor."""
+    graph = definitions.resolve_asset_graph()
+    lines = []
+    for key in sorted(graph.get_all_asset_keys(), key=str):
+        node = graph.get(key)
+        partitions = " [a partition a model]" if node.partitions_def else ""
+        parents = ", ".join(sorted(parent.to_user_string() for parent in node.parent_keys)) or "nothing"
+        lines.append(f"{key.to_user_string()} ({node.group_name}){partitions} <- {parents}")
+    lines += sorted(f"check {k.asset_key.to_user_string()}: {k.name}" for k in graph.asset_check_keys)
+    jobs = [job for job in definitions.resolve_all_job_defs() if not job.name.startswith("__")]
+    lines += sorted(f"job {job.name}: {len(job.asset_layer.executable_asset_keys)} assets" for job in jobs)
+    lines += [
+        f"schedule {s.name}: {s.cron_schedule} {s.execution_timezone}"
+        for s in definitions.schedules or []
+        if isinstance(s, dg.ScheduleDefinition)
+    ]
+    lines += [f"sensor {sensor.name}" for sensor in definitions.sensors or []]
+    return "\n".join(lines) + "\n"
+
+
+def test_every_asset_is_described_owned_and_grouped(definitions: dg.Definitions) -> None:
+    for spec in definitions.resolve_all_asset_specs():
+        assert spec.description, spec.key
+        assert spec.owners, spec.key
+        assert spec.kinds, spec.key
+        assert spec.group_name != "default", spec.key
+
+
+def test_loading_opens_no_connection(tmp_path: Path) -> None:
+    """The databases and servers that are named here do not exist."""
+    environment = os.environ | {
+        "BENCH_DATABASE_URL": "postgresql+psycopg2://nobody@127.0.0.1:1/none",
+        "BENCH_OLLAMA_HOST": "http://127.0.0.1:1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "import bench_pipeline.definitions"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_workspace_loads_without_a_deprecation_warning(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("dagster"), "definitions", "validate", "--workspace", "workspace.yaml"],
+        cwd=ROOT,
+        env=os.environ | {"DAGSTER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "All code locations passed validation" in done.stderr + done.stdout
+    assert "Deprecat" not in done.stderr + done.stdout
+
+
+def test_nothing_starts_by_itself_until_a_person_switches_it_on(definitions: dg.Definitions) -> None:
+    assert definitions.resolve_schedule_def("monthly_benchmark").default_status is dg.DefaultScheduleStatus.STOPPED
+    assert definitions.resolve_sensor_def("new_models").default_status is dg.DefaultSensorStatus.STOPPED
+
+
+@pytest.mark.parametrize(
+    "model", ["a...b", "", "tab\there", "a|b", "x" * 300, " padded", "../etc/passwd", "名:1b"], ids=repr
+)
+def test_any_model_name_makes_a_partition_that_dagster_carries(model: str) -> None:
+    key = partition_key(model)
+
+    assert key
+    assert "..." not in key
+    assert "|" not in key
+    assert len(key) < 255
+    assert key == key.strip()
+
+
+def test_no_two_models_share_a_partition() -> None:
+    names = ["MFDoom/x:1", "mfdoom/x:1", "a/b:c", "a-b:c", "a b:c", "a...b", "a.b", "a|b", "a||b", "hf.co/U/M-GGUF:Q4"]
+
+    assert len({partition_key(name) for name in names}) == len(names)

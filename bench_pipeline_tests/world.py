@@ -1,0 +1,404 @@
+"""A small production world in any database, a task with four cases, and models that are good and bad at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import SecretStr
+from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text, create_engine, delete, insert, select, update
+
+from bench_pipeline.benchmark.eligibility import candidates, named_candidates
+from bench_pipeline.benchmark.events import Event
+from bench_pipeline.benchmark.preparation import PreparedTask, prepare
+from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark
+from bench_pipeline.benchmark.runner import run_benchmark
+from bench_pipeline.domain.actor import Candidate
+from bench_pipeline.domain.decision import Policy
+from bench_pipeline.domain.plan import PromotionPlan
+from bench_pipeline.promotion.applying import apply_plan
+from bench_pipeline.promotion.planning import make_plan
+from bench_pipeline.runtimes.registry import Runtimes
+from bench_pipeline.settings import Settings
+from bench_pipeline.storage.database import Database, open_database
+from bench_pipeline.storage.production import Production, open_production
+from bench_pipeline.storage.promotions import Champion, Promotion, all_champions
+from bench_pipeline.storage.tables import metadata as own_tables
+from bench_pipeline_tests.fakes.faults import Fault
+from bench_pipeline_tests.fakes.ollama_server import FakeModel, FakeOllama
+
+ONE_ENGINE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For behaviour that does not depend on the database."""
+
+# The task. No case's text is part of the template, so a prompt tells which case it is of.
+
+CASES = {
+    "PASS_001": "the gardener of Elmsway Park, by name and place",
+    "PASS_002": "the night nurse at Corvane Clinic",
+    "FAIL_001": "a pleasant job in the fresh air",
+    "FAIL_002": "a baker, though the posting seeks a welder",
+}
+TEMPLATE = "Posting: {posting}\nSummary: {summary}\nReply [PASS] or [FAIL]."
+EXTRACT, GRADE_A, GRADE_B, IMPROVE, REGRADE, TICKET, FORMAT = range(3335, 3342)
+SERVED = (GRADE_A, GRADE_B, REGRADE)
+
+# The actors. `slow` answers late enough that no scheduler of a busy machine turns the ranking round.
+
+FAST, SLOW, WRONG, SILENT, BROKEN, SCRIPT = range(1, 7)
+ACTORS = {FAST: "fast", SLOW: "slow", WRONG: "wrong", SILENT: "silent", BROKEN: "broken"}
+LATENCY_OF_SLOW_MS = 60.0
+_RIGHT = {CASES["FAIL_001"]: "[FAIL] no job is named", CASES["FAIL_002"]: "[FAIL] another job"}
+_WRONG_IN_ONE = {CASES["FAIL_001"]: "[FAIL] no job is named"}
+
+PRODUCTION = MetaData()
+actors = Table(
+    "actors",
+    PRODUCTION,
+    Column("actor_id", Integer, primary_key=True, autoincrement=False),
+    Column("actor_name", Text),
+    Column("actor_type", Text),
+    Column("execution_path", Text),
+    Column("enabled", Boolean),
+)
+conversations = Table(
+    "conversations",
+    PRODUCTION,
+    Column("conversation_id", Integer, primary_key=True, autoincrement=False),
+    Column("conversation_name", Text),
+    Column("actor_id", Integer),
+    Column("owner", Text),
+)
+workflows = Table(
+    "workflows",
+    PRODUCTION,
+    Column("workflow_id", Integer, primary_key=True, autoincrement=False),
+    Column("workflow_name", Text),
+)
+workflow_conversations = Table(
+    "workflow_conversations",
+    PRODUCTION,
+    Column("workflow_id", Integer),
+    Column("conversation_id", Integer),
+    Column("execution_order", Integer),
+)
+prompt_templates = Table("prompt_templates", PRODUCTION, Column("conversation_id", Integer), Column("template", Text))
+postings = Table(
+    "postings",
+    PRODUCTION,
+    Column("posting_id", Integer, primary_key=True, autoincrement=False),
+    Column("posting_text", Text),
+)
+
+
+def fake_models() -> dict[str, FakeModel]:
+    """Five models that are alike but for one thing each."""
+    return {
+        "fast:1b": FakeModel(digest="sha256:fa", size_bytes=1_000_000_000, answers=_RIGHT),
+        "slow:7b": FakeModel(digest="sha256:51", answers=_RIGHT, latency_ms=LATENCY_OF_SLOW_MS),
+        "wrong:3b": FakeModel(digest="sha256:aa", answers=_WRONG_IN_ONE),
+        "silent:3b": FakeModel(digest="sha256:5e", answers=_RIGHT, fault=Fault.EMPTY_CONTENT),
+        "broken:3b": FakeModel(digest="sha256:b0", answers=_RIGHT, fault=Fault.SERVER_ERROR),
+    }
+
+
+def suite_value(task: str = "grading") -> dict[str, Any]:
+    """The four cases as `suite.json` holds them; 002's postings are found in the database by their id."""
+    return {
+        "task_type": task,
+        "version": "1.0.0",
+        "created": "2026-11-24",
+        "test_cases": [
+            {
+                "id": case,
+                "type": case[:4],
+                "difficulty": "easy",
+                "posting_id": number,
+                "summary": summary,
+                "expected_verdict": case[:4],
+                "expected_scores": {"accuracy": 9, "completeness": 9, "formatting": 9},
+                "reasoning": "made for the tests",
+                "posting": "We seek a person for a post.",
+            }
+            for number, (case, summary) in enumerate(CASES.items(), start=1)
+        ],
+    }
+
+
+def task_value(task: str = "grading") -> dict[str, Any]:
+    return {
+        "task": task,
+        "description": "Whether a summary is good enough.",
+        "conversations": list(SERVED),
+        "prompt": {"conversation": GRADE_A, "template": TEMPLATE},
+        "verdict": {"reader": "leading_tag"},
+        "decoding": {"num_ctx": 2048, "num_predict": 32},
+        "time_limit_s": 30,
+    }
+
+
+def write_task(folder: Path, suite: Mapping[str, Any] | None = None, task: Mapping[str, Any] | None = None) -> Path:
+    """Write the folder of `grading` below `folder` and return it."""
+    home = folder / "grading"
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "suite.json").write_text(json.dumps(suite or suite_value()), encoding="utf-8")
+    (home / "task.yaml").write_text(yaml.safe_dump(dict(task or task_value())), encoding="utf-8")
+    return home
+
+
+def fill_production(url: str, templates: Mapping[int, str] | None = None) -> None:
+    """Make production's tables in any database: five models and a script, and one workflow of seven steps."""
+    engine = create_engine(url)
+    names = ["Extract", "Grade A", "Grade B", "Improve", "Regrade", "Ticket", "Format"]
+    steps = dict(zip(range(EXTRACT, FORMAT + 1), names, strict=True))
+    with engine.begin() as connection:
+        PRODUCTION.create_all(connection)
+        rows = [
+            {"actor_id": number, "actor_name": name, "actor_type": "ai_model", "execution_path": path, "enabled": True}
+            for (number, name), path in zip(ACTORS.items(), (f"ollama:{m}" for m in fake_models()), strict=True)
+        ]
+        script = {"actor_id": SCRIPT, "actor_name": "ticket.py", "actor_type": "script", "execution_path": "ticket.py"}
+        connection.execute(insert(actors), [*rows, script | {"enabled": True}])
+        connection.execute(
+            insert(conversations),
+            [
+                {"conversation_id": n, "conversation_name": name, "actor_id": SCRIPT if n == TICKET else SLOW}
+                for n, name in steps.items()
+            ],
+        )
+        connection.execute(
+            insert(workflows), {"workflow_id": 3001, "workflow_name": "Complete Job Processing Pipeline"}
+        )
+        connection.execute(
+            insert(workflow_conversations),
+            [{"workflow_id": 3001, "conversation_id": n, "execution_order": n - EXTRACT} for n in steps],
+        )
+        if templates:
+            own = [{"conversation_id": n, "template": text} for n, text in templates.items()]
+            connection.execute(insert(prompt_templates), own)
+    engine.dispose()
+
+
+@dataclass
+class World:
+    """The world, open: what is asked of it is asked of the real database and of the fake server's own log."""
+
+    folder: Path
+    url: str
+    settings: Settings
+    database: Database
+    production: Production
+    runtimes: Runtimes
+    server: FakeOllama
+    events: list[Event] = field(default_factory=list)
+
+    # Benchmarks
+
+    def prepared(self, **protocol: int) -> PreparedTask:
+        return prepare(self.settings, "grading", self.database, self.production).with_protocol(**protocol)
+
+    def candidates(self, *names: str) -> list[Candidate]:
+        """All actors, or the ones named."""
+        common = (self.settings, self.database, self.production, self.runtimes)
+        return named_candidates(names, *common) if names else candidates(*common)
+
+    def run(
+        self,
+        *names: str,
+        on_event: Callable[[Event], None] | None = None,
+        resume_hours: float = 24.0,
+        **protocol: int,
+    ) -> str:
+        """Benchmark all actors, or the ones named, and return the benchmark's id."""
+        return run_benchmark(
+            self.database,
+            self.prepared(**protocol),
+            self.candidates(*names),
+            self.runtimes,
+            on_event or self.events.append,
+            resume_hours,
+        )
+
+    def ranked(self, *names: str, **protocol: int) -> RankedBenchmark:
+        return rank_benchmark(self.database, self.run(*names, **protocol))
+
+    # Promotions
+
+    def plan(self, ranked: RankedBenchmark | None = None, min_gain: float = 0.05) -> PromotionPlan:
+        """Plan from this benchmark, or from a new one of `fast` and `slow`."""
+        return make_plan(self.database, self.production, ranked or self.ranked("fast", "slow"), Policy(min_gain))
+
+    def apply(self, plan: PromotionPlan) -> Promotion | None:
+        return apply_plan(self.database, self.production, plan, "the tests")
+
+    def promoted(self) -> Promotion:
+        """Promote `fast` over `slow`."""
+        promotion = self.apply(self.plan())
+        assert promotion is not None
+        return promotion
+
+    # What production holds
+
+    def holds(self, *conversation_ids: int) -> list[int | None]:
+        """The actors of these conversations, of the three that the task serves unless others are named."""
+        with self.database.engine.connect() as connection:
+            rows = connection.execute(select(conversations.c.conversation_id, conversations.c.actor_id))
+            held = {number: actor for number, actor in rows}  # noqa: C416 - rows are no pairs to mypy
+        return [held[number] for number in conversation_ids or SERVED]
+
+    def give(self, conversation_id: int, actor_id: int | None) -> None:
+        """What an operator does by hand."""
+        self.change(
+            update(conversations).where(conversations.c.conversation_id == conversation_id).values(actor_id=actor_id)
+        )
+
+    def set_actor(self, actor_id: int, **values: object) -> None:
+        self.change(update(actors).where(actors.c.actor_id == actor_id).values(**values))
+
+    def add_actor(
+        self, actor_id: int, name: str | None, path: str | None, kind: str = "ai_model", enabled: bool | None = True
+    ) -> None:
+        self.change(
+            insert(actors).values(
+                actor_id=actor_id, actor_name=name, actor_type=kind, execution_path=path, enabled=enabled
+            )
+        )
+
+    def remove_actor(self, actor_id: int) -> None:
+        self.change(delete(actors).where(actors.c.actor_id == actor_id))
+
+    def set_template(self, conversation_id: int, template: str) -> None:
+        self.change(insert(prompt_templates).values(conversation_id=conversation_id, template=template))
+
+    def change(self, *statements: Any) -> None:  # noqa: ANN401 - any statement of SQLAlchemy's
+        with self.database.writing() as connection:
+            for statement in statements:
+                connection.execute(statement)
+
+    def snapshot(self) -> dict[str, list[tuple[object, ...]]]:
+        """Every row of production's tables."""
+        with self.database.engine.connect() as connection:
+            return {
+                table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.c))]
+                for table in PRODUCTION.sorted_tables
+            }
+
+    def registry(self) -> dict[int, Champion]:
+        with self.database.engine.connect() as connection:
+            return {row.conversation_id: row for row in all_champions(connection)}
+
+    def rows(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
+        """These columns of a table of ours, in the order of its key."""
+        found = own_tables.tables[table]
+        query = select(*(found.c[name] for name in columns)).order_by(*found.primary_key)
+        with self.database.engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(query)]
+
+    # What the server saw
+
+    def calls(self, since: int = 0) -> list[tuple[str, str]]:
+        """The calls with a case, in order: model and case. `since` counts requests of the server's log."""
+        return [(model, case) for model, case in self.prompts(since) if case != "warm-up"]
+
+    def prompts(self, since: int = 0) -> list[tuple[str, str]]:
+        """The calls with a prompt, in order: model, and its case or `warm-up`."""
+        return [
+            (str(record.model), case_of(record.body["messages"][0]["content"]))
+            for record in self.server.log[since:]
+            if record.path == "/api/chat" and record.body["messages"]
+        ]
+
+
+def case_of(prompt: str) -> str:
+    return next((case for case, summary in CASES.items() if summary in prompt), "warm-up")
+
+
+@contextmanager
+def open_world(url: str, folder: Path) -> Iterator[World]:
+    """The world in the database at `url`, its task in `folder`, its models on a server of their own."""
+    write_task(folder / "testcases")
+    database = open_database(url)
+    fill_production(url)
+    with FakeOllama(fake_models()) as server:
+        settings = Settings.model_construct(
+            database_url=SecretStr(url),
+            testcases_dir=folder / "testcases",
+            cache_dir=folder / "cache",
+            ollama_host=server.url,
+        )
+        production = open_production(database, {})
+        with Runtimes(settings) as runtimes:
+            yield World(folder, url, settings, database, production, runtimes, server)
+    database.close()
+
+
+@dataclass(frozen=True)
+class Shell:
+    """The `bench` command as a person types it, in `folder`, with nothing of the tests' own environment."""
+
+    folder: Path
+    settings: Mapping[str, str]
+
+    def bench(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [_BENCH, *arguments],
+            cwd=self.folder,
+            env=self._environment(settings),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command and let it run; its lines can be read as they come."""
+        return subprocess.Popen(
+            [_BENCH, *arguments],
+            cwd=self.folder,
+            env=self._environment({}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def _environment(self, settings: Mapping[str, str]) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("BENCH_", "OLLAMA_"))}
+        return {**kept, **self.settings, **settings}
+
+
+_BENCH = str(Path(sys.executable).with_name("bench"))
+
+
+def shell_in(folder: Path, url: str, ollama: str) -> Shell:
+    return Shell(
+        folder,
+        {"BENCH_DATABASE_URL": url, "BENCH_OLLAMA_HOST": ollama, "BENCH_CACHE_DIR": str(folder / "cache")},
+    )
+
+
+def lines_of(text: str, *beginnings: str) -> list[str]:
+    """The lines that begin with one of these."""
+    return [line for line in text.splitlines() if line.startswith(beginnings)]
+
+
+def is_calm(text: str) -> bool:
+    """Whether text holds nothing that drives a terminal."""
+    return all(character.isprintable() or character == "\n" for character in text)
+
+
+def today() -> str:
+    return f"{datetime.now(UTC):%Y-%m-%d}"
+
+
+def only(items: Sequence[Any]) -> Any:  # noqa: ANN401 - whatever the sequence holds
+    (item,) = items
+    return item
