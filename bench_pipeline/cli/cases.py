@@ -1,0 +1,82 @@
+"""`bench cases`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from bench_pipeline.benchmark.preparation import prepare, read_suite, testcases_dir
+from bench_pipeline.cli.output import json_option, print_json
+from bench_pipeline.domain.errors import FileRefused, InputError
+from bench_pipeline.domain.suite import Suite
+from bench_pipeline.settings import Settings, load_settings
+
+
+@click.group()
+def cases() -> None:
+    """Check test cases."""
+
+
+@cases.command()
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@json_option
+def check(paths: tuple[Path, ...], as_json: bool) -> int:
+    """Check suites and tell every fault at once, with file, case, field and remedy.
+
+    PATHS are suite.json files or task folders; without one every task is checked, its task.yaml too.
+    Exit status: 0 all are sound, 2 a suite is refused.
+    """
+    settings = load_settings()
+    results = [_checked(settings, path) for path in paths or _all_folders(settings)]
+    if as_json:
+        print_json(results)
+    else:
+        for result in results:
+            mark = "✅" if result.sound else "❌"
+            click.echo("\n".join([f"{mark} {result.path}: {result.summary}", *result.faults]))
+    return 0 if all(result.sound for result in results) else 2
+
+
+def _all_folders(settings: Settings) -> list[Path]:
+    folders = sorted(path.parent for path in testcases_dir(settings).glob("*/suite.json"))
+    if not folders:
+        raise InputError(f"{testcases_dir(settings)}: holds no suite.json; set BENCH_TESTCASES_DIR or name a path")
+    return folders
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedSuite:
+    """What was found of one suite; `hash` is None for a refused one."""
+
+    path: str
+    sound: bool
+    summary: str
+    hash: str | None
+    faults: list[str]
+
+
+def _checked(settings: Settings, path: Path) -> CheckedSuite:
+    try:
+        suite = _suite(settings, path)
+    except FileRefused as error:
+        faults = [str(fault) for fault in error.faults]
+        return CheckedSuite(str(path), False, f"{len(faults)} faults", None, faults)
+    return CheckedSuite(str(path), True, _summary(suite), suite.hash, [])
+
+
+def _suite(settings: Settings, path: Path) -> Suite:
+    """Read a lone file by itself; a task's folder with its task.yaml, as a benchmark would."""
+    if path.is_file():
+        return read_suite(path)
+    folder = path.resolve()
+    return prepare(settings.model_copy(update={"testcases_dir": folder.parent}), folder.name).suite
+
+
+def _summary(suite: Suite) -> str:
+    classes = Counter(case.expected_verdict.value for case in suite.test_cases)
+    difficulty = Counter(case.difficulty for case in suite.test_cases)
+    counts = ", ".join(f"{count} {name}" for name, count in sorted((classes + difficulty).items()))
+    return f"{len(suite.test_cases)} cases ({counts}), version {suite.version}, hash {suite.hash[:12]}"

@@ -1,0 +1,124 @@
+"""`bench demo`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+import click
+
+from bench_pipeline.assets.common import WorkbenchResource
+from bench_pipeline.automation.jobs import job_name
+from bench_pipeline.benchmark.ranking import latest_ranked
+from bench_pipeline.cli.live import LiveTree, summary
+from bench_pipeline.cli.output import json_option, print_json
+from bench_pipeline.cli.production import plan_text
+from bench_pipeline.definitions import build_definitions
+from bench_pipeline.demo.home import open_instance
+from bench_pipeline.demo.world import make_world
+from bench_pipeline.domain.errors import GateFailed
+from bench_pipeline.promotion.planning import stored_plan
+from bench_pipeline.reporting.report import report_path
+from bench_pipeline.runtimes.catalogue import Catalogue
+from bench_pipeline.settings import Settings, load_settings
+from bench_pipeline.storage import promotions
+from bench_pipeline.storage.database import open_database
+from bench_pipeline.workbench import Workbench, open_workbench
+
+TASKS = ("extraction", "grading")
+MODELS = ("smollm2:135m", "qwen2.5-coder:0.5b", "qwen2.5-coder:1.5b")
+_DATABASE = "sqlite:///.bench/bench.db"
+
+
+@click.command()
+@click.option("--fresh", is_flag=True, help="Measure again even when nothing changed since the last demo.")
+@click.option("--tasks", default=",".join(TASKS), show_default=True, help="The tasks to run, by commas.")
+@json_option
+def demo(fresh: bool, tasks: str, as_json: bool) -> int:
+    """Try everything on a sample database with real small models.
+
+    Fetches three models once (1.7 GB), makes .bench/bench.db with a workflow of seven steps, runs the tasks
+    through Dagster's assets, and promotes if the measurement says so. Your own database is not touched,
+    whatever BENCH_DATABASE_URL says. Typing it again measures only what changed.
+    """
+    os.environ["BENCH_DATABASE_URL"] = _DATABASE
+    settings = load_settings()
+    say = (lambda text: click.echo(text, err=True)) if as_json else click.echo
+    say("1. Weights of three small models, fetched once")
+    fetch_weights(Catalogue(settings.cache_dir), MODELS)
+    say("2. Sample production database .bench/bench.db")
+    database = open_database(_DATABASE)
+    say("   made" if make_world(database, settings) else "   is there already and stays as it is")
+    database.close()
+    chosen = tuple(name.strip() for name in tasks.split(",") if name.strip())
+    say(f"3. Benchmark of {' and '.join(chosen)} through Dagster's assets")
+    run_jobs(settings, chosen, fresh, LiveTree(err=as_json))
+    with open_workbench(settings) as bench:
+        if as_json:
+            print_json({task: _facts(bench, task) for task in chosen})
+        else:
+            click.echo("\n".join(line for task in chosen for line in _conclusion(bench, task)))
+            click.echo(
+                "\n👉 Next: make ui (or dagster dev) shows all of it in Dagster; bench --help shows the commands"
+            )
+    return 0
+
+
+def fetch_weights(catalogue: Catalogue, names: Sequence[str]) -> None:
+    """Fetch the models that are not in the cache, with a progress bar on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+
+    columns = (TextColumn("   {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        for name in names:
+            bar = progress.add_task(name, total=None)
+
+            def show(_: str, done: int, total: int, bar: TaskID = bar) -> None:
+                progress.update(bar, completed=done, total=total)
+
+            catalogue.fetch(name, show)
+
+
+def run_jobs(settings: Settings, tasks: Sequence[str], fresh: bool, tree: LiveTree) -> None:
+    """Run the job of each task in this process, recorded in Dagster's instance. Raises `GateFailed`."""
+    definitions = build_definitions(settings, WorkbenchResource(tree))
+    with open_instance() as instance:
+        for task in tasks:
+            result = definitions.resolve_job_def(job_name(task)).execute_in_process(
+                instance=instance,
+                raise_on_error=False,
+                run_config={
+                    "loggers": {"console": {"config": {"log_level": "ERROR"}}},
+                    "ops": {f"{task}__model_runs": {"config": {"only_if_changed": not fresh}}},
+                },
+            )
+            if not result.success:
+                raise GateFailed(f"the job {job_name(task)} failed; Dagster run {result.run_id} tells where")
+
+
+def _facts(bench: Workbench, task: str) -> dict[str, object]:
+    ranked = latest_ranked(bench.database, task)
+    with bench.database.engine.connect() as connection:
+        promotion = promotions.latest_promotion(connection, task)
+    return {
+        "benchmark_id": ranked.benchmark.benchmark_id,
+        "results": ranked.scoreboard.results,
+        "plan": stored_plan(bench.database, task),
+        "promotion": promotion,
+        "report": report_path(bench.settings.reports_dir, ranked),
+    }
+
+
+def _conclusion(bench: Workbench, task: str) -> list[str]:
+    ranked = latest_ranked(bench.database, task)
+    plan = stored_plan(bench.database, task)
+    with bench.database.engine.connect() as connection:
+        promotion = promotions.promotion_by_plan(connection, plan.hash)
+        validation = promotions.last_validation_of_task(connection, task)
+    lines = [f"\n━━ {task} ━━", *summary(ranked), "\n🏭 Production:", plan_text(plan)]
+    if promotion is not None:
+        lines.append(f"✅ promotion {promotion.promotion_id}: {promotion.status}")
+    if validation is not None and not validation.passed:
+        lines.append(f"❌ its validation failed and undid it: {'; '.join(validation.details['reasons'])}")
+    return [*lines, f"📄 Report: {report_path(bench.settings.reports_dir, ranked)}"]

@@ -1,0 +1,128 @@
+"""`bench doctor`."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+
+from bench_pipeline.benchmark.preparation import prepare, task_names, testcases_dir
+from bench_pipeline.cli.output import json_option, print_json
+from bench_pipeline.domain.errors import BenchError, InputError
+from bench_pipeline.settings import Settings, load_settings
+from bench_pipeline.storage.database import SCHEMA_VERSION, open_database
+from bench_pipeline.storage.production import open_production
+
+_LOW_DISK_GB = 3.0
+_PACKAGES = ("bench_pipeline", "dagster", "dagster-postgres", "sqlalchemy", "ollama", "xllamacpp", "pydantic", "pandas")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor. A line that is not `needed` may fail without an exit status of 1."""
+
+    what: str
+    ok: bool
+    text: str
+    needed: bool = True
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> int:
+    """Check database, schema, test cases, runtimes, disk and versions; each line is ok or says what to do.
+
+    Exit status: 0 a benchmark can run, 1 something that it needs is missing.
+    """
+    settings = load_settings()
+    findings = [
+        *_database(settings),
+        _finding("test cases", lambda: _test_cases(settings)),
+        *_runtimes(settings),
+        _disk("disk for results", Path.cwd()),
+        _disk("disk for weights", settings.cache_dir),
+        Finding(
+            "versions", True, f"Python {sys.version.split()[0]}, " + ", ".join(f"{p} {version(p)}" for p in _PACKAGES)
+        ),
+    ]
+    if as_json:
+        print_json(findings)
+    else:
+        for line in findings:
+            click.echo(f"{'✅' if line.ok else '❌' if line.needed else '➖'} {line.what}: {line.text}")
+    return 0 if all(line.ok or not line.needed for line in findings) else 1
+
+
+def _finding(what: str, check: Callable[[], str], needed: bool = True) -> Finding:
+    try:
+        return Finding(what, True, check(), needed)
+    except BenchError as error:
+        return Finding(what, False, str(error), needed)
+
+
+def _database(settings: Settings) -> list[Finding]:
+    try:
+        database = open_database(settings.database_url.get_secret_value())
+    except InputError as error:
+        return [Finding("database", False, str(error))]
+    try:
+        return [
+            Finding("database", True, f"{database.name}, schema {SCHEMA_VERSION}"),
+            _finding(
+                "production tables", lambda: _tables(open_production(database, settings.production_names).optional)
+            ),
+        ]
+    finally:
+        database.close()
+
+
+def _tables(optional: frozenset[str]) -> str:
+    return f"all required tables are there, and of the optional ones: {', '.join(sorted(optional)) or 'none'}"
+
+
+def _test_cases(settings: Settings) -> str:
+    names = task_names(settings)
+    if not names:
+        raise InputError(f"{testcases_dir(settings)} holds no task; set BENCH_TESTCASES_DIR")
+    for name in names:
+        prepare(settings, name)
+    return f"{', '.join(names)} in {testcases_dir(settings)}"
+
+
+def _runtimes(settings: Settings) -> list[Finding]:
+    ollama = _finding("runtime ollama", lambda: _ollama(settings), needed=False)
+    weights = _weights(settings)
+    ready = ollama.ok or weights.ok
+    text = "there are models to measure" if ready else "start Ollama (ollama serve), or fetch weights with bench demo"
+    return [ollama, weights, Finding("a runtime", ready, text)]
+
+
+def _ollama(settings: Settings) -> str:
+    from bench_pipeline.runtimes.ollama import OllamaRuntime
+
+    runtime = OllamaRuntime(settings.ollama_host)
+    try:
+        return f"{settings.ollama_host} answers, {len(runtime.installed())} models installed"
+    finally:
+        runtime.close()
+
+
+def _weights(settings: Settings) -> Finding:
+    from bench_pipeline.runtimes.catalogue import Catalogue
+
+    catalogue = Catalogue(settings.cache_dir)
+    names = [name for name in catalogue.names() if catalogue.path_of(name) is not None]
+    text = f"in this process; weights in the cache: {', '.join(names) or 'none yet, bench demo fetches some'}"
+    return Finding("runtime llama_cpp", bool(names), text, needed=False)
+
+
+def _disk(what: str, folder: Path) -> Finding:
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free_gb = shutil.disk_usage(existing).free / 1e9
+    enough = free_gb >= _LOW_DISK_GB
+    return Finding(what, enough, f"{free_gb:.1f} GB free in {folder}" + ("" if enough else f"; free {_LOW_DISK_GB} GB"))

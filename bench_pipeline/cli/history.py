@@ -1,0 +1,83 @@
+"""`bench history`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from bench_pipeline.cli.output import duration, json_option, print_json, table
+from bench_pipeline.domain.scoreboard import ModelResult
+from bench_pipeline.settings import load_settings
+from bench_pipeline.storage.history import PastBenchmark, model_trend, past_benchmarks
+from bench_pipeline.workbench import open_workbench
+
+_BARS = "▁▂▃▄▅▆▇█"
+
+
+@click.command()
+@click.option("--task", required=True, help="The task.")
+@click.option("--model", help="Show this model's results instead of the champions.")
+@json_option
+def history(task: str, model: str | None, as_json: bool) -> int:
+    """Show a task's champions over time, or what became of one model.
+
+    Exit status: 0, or 1 when the task was never benchmarked.
+    """
+    with open_workbench(load_settings()) as bench, bench.database.engine.connect() as connection:
+        found: Sequence[PastBenchmark | ModelResult] = (
+            model_trend(connection, task, model) if model else past_benchmarks(connection, task)
+        )
+    if as_json:
+        print_json(found)
+    elif not found:
+        click.echo(f"nothing is known of {model or task} yet; `bench run --task {task}` measures it")
+    else:
+        click.echo(_text(found))
+    return 0 if found else 1
+
+
+def _text(found: Sequence[PastBenchmark | ModelResult]) -> str:
+    champions = [line for line in found if isinstance(line, PastBenchmark)]
+    if champions:
+        rows = [_champion_row(line, before) for line, before in zip(champions, [None, *champions], strict=False)]
+        header = ("date (UTC)", "champion", "latency", "", "runner-up", "qualified", "benchmark")
+        trend = _trend([line.champion_latency_ms for line in champions])
+        return f"{table(header, rows)}\n\nchampion's latency, oldest first (n={len(champions)}): {trend}"
+    results = [line for line in found if isinstance(line, ModelResult)]
+    columns = ("standing", "correct", "latency", "calls", "rank", "digest")
+    trend = _trend([result.avg_latency_ms for result in results])
+    return f"{table(columns, [_model_row(r) for r in results])}\n\nlatency, oldest first (n={len(results)}): {trend}"
+
+
+def _model_row(result: ModelResult) -> tuple[object, ...]:
+    return (
+        result.standing.value,
+        f"{result.cases_correct}/{result.cases}",
+        duration(result.avg_latency_ms),
+        f"n={result.calls}",
+        result.rank or "–",
+        (result.digest or "–")[:12],
+    )
+
+
+def _champion_row(line: PastBenchmark, before: PastBenchmark | None) -> tuple[object, ...]:
+    change = "" if before is None or before.champion == line.champion else "changed"
+    return (
+        f"{line.date:%Y-%m-%d %H:%M}",
+        line.champion or "none",
+        duration(line.champion_latency_ms),
+        change,
+        line.runner_up or "none",
+        f"{line.qualified}/{line.models}",
+        line.benchmark_id,
+    )
+
+
+def _trend(values_ms: Sequence[float | None]) -> str:
+    """Return a bar a value, scaled to the largest; a gap where there is none."""
+    largest = max((value for value in values_ms if value is not None), default=0)
+    if not largest:
+        return "–"
+    bars = [" " if value is None else _BARS[round(value / largest * (len(_BARS) - 1))] for value in values_ms]
+    return f"{''.join(bars)}  (highest bar {duration(largest)})"

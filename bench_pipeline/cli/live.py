@@ -1,0 +1,91 @@
+"""The live tree of a benchmark, in the shape that users know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from bench_pipeline.benchmark.events import BenchmarkStarted, Event, ModelFinished, ModelStarted, SampleTaken
+from bench_pipeline.benchmark.ranking import RankedBenchmark
+from bench_pipeline.cli.output import duration, safe
+from bench_pipeline.domain.sample import Outcome, Sample
+from bench_pipeline.domain.scoreboard import ModelResult
+
+_MEDALS = {1: "🥇 Champion", 2: "🥈 Runner-up", 3: "🥉 Third"}
+
+
+class LiveTree:
+    """Prints events as they come; `err` sends them to standard error, where they do not disturb JSON."""
+
+    def __init__(self, err: bool = False, write: Callable[[str], None] | None = None) -> None:
+        self._write = write or (lambda line: click.echo(line, err=err))
+        self._left = 0
+        self._repeats = 1
+
+    def __call__(self, event: Event) -> None:
+        """Print one event."""
+        match event:
+            case BenchmarkStarted():
+                self._repeats = event.repeats
+                verb = "going on with" if event.resumed else "starting"
+                models = f"{len(event.models)} model{'s' * (len(event.models) != 1)}"
+                self._write(f"🏁 {event.task}: {verb} {event.benchmark_id}, {models} × {event.cases} cases")
+            case ModelStarted():
+                self._left = event.calls - event.calls_done
+                done = f" ({event.calls_done} of {event.calls} calls were made before)" if event.calls_done else ""
+                self._write(f"\n[{event.number}/{event.total}] {safe(event.model)}{done}")
+            case SampleTaken():
+                self._left -= 1
+                self._write(f"  {'├─' if self._left else '└─'} {self._sample(event.sample)}")
+            case ModelFinished():
+                self._write(f"  {_result(event.result)}")
+
+    def _sample(self, sample: Sample) -> str:
+        name = sample.case_id if self._repeats == 1 else f"{sample.case_id} #{sample.repeat}"
+        took = f" ({duration(sample.latency_ns / 1e6)})" if sample.latency_ns is not None else ""
+        match sample.outcome:
+            case Outcome.CORRECT:
+                return f"{name}: ✅ {sample.verdict}{took}"
+            case Outcome.WRONG:
+                return f"{name}: ❌ {sample.verdict}{took}: {safe(sample.reason)}"
+            case Outcome.INVALID:
+                return f"{name}: ⚠️  no verdict: {safe(sample.reason)}"
+            case Outcome.ERROR:
+                return f"{name}: 🔌 {safe(sample.reason)}"
+
+
+def _result(result: ModelResult) -> str:
+    mark = "✅" if result.qualified else "❌"
+    line = f"Result: {result.cases_correct}/{result.cases} {mark} | Avg: {duration(result.avg_latency_ms)}"
+    if result.speed_score is not None:
+        line += f" | Score: {result.speed_score:.0f}"
+    return f"{line} | {safe(result.reason)}" if result.reason else line
+
+
+def summary(ranked: RankedBenchmark) -> list[str]:
+    """Return the final rankings as lines."""
+    lines = ["", "📊 Final rankings:"]
+    for result in ranked.scoreboard.ranked:
+        title = _MEDALS.get(result.rank or 0, f"   {result.rank}.")
+        size = f", {result.size_bytes / 1e9:.2f} GB" if result.size_bytes else ""
+        tied = f", tied with {', '.join(result.tied_with)}" if result.tied_with else ""
+        figures = f"{duration(result.avg_latency_ms)} (n={result.calls}), score {result.speed_score:.0f}"
+        lines.append(f"{title}: {safe(result.model)}  {figures}{size}{safe(tied)}")
+    if not ranked.scoreboard.ranked:
+        lines.append("   nobody: no model was correct in every case")
+    failed = [result for result in ranked.scoreboard.results if not result.qualified]
+    if failed:
+        lines.append("⚠️  Did not qualify:")
+        lines += [f"   {_why(result)}" for result in failed]
+    if ranked.excluded:
+        lines.append("⏭️  Not run:")
+        lines += [f"   {safe(name)}: {safe(detail)}" for name, _, detail in ranked.excluded]
+    return lines
+
+
+def _why(result: ModelResult) -> str:
+    cases = ", ".join(f"{failure.case_id} ({failure.outcome})" for failure in result.failures[:5])
+    more = f" and {len(result.failures) - 5} more" if len(result.failures) > 5 else ""
+    why = safe(result.reason) or cases + more
+    return f"{safe(result.model)}: {result.standing}, {result.cases_correct}/{result.cases} correct: {why}"

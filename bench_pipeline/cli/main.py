@@ -1,0 +1,90 @@
+"""The entry point: the table of commands, and how errors become one line and an exit status."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from bench_pipeline.domain.errors import BenchError, InputError
+
+# name: (module, what it does). The modules are imported when they are used: `bench --help` stays quick.
+COMMANDS = {
+    "demo": ("demo", "Try everything on a sample database with real small models."),
+    "run": ("run", "Measure models on a task, rank them and write the report."),
+    "models": ("models", "Show which models are eligible, and why the others are not."),
+    "cases": ("cases", "Check test cases."),
+    "history": ("history", "Show a task's champions over time."),
+    "plan": ("production", "Show what the latest benchmark would change in production."),
+    "promote": ("production", "Put the champion into production, write the documents, validate."),
+    "rollback": ("production", "Undo the last promotion."),
+    "validate": ("production", "Run the known cases on the champion that was promoted."),
+    "docs": ("production", "Write the workflow documents and the champion registry."),
+    "doctor": ("doctor", "Check database, runtimes, disk and versions."),
+}
+
+EPILOG = """
+\b
+Start here:
+  bench demo                                   everything once, on a sample database
+  bench run --task grading --models a:1b,b:3b  two models of your Ollama server
+  bench plan --task grading                    what would change, and why
+
+Settings come from BENCH_... variables or .env; see docs/reference/settings.md.
+Exit status: 0 done, 1 the answer is no, 2 something given is wrong.
+"""
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the commands in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"bench_pipeline.cli.{COMMANDS[cmd_name][0]}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands from the table, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(version("bench_pipeline"), prog_name="bench")
+def bench() -> None:
+    """Find, for every task, the fastest model that is always correct, and put it into production safely."""
+
+
+def main() -> None:
+    """Run the command line; errors that are written for the reader become one line and an exit status."""
+    try:
+        status = bench.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except click.Abort:
+        status = 130
+    except KeyboardInterrupt:
+        click.echo("interrupted; what was measured is stored, run the same command again to go on", err=True)
+        status = 130
+    except BenchError as error:
+        status = _show(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _show(error: BenchError) -> int:
+    if "--json" in sys.argv:
+        click.echo(json.dumps({"error": str(error)}))
+    click.echo(f"bench: {error}", err=True)
+    return 2 if isinstance(error, InputError) else 1

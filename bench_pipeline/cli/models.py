@@ -1,0 +1,37 @@
+"""`bench models`."""
+
+from __future__ import annotations
+
+import click
+
+from bench_pipeline.benchmark.eligibility import candidates
+from bench_pipeline.cli.output import json_option, print_json, table
+from bench_pipeline.domain.actor import Candidate
+from bench_pipeline.settings import load_settings
+from bench_pipeline.workbench import open_workbench
+
+
+@click.command()
+@json_option
+def models(as_json: bool) -> int:
+    """Show every actor: eligible, or excluded with its reason.
+
+    The rules of the database come first (type, enabled, name), then what the runtime says (installed, size).
+    Exit status: 0 when at least one model is eligible, else 1.
+    """
+    with open_workbench(load_settings()) as bench:
+        found = candidates(bench.settings, bench.database, bench.production, bench.runtimes)
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(table(("", "actor", "model", "size", "family", "why not"), [_row(line) for line in found]))
+        click.echo(f"\n{sum(line.eligible for line in found)} of {len(found)} actors are eligible")
+    return 0 if any(line.eligible for line in found) else 1
+
+
+def _row(line: Candidate) -> tuple[object, ...]:
+    identity = line.identity
+    size = f"{identity.size_bytes / 1e9:.2f} GB" if identity and identity.size_bytes else ""
+    family = (identity.family or "") if identity else ""
+    why = f"{line.exclusion}: {line.detail}" if line.exclusion else ""
+    return "✅" if line.eligible else "⏭️ ", line.actor_id, line.name, size, family, why
