@@ -6,7 +6,7 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from bench_pipeline.domain.errors import InputError
 
@@ -59,16 +59,20 @@ class Settings(BaseSettings):
         description="hosts that an actor's openai: address may name, by commas; production's texts go there",
     )
     llama_cpp_threads: int | None = Field(default=None, ge=1, description="threads of the embedded runtime")
-    max_model_gb: float = Field(default=8.0, gt=0, description="largest model that fits the GPU, GB (1e9 bytes)")
+    max_model_gb: float = Field(
+        default=8.0, gt=0, allow_inf_nan=False, description="largest model that fits the GPU, GB (1e9 bytes)"
+    )
     excluded_names: tuple[str, ...] = Field(
         default=CODE_OR_VISION_ONLY, description="name patterns of code-only and vision-only models, as JSON list"
     )
     specialist_names: tuple[str, ...] = Field(
         default=EMBEDDING_OR_SPECIALIST, description="name patterns of embedding and other special models"
     )
-    batch_size: int = Field(default=5, ge=1, description="cases run together")
-    repeats: int = Field(default=1, ge=1, description="passes over the suite")
-    load_time_limit_s: float = Field(default=600.0, gt=0, description="for loading one model, seconds")
+    batch_size: int = Field(default=5, ge=1, le=1000, description="cases run together")
+    repeats: int = Field(default=1, ge=1, le=100, description="passes over the suite")
+    load_time_limit_s: float = Field(
+        default=600.0, gt=0, allow_inf_nan=False, description="for loading one model, seconds"
+    )
     resume_hours: float = Field(default=24.0, ge=0, description="an interrupted benchmark younger than this goes on")
     evidence_days: float = Field(
         default=35.0, ge=0, description="when one model is benchmarked alone, the others' runs count for so many days"
@@ -94,9 +98,17 @@ def load_settings() -> Settings:
     """Read the settings. Raises `InputError` that names each variable that is wrong."""
     try:
         return Settings()
+    except SettingsError as error:
+        raise InputError(f"{_variable_in(str(error))}: is no JSON") from None
     except ValidationError as error:
         lines = [
             f"BENCH_{'.'.join(str(part) for part in entry['loc']).upper()}: {entry['msg'].lower()}"
             for entry in error.errors(include_input=False)
         ]
         raise InputError("\n".join(lines)) from None
+
+
+def _variable_in(text: str) -> str:
+    """Return the variable of a pydantic-settings error, which names its field in quotes."""
+    quoted = text.split('"')
+    return f"BENCH_{quoted[1].upper()}" if len(quoted) > 1 else "BENCH_... or .env"

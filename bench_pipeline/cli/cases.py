@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from bench_pipeline.benchmark.preparation import prepare, read_suite, testcases_dir
-from bench_pipeline.cli.output import json_option, print_json
+from bench_pipeline.cli.output import json_option, print_json, safe
 from bench_pipeline.domain.errors import FileRefused, InputError
 from bench_pipeline.domain.suite import Suite
 from bench_pipeline.settings import Settings, load_settings
@@ -36,7 +36,7 @@ def check(paths: tuple[Path, ...], as_json: bool) -> int:
     else:
         for result in results:
             mark = "✅" if result.sound else "❌"
-            click.echo("\n".join([f"{mark} {result.path}: {result.summary}", *result.faults]))
+            click.echo("\n".join(safe(line) for line in (f"{mark} {result.path}: {result.summary}", *result.faults)))
     return 0 if all(result.sound for result in results) else 2
 
 
@@ -63,7 +63,7 @@ def _checked(settings: Settings, path: Path) -> CheckedSuite:
         suite = _suite(settings, path)
     except FileRefused as error:
         faults = [str(fault) for fault in error.faults]
-        return CheckedSuite(str(path), False, f"{len(faults)} faults", None, faults)
+        return CheckedSuite(str(path), False, f"{len(faults)} fault{'s' * (len(faults) != 1)}", None, faults)
     return CheckedSuite(str(path), True, _summary(suite), suite.hash, [])
 
 

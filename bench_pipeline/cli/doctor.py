@@ -35,7 +35,9 @@ class Finding:
 @click.command()
 @json_option
 def doctor(as_json: bool) -> int:
-    """Check database, schema, test cases, runtimes, disk and versions; each line is ok or says what to do.
+    """Check database, runtimes, disk and versions.
+
+    Also the schema, the test cases and production's tables; each line is ok or says what to do.
 
     Exit status: 0 a benchmark can run, 1 something that it needs is missing.
     """

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import click
 
-from bench_pipeline.cli.output import duration, json_option, print_json, table
+from bench_pipeline.benchmark.preparation import read_task
+from bench_pipeline.cli.output import duration, json_option, print_json, safe, table
 from bench_pipeline.domain.scoreboard import ModelResult
 from bench_pipeline.settings import load_settings
 from bench_pipeline.storage.history import PastBenchmark, model_trend, past_benchmarks
@@ -20,18 +21,21 @@ _BARS = "▁▂▃▄▅▆▇█"
 @click.option("--model", help="Show this model's results instead of the champions.")
 @json_option
 def history(task: str, model: str | None, as_json: bool) -> int:
-    """Show a task's champions over time, or what became of one model.
+    """Show a task's champions over time.
 
+    With --model: what became of one model.
     Exit status: 0, or 1 when the task was never benchmarked.
     """
     with open_workbench(load_settings()) as bench, bench.database.engine.connect() as connection:
         found: Sequence[PastBenchmark | ModelResult] = (
             model_trend(connection, task, model) if model else past_benchmarks(connection, task)
         )
+        if not found:
+            read_task(bench.settings, task)  # a misspelt task is bad input, not a task without history
     if as_json:
         print_json(found)
     elif not found:
-        click.echo(f"nothing is known of {model or task} yet; `bench run --task {task}` measures it")
+        click.echo(f"nothing is known of {safe(model or task)} yet; `bench run --task {task}` measures it")
     else:
         click.echo(_text(found))
     return 0 if found else 1

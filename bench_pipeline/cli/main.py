@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 import click
 
+from bench_pipeline.cli.output import safe
 from bench_pipeline.domain.errors import BenchError, InputError
 
 # name: (module, what it does). The modules are imported when they are used: `bench --help` stays quick.
@@ -86,5 +87,5 @@ def main() -> None:
 def _show(error: BenchError) -> int:
     if "--json" in sys.argv:
         click.echo(json.dumps({"error": str(error)}))
-    click.echo(f"bench: {error}", err=True)
+    click.echo("\n".join(safe(line) for line in f"bench: {error}".splitlines()), err=True)
     return 2 if isinstance(error, InputError) else 1

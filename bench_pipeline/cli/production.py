@@ -7,7 +7,7 @@ import getpass
 import click
 
 from bench_pipeline.benchmark.eligibility import candidates
-from bench_pipeline.benchmark.preparation import prepare, read_task
+from bench_pipeline.benchmark.preparation import PreparedTask, prepare, read_task
 from bench_pipeline.benchmark.ranking import latest_ranked
 from bench_pipeline.cli.live import LiveTree
 from bench_pipeline.cli.output import json_option, print_json, safe, table
@@ -30,8 +30,9 @@ task_option = click.option("--task", required=True, help="The task.")
 @task_option
 @json_option
 def plan(task: str, as_json: bool) -> int:
-    """Show what the latest benchmark would change in production, and why. Changes nothing.
+    """Show what the latest benchmark would change in production.
 
+    Every conversation of the task has its line, with the reason. Nothing is changed.
     Exit status: 0 there is something to promote, 1 everything stays as it is.
     """
     with open_workbench(load_settings()) as bench:
@@ -56,11 +57,13 @@ def promote(task: str, no_validate: bool, as_json: bool) -> int:
     """
     with open_workbench(load_settings()) as bench:
         found = _plan(bench, task)
+        # Before anything changes: a suite that is refused must not leave a promotion without its validation.
+        prepared = None if no_validate else prepare(bench.settings, task, bench.database, bench.production)
         store_plan(bench.database, found)
         promotion = apply_plan(bench.database, bench.production, found, getpass.getuser())
         result = None
-        if promotion is not None and not no_validate and promotion.status == promotions.APPLIED:
-            result = _validate(bench, promotion, as_json)
+        if promotion is not None and prepared is not None and promotion.status == promotions.APPLIED:
+            result = _validate(bench, prepared, promotion, as_json)
         written = _write_documents(bench)
     if as_json:
         print_json({"plan": found, "promotion": promotion, "validation": result, "documents": written})
@@ -76,8 +79,9 @@ def promote(task: str, no_validate: bool, as_json: bool) -> int:
 @click.option("--task", help="Undo the last promotion of this task.")
 @json_option
 def rollback(promotion_id: int | None, task: str | None, as_json: bool) -> int:
-    """Undo a promotion (the last one): every conversation that still holds the promoted actor gets the old one back.
+    """Undo the last promotion.
 
+    Or the one with PROMOTION_ID: every conversation that still holds the promoted actor gets the old one back.
     Conversations that somebody changed since are left alone and named.
     Exit status: 0 all restored, 1 some were left.
     """
@@ -97,16 +101,18 @@ def rollback(promotion_id: int | None, task: str | None, as_json: bool) -> int:
 @task_option
 @json_option
 def validate(task: str, as_json: bool) -> int:
-    """Run the known cases on the champion that was promoted last; a failure undoes the promotion.
+    """Run the known cases on the champion that was promoted.
 
+    A failure undoes the promotion.
     Exit status: 0 it holds, 1 it was undone.
     """
     with open_workbench(load_settings()) as bench:
+        prepared = prepare(bench.settings, task, bench.database, bench.application)
         with bench.database.engine.connect() as connection:
             promotion = promotions.latest_promotion(connection, task)
         if promotion is None:
             raise InputError(f"nothing of {task} is promoted; `bench promote --task {task}` does")
-        result = _validate(bench, promotion, as_json)
+        result = _validate(bench, prepared, promotion, as_json)
         written = _write_documents(bench)
     if as_json:
         print_json({"validation": result, "documents": written})
@@ -118,7 +124,11 @@ def validate(task: str, as_json: bool) -> int:
 @click.command()
 @json_option
 def docs(as_json: bool) -> int:
-    """Write the workflow documents and the champion registry from the database; unchanged files stay untouched."""
+    """Write the workflow documents and the champion registry.
+
+    They are made from the database; files that would not change stay untouched.
+    Exit status: 0.
+    """
     with open_workbench(load_settings()) as bench:
         written = _write_documents(bench)
     if as_json:
@@ -134,11 +144,11 @@ def _plan(bench: Workbench, task: str) -> PromotionPlan:
     return make_plan(bench.database, bench.production, ranked, Policy(bench.settings.min_gain))
 
 
-def _validate(bench: Workbench, promotion: Promotion, as_json: bool) -> ValidationResult:
+def _validate(bench: Workbench, prepared: PreparedTask, promotion: Promotion, as_json: bool) -> ValidationResult:
     return validate_promotion(
         bench.database,
         bench.production,
-        prepare(bench.settings, promotion.task_type, bench.database, bench.production),
+        prepared,
         promotion,
         candidates(bench.settings, bench.database, bench.production, bench.runtimes),
         bench.runtimes,
@@ -175,7 +185,7 @@ def rollback_text(undone: Rollback) -> str:
     rows = {row.conversation_id: row for row in undone.promotion.plan.changes}
     lines += [f"   {n} {rows[n].conversation}: {rows[n].new_actor} → {rows[n].old_actor}" for n in undone.restored]
     lines += [f"   {n} {rows[n].conversation}: left alone, somebody changed it since" for n in undone.left]
-    return "\n".join(lines)
+    return "\n".join(safe(line) for line in lines)
 
 
 def _show(result: ValidationResult | None, written: list[str]) -> None:

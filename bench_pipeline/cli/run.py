@@ -85,7 +85,10 @@ def _names(models: str | None, models_file: Path | None) -> list[str] | None:
     if models is not None and models_file is not None:
         raise click.UsageError("give either --models or --models-file")
     if models_file is not None:
-        lines = models_file.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = models_file.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError):
+            raise InputError(f"{models_file}: cannot be read as UTF-8 text; write one name a line") from None
         names = [name for line in lines if (name := line.partition("#")[0].strip())]
     elif models is not None:
         names = [name for part in models.split(",") if (name := part.strip())]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from bench_pipeline.domain.actor import Exclusion
 from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing
 
 MODEL_ACTOR_TYPE = "ai_model"
@@ -21,12 +22,16 @@ class DecisionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Incumbent:
-    """Who carries out a conversation now, and what the benchmark found of that model (None: not measured)."""
+    """Who carries out a conversation now, and what the benchmark found of that model.
+
+    `result` is None when it was not measured; `exclusion` then says why, None when nobody asked for it.
+    """
 
     actor_id: int | None
     name: str | None = None
     actor_type: str | None = None
     result: ModelResult | None = None
+    exclusion: Exclusion | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,7 @@ def decide(scoreboard: Scoreboard, incumbent: Incumbent, policy: Policy) -> Deci
         return answer(DecisionKind.KEEP, f"{incumbent.name} is no model but a {incumbent.actor_type}: a person decides")
     measured = incumbent.result
     if measured is None:
-        return answer(DecisionKind.PROMOTE, f"{incumbent.name} could not take part, so it does not qualify")
+        return answer(*_unmeasured(incumbent))
     if measured.standing is Standing.INCONCLUSIVE:
         return answer(DecisionKind.INCONCLUSIVE, f"{incumbent.name} could not be measured to the end: {measured.why}")
     if not measured.qualified:
@@ -74,6 +79,17 @@ def decide(scoreboard: Scoreboard, incumbent: Incumbent, policy: Policy) -> Deci
             f"{incumbent.name} no longer qualifies: {measured.cases_correct}/{measured.cases} correct",
         )
     return _by_gain(measured, champion, runner_up, policy)
+
+
+# What may be otherwise tomorrow without anybody's decision: an outage must never promote.
+_PASSING = (None, Exclusion.RUNTIME_UNAVAILABLE)
+
+
+def _unmeasured(incumbent: Incumbent) -> tuple[DecisionKind, str]:
+    if incumbent.exclusion in _PASSING:
+        why = "its runtime did not answer" if incumbent.exclusion else "it was not part of this benchmark"
+        return DecisionKind.INCONCLUSIVE, f"{incumbent.name} was not measured: {why}"
+    return DecisionKind.PROMOTE, f"{incumbent.name} is not eligible any more ({incumbent.exclusion})"
 
 
 def _by_gain(measured: ModelResult, champion: ModelResult, runner_up: ModelResult | None, policy: Policy) -> Decision:

@@ -14,10 +14,10 @@ from bench_pipeline.domain.errors import Fault, FileRefused
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.reading import JsonRefused, strict_json
 
-# Only what nobody writes in earnest: a posting may well say [m/w/d].
-_PLACEHOLDER = re.compile(
-    r"\[(TBD|TODO|TBA|FIXME|INSERT[^\]]*|PLACEHOLDER[^\]]*)\]|\b(TBD|FIXME|lorem ipsum)\b", re.IGNORECASE
-)
+# Only what nobody writes in earnest: a posting may well say [m/w/d], or "salary TBD".
+_BRACKETED = r"\[(TBD|TODO|TBA|FIXME|INSERT[^\]]*|PLACEHOLDER[^\]]*)\]|\blorem ipsum\b"
+_PLACEHOLDER_IN_SOURCE = re.compile(_BRACKETED, re.IGNORECASE)
+_PLACEHOLDER = re.compile(_BRACKETED + r"|\b(TBD|FIXME)\b", re.IGNORECASE)
 _ONLY_DOTS = re.compile(r"[.…\s]+")
 
 
@@ -196,7 +196,8 @@ def _case_faults(file: str, case: TestCase) -> Iterable[Fault]:
             case.id,
         )
     for field, text in _gold_texts(case):
-        if not text.strip() or _ONLY_DOTS.fullmatch(text) or _PLACEHOLDER.search(text):
+        placeholder = _PLACEHOLDER_IN_SOURCE if field in ("posting", "input") else _PLACEHOLDER
+        if not text.strip() or _ONLY_DOTS.fullmatch(text) or placeholder.search(text):
             yield Fault(file, field, "is empty or a placeholder", "write the real text", case.id)
 
 

@@ -91,5 +91,7 @@ def _decision(conversation: Conversation, template: str | None, ranked: RankedBe
     measured = next(
         (r for r in ranked.scoreboard.results if r.actor_id is not None and r.actor_id == conversation.actor_id), None
     )
-    incumbent = Incumbent(conversation.actor_id, conversation.actor_name, conversation.actor_type, measured)
+    name = conversation.actor_name
+    exclusion = next((reason for model, reason, _ in ranked.excluded if model == name), None)
+    incumbent = Incumbent(conversation.actor_id, name, conversation.actor_type, measured, exclusion)
     return decide(ranked.scoreboard, incumbent, policy)

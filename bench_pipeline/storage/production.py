@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     MetaData,
     Select,
+    String,
     Table,
     case,
     cast,
@@ -83,7 +84,7 @@ class Production:
         """Return every actor by id, each with the first rule of the database that excludes it."""
         a = self._tables["actors"].c
         exclusion = case(
-            (func.coalesce(a.actor_type, "") != MODEL_ACTOR_TYPE, Exclusion.TYPE.value),
+            (func.coalesce(cast(a.actor_type, String), "") != MODEL_ACTOR_TYPE, Exclusion.TYPE.value),
             (func.coalesce(cast(a.enabled, Integer), 0) == 0, Exclusion.DISABLED.value),
             (_named_like(a, excluded_names), Exclusion.NAME_PATTERN.value),
             (_named_like(a, specialist_names), Exclusion.SPECIALIST.value),

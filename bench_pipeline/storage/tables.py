@@ -74,7 +74,7 @@ benchmark_model_runs = Table(
     Column("model_name", String(300), nullable=False),
     Column("actor_id", BigInteger),
     Column("execution_path", Text, nullable=False),
-    Column("digest", String(100)),
+    Column("digest", ForeignText),
     Column("identity", JSON, nullable=False),
     Column("load_ns", BigInteger),
     Column("memory_bytes", BigInteger),
@@ -126,7 +126,7 @@ benchmark_history = Table(
     Column("benchmark_date", UtcDateTime, nullable=False),
     Column("standing", String(20), nullable=False),
     Column("actor_id", BigInteger),
-    Column("digest", String(100)),
+    Column("digest", ForeignText),
     Column("model_run_id", BigInteger, comment="the run that it rests on, maybe of an earlier benchmark"),
     Column("cases", Integer, nullable=False),
     Column("cases_correct", Integer, nullable=False),
@@ -135,7 +135,7 @@ benchmark_history = Table(
     Column("reason", ForeignText, nullable=False),
     Column("tied_with", JSON, nullable=False),
     Column("size_bytes", BigInteger),
-    Column("family", String(100)),
+    Column("family", ForeignText),
     Index("ix_benchmark_history_task", "task_type", "benchmark_date"),
 )
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench_pipeline.domain.actor import Exclusion
 from bench_pipeline.domain.decision import Decision, DecisionKind, Incumbent, Policy, decide
 from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing, rank
 
@@ -75,9 +76,23 @@ def decided(results: list[ModelResult], incumbent: Incumbent | None = None, min_
         pytest.param(
             [FAST],
             Incumbent(9, "old", "ai_model", None),
+            INCONCLUSIVE,
+            "old was not measured: it was not part of this benchmark",
+            id="nobody asked for the incumbent",
+        ),
+        pytest.param(
+            [FAST],
+            Incumbent(9, "old", "ai_model", None, Exclusion.RUNTIME_UNAVAILABLE),
+            INCONCLUSIVE,
+            "old was not measured: its runtime did not answer",
+            id="the incumbent's runtime is down",
+        ),
+        pytest.param(
+            [FAST],
+            Incumbent(9, "old", "ai_model", None, Exclusion.TOO_LARGE),
             PROMOTE,
-            "old could not take part, so it does not qualify",
-            id="the incumbent was not measured",
+            "old is not eligible any more (too_large)",
+            id="the incumbent is not eligible any more",
         ),
         pytest.param(
             [FAST, OPEN],

@@ -223,9 +223,8 @@ def test_the_message_is_one_line_for_each_fault() -> None:
 
 # Placeholders
 
-PLACEHOLDERS = (
-    "TBD", "tbd", "FIXME: ask Ann", "[TODO]", "[todo]", "[INSERT SUMMARY HERE]", "[placeholder 3]", "Lorem ipsum dolor",
-)  # fmt: skip
+PLACEHOLDERS = ("[TBD]", "[TODO]", "[todo]", "[INSERT SUMMARY HERE]", "[placeholder 3]", "Lorem ipsum dolor")
+UNBRACKETED = ("TBD", "tbd", "FIXME: ask Ann")
 BLANKS = (" ", "\t\n", "...", "…", ". . .")
 NO_PLACEHOLDERS = (
     "Gärtner [m/w/d]", "Gardener (m/f/d) [all genders]", "Call 030 [ext. 5]", "Wait... then apply.",
@@ -237,6 +236,17 @@ NO_PLACEHOLDERS = (
 @pytest.mark.parametrize("name", ["summary", "reasoning", "difficulty", "posting", "input", "expected_output"])
 def test_a_placeholder_in_a_gold_text_is_refused(name: str, text: str) -> None:
     assert [(fault.case_id, fault.field) for fault in faults(field(name, text))] == [("PASS_1", name)]
+
+
+@pytest.mark.parametrize("text", UNBRACKETED)
+@pytest.mark.parametrize("name", ["summary", "reasoning", "difficulty", "expected_output"])
+def test_a_bare_placeholder_in_a_label_is_refused(name: str, text: str) -> None:
+    assert [(fault.case_id, fault.field) for fault in faults(field(name, text))] == [("PASS_1", name)]
+
+
+@pytest.mark.parametrize("name", ["posting", "input"])
+def test_a_source_may_say_that_its_salary_is_to_be_told(name: str) -> None:
+    assert getattr(parsed(changed(field(name, "Salary TBD, start in May."))).test_cases[0], name)
 
 
 @pytest.mark.parametrize("text", NO_PLACEHOLDERS)

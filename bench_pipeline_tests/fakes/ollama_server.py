@@ -213,6 +213,19 @@ class _Connection(socketserver.StreamRequestHandler):
             self.fake.unload(talk.name)
         _FINISHES[talk.script.finish](self, talk)
 
+    def _end(self, talk: _Talk) -> None:
+        if talk.record.body.get("stream", True):
+            self._send_stream(talk)
+        else:
+            self._send_whole(talk)
+
+    def _send_whole(self, talk: _Talk) -> None:
+        """One object instead of a stream, as Ollama answers `stream: false`."""
+        reply = talk.model.reply_to(talk.prompt)
+        message = {"role": "assistant", "content": reply}
+        head = {"model": talk.name, "message": message, "done": True, "done_reason": talk.script.done_reason}
+        self._json(talk.record, head | self._metrics(talk, len(reply.split())).native())
+
     def _send_stream(self, talk: _Talk, end: bytes = b"0\r\n\r\n") -> None:
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {talk.dialect.content_type}\r\n"
         chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in self._pieces(talk))
@@ -282,7 +295,7 @@ class _Connection(socketserver.StreamRequestHandler):
 
 
 _FINISHES: dict[Finish, Callable[[_Connection, _Talk], None]] = {
-    Finish.END: _Connection._send_stream,
+    Finish.END: _Connection._end,
     Finish.CUT: _Connection._cut,
     Finish.DRIP: _Connection._drip,
     Finish.DRIP_HEADERS: _Connection._drip_headers,

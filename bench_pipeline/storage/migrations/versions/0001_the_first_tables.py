@@ -36,7 +36,7 @@ def upgrade() -> None:
         sa.Column("benchmark_date", sa.DateTime(timezone=True), nullable=False),
         sa.Column("standing", sa.String(length=20), nullable=False),
         sa.Column("actor_id", sa.BigInteger(), nullable=True),
-        sa.Column("digest", sa.String(length=100), nullable=True),
+        sa.Column("digest", sa.Text(), nullable=True),
         sa.Column(
             "model_run_id",
             sa.BigInteger(),
@@ -50,7 +50,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("tied_with", sa.JSON(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=True),
-        sa.Column("family", sa.String(length=100), nullable=True),
+        sa.Column("family", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("benchmark_id", "model_name", name=op.f("pk_benchmark_history")),
     )
     with op.batch_alter_table("benchmark_history", schema=None) as batch_op:
@@ -131,7 +131,7 @@ def upgrade() -> None:
         sa.Column("model_name", sa.String(length=300), nullable=False),
         sa.Column("actor_id", sa.BigInteger(), nullable=True),
         sa.Column("execution_path", sa.Text(), nullable=False),
-        sa.Column("digest", sa.String(length=100), nullable=True),
+        sa.Column("digest", sa.Text(), nullable=True),
         sa.Column("identity", sa.JSON(), nullable=False),
         sa.Column("load_ns", sa.BigInteger(), nullable=True),
         sa.Column("memory_bytes", sa.BigInteger(), nullable=True),

@@ -1,0 +1,163 @@
+"""The knobs: each that is wrong is named, and none tells a secret."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bench_pipeline.domain.errors import InputError
+from bench_pipeline.settings import Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Hide the variables and the `.env` of whoever runs the tests."""
+    for name in os.environ:
+        if name.upper().startswith(("BENCH_", "OLLAMA_", "OPENAI_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_variables_the_stated_defaults_hold() -> None:
+    settings = load_settings()
+    assert settings.database_url.get_secret_value() == "sqlite:///.bench/bench.db"
+    assert settings.ollama_host == "http://127.0.0.1:11434"
+    assert (settings.max_model_bytes, settings.batch_size, settings.repeats, settings.min_gain) == (
+        8 * 10**9,
+        5,
+        1,
+        0.05,
+    )
+    assert settings.hosts == {"localhost", "127.0.0.1", "::1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BENCH_MAX_MODEL_GB", "0"),
+        ("BENCH_MAX_MODEL_GB", "eight"),
+        ("BENCH_BATCH_SIZE", "0"),
+        ("BENCH_BATCH_SIZE", "2.5"),
+        ("BENCH_REPEATS", "-1"),
+        ("BENCH_LOAD_TIME_LIMIT_S", "0"),
+        ("BENCH_RESUME_HOURS", "-1"),
+        ("BENCH_EVIDENCE_DAYS", "soon"),
+        ("BENCH_MIN_GAIN", "1"),
+        ("BENCH_MIN_GAIN", "-0.1"),
+        ("BENCH_LLAMA_CPP_THREADS", "0"),
+        ("BENCH_PRODUCTION_NAMES", '["actors"]'),
+        ("BENCH_EXCLUDED_NAMES", '{"a": 1}'),
+    ],
+)
+def test_a_wrong_variable_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError) as refused:
+        load_settings()
+    assert str(refused.value).startswith(f"{name}: ")
+    assert "\n" not in str(refused.value)
+
+
+def test_all_wrong_variables_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BENCH_REPEATS", "BENCH_MIN_GAIN", "BENCH_BATCH_SIZE"):
+        monkeypatch.setenv(name, "x")
+    with pytest.raises(InputError) as refused:
+        load_settings()
+    assert {line.partition(":")[0] for line in str(refused.value).splitlines()} == {
+        "BENCH_REPEATS",
+        "BENCH_MIN_GAIN",
+        "BENCH_BATCH_SIZE",
+    }
+
+
+@pytest.mark.parametrize("name", ["BENCH_PRODUCTION_NAMES", "BENCH_EXCLUDED_NAMES", "BENCH_SPECIALIST_NAMES"])
+def test_a_variable_that_is_no_json_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "a, b")
+    with pytest.raises(InputError, match=f"^{name}: "):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("BENCH_MAX_MODEL_GB", "inf"),
+        ("BENCH_LOAD_TIME_LIMIT_S", "inf"),
+        ("BENCH_REPEATS", "101"),
+        ("BENCH_BATCH_SIZE", "1001"),
+    ],
+)
+def test_a_variable_that_no_benchmark_can_use_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=f"^{name}: "):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("variables", "host"),
+    [
+        ({"OLLAMA_HOST": "http://gpu:1"}, "http://gpu:1"),
+        ({"BENCH_OLLAMA_HOST": "http://gpu:2"}, "http://gpu:2"),
+        ({"OLLAMA_HOST": "http://gpu:1", "BENCH_OLLAMA_HOST": "http://gpu:2"}, "http://gpu:2"),
+    ],
+    ids=["Ollama's own", "ours", "ours before Ollama's own"],
+)
+def test_the_ollama_server_is_the_one_that_the_variables_name(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], host: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().ollama_host == host
+
+
+@pytest.mark.parametrize("name", ["BENCH_OPENAI_API_KEY", "OPENAI_API_KEY"])
+def test_the_key_is_read_and_never_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "sk-s3cret")
+    settings = load_settings()
+    assert settings.openai_api_key is not None
+    assert settings.openai_api_key.get_secret_value() == "sk-s3cret"
+    assert "s3cret" not in shown(settings)
+
+
+def test_the_password_of_the_database_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATABASE_URL", "postgresql://u:s3cret@h/db")
+    settings = load_settings()
+    assert settings.database_url.get_secret_value() == "postgresql://u:s3cret@h/db"
+    assert "s3cret" not in shown(settings)
+
+
+def shown(settings: Settings) -> str:
+    return f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
+
+
+def test_a_wrong_variable_beside_a_secret_does_not_tell_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-s3cret")
+    monkeypatch.setenv("BENCH_DATABASE_URL", "postgresql://u:s3cret@h/db")
+    monkeypatch.setenv("BENCH_REPEATS", "s3cret")
+    with pytest.raises(InputError) as refused:
+        load_settings()
+    assert "s3cret" not in str(refused.value)
+
+
+def test_names_and_patterns_are_read_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_PRODUCTION_NAMES", '{"actors.enabled": "is_active"}')
+    monkeypatch.setenv("BENCH_EXCLUDED_NAMES", '["*tiny*"]')
+    settings = load_settings()
+    assert (settings.production_names, settings.excluded_names) == ({"actors.enabled": "is_active"}, ("*tiny*",))
+
+
+def test_the_env_file_of_the_folder_is_read_and_a_variable_comes_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("BENCH_REPEATS=3\nBENCH_BATCH_SIZE=7\nUNRELATED=1\n")
+    monkeypatch.setenv("BENCH_REPEATS", "4")
+    settings = load_settings()
+    assert (settings.repeats, settings.batch_size) == (4, 7)
+
+
+def test_allowed_hosts_are_read_without_spaces_and_capitals(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_ALLOWED_HOSTS", " GPU-1 ,, localhost,")
+    assert load_settings().hosts == {"gpu-1", "localhost"}
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().repeats = 2  # type: ignore[misc]
