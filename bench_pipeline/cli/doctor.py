@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -15,8 +16,9 @@ from bench_pipeline.benchmark.preparation import prepare, task_names, testcases_
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.domain.errors import BenchError, InputError
 from bench_pipeline.settings import Settings, load_settings
-from bench_pipeline.storage.database import SCHEMA_VERSION, open_database
+from bench_pipeline.storage.database import open_database
 from bench_pipeline.storage.production import open_production
+from bench_pipeline.storage.schema import SCHEMA_VERSION
 
 _LOW_DISK_GB = 3.0
 _PACKAGES = ("bench_pipeline", "dagster", "dagster-postgres", "sqlalchemy", "ollama", "xllamacpp", "pydantic", "pandas")
@@ -109,7 +111,10 @@ def _ollama(settings: Settings) -> str:
 
     runtime = OllamaRuntime(settings.ollama_host)
     try:
-        return f"{settings.ollama_host} answers, {len(runtime.installed())} models installed"
+        installed = runtime.installed()
+        address = urlsplit(settings.ollama_host)
+        shown = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()  # it may carry a password
+        return f"{shown} answers, {len(installed)} models installed"
     finally:
         runtime.close()
 

@@ -16,7 +16,8 @@ from bench_pipeline.workbench import open_workbench
 def models(as_json: bool) -> int:
     """Show which models are eligible, and why the others are not.
 
-    Every actor has its line. The rules of the database come first (type, enabled, name), then what the runtime says (installed, size).
+    Every actor has its line. The rules of the database come first (type, enabled, name), then what the runtime
+    says (installed, size).
     Exit status: 0 when at least one model is eligible, else 1.
     """
     with open_workbench(load_settings()) as bench:

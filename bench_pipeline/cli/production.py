@@ -49,10 +49,11 @@ def plan(task: str, as_json: bool) -> int:
 @click.option("--no-validate", is_flag=True, help="Leave the validation to a later `bench validate`.")
 @json_option
 def promote(task: str, no_validate: bool, as_json: bool) -> int:
-    """Put the champion of the latest benchmark into production, write the documents, validate.
+    """Put the champion into production, write the documents, validate.
 
-    All rows change in one transaction, each only while it holds the planned old actor. A failed validation
-    undoes the promotion.
+    The champion is the latest benchmark's. All rows change in one transaction, each only while it holds the
+    planned old actor. A failed validation undoes the promotion.
+
     Exit status: 0 promoted or nothing to promote, 1 refused or undone.
     """
     with open_workbench(load_settings()) as bench:

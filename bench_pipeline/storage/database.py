@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bench_pipeline.domain.errors import BenchError, InputError
-from bench_pipeline.storage.tables import metadata
-
-VERSION_TABLE = "benchmark_schema_version"
-SCHEMA_VERSION = "0001"
-_MIGRATIONS = Path(__file__).parent / "migrations"
+from bench_pipeline.storage.schema import SchemaRefused, begin_immediate, bring_up_to_date
 
 
 class LockTaken(BenchError):
     """Another process does what only one may do at a time."""
-
-
-def is_ours(name: str | None, kind: str, parents: object) -> bool:  # noqa: ARG001 - Alembic's signature
-    """Tell Alembic which tables it may compare: the application's tables are none of its business."""
-    return kind != "table" or name in metadata.tables
 
 
 class Database:
@@ -43,7 +35,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that holds the write lock from its first statement (SQLite: BEGIN IMMEDIATE)."""
-        with self.engine.connect() as raw, raw.execution_options(immediate=True) as connection, connection.begin():
+        with begin_immediate(self.engine) as connection:
             yield connection
 
     @contextmanager
@@ -100,7 +92,9 @@ def open_database(url: str) -> Database:
         engine = create_engine(address, **_engine_options(address))
         if address.get_backend_name() == "sqlite":
             _prepare_sqlite(engine, address)
-        _migrate(engine)
+        bring_up_to_date(engine)
+    except SchemaRefused as error:
+        raise InputError(f"BENCH_DATABASE_URL: {_shown(address)} {error}") from None
     except (DBAPIError, ArgumentError, ImportError, OSError) as error:
         cause = str((error.orig if isinstance(error, DBAPIError) else None) or error).strip().splitlines()[0]
         raise InputError(f"BENCH_DATABASE_URL: {_shown(address)} cannot be used: {cause}") from None
@@ -136,12 +130,14 @@ def _engine_options(address: URL) -> dict[str, Any]:
 
 
 def _prepare_sqlite(engine: Engine, address: URL) -> None:
-    Path(str(address.database)).absolute().parent.mkdir(parents=True, exist_ok=True)
+    file = Path(str(address.database)).absolute()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not file.exists() or not file.stat().st_size:
+        _make_file(file)
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, record: object) -> None:  # noqa: ANN401, ARG001 - the DB-API's own type
         connection.isolation_level = None  # the driver would begin late and lose the immediate lock
-        connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")
 
@@ -151,30 +147,9 @@ def _prepare_sqlite(engine: Engine, address: URL) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _migrate(engine: Engine) -> None:
-    with engine.connect() as connection:
-        if _version_of(connection) == SCHEMA_VERSION:
-            return
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util import CommandError
+def _make_file(file: Path) -> None:
+    """Make a database file in WAL mode, which it keeps; two processes that switch at once would lock each other out."""
+    from filelock import FileLock
 
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    with Database(engine).writing() as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('bench_pipeline:schema'))"))
-        config.attributes["connection"] = connection
-        try:
-            command.upgrade(config, "head")
-        except CommandError as error:
-            raise InputError(
-                f"BENCH_DATABASE_URL: {_shown(engine.url)} was made by a newer version; update bench_pipeline ({error})"
-            ) from None
-
-
-def _version_of(connection: Connection) -> str | None:
-    if not inspect(connection).has_table(VERSION_TABLE):
-        return None
-    version: str | None = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608 - a constant
-    return version
+    with FileLock(f"{file}.open.lock"), closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")

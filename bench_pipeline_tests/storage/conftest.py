@@ -1,19 +1,12 @@
-"""A fresh database for every test."""
+"""A fresh database for every test, once on each engine."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from bench_pipeline.storage.database import Database, open_database
-
-
-@pytest.fixture
-def database_url(tmp_path: Path) -> Iterator[str]:
-    """The address of a database that is empty, or not there yet."""
-    yield f"sqlite:///{tmp_path / 'bench.db'}"  # noqa: PT022 - a server's database will be dropped here
 
 
 @pytest.fixture

@@ -16,14 +16,8 @@ from sqlalchemy import Connection, column, create_engine, inspect, select, table
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.storage.database import (
-    SCHEMA_VERSION,
-    VERSION_TABLE,
-    Database,
-    LockTaken,
-    is_ours,
-    open_database,
-)
+from bench_pipeline.storage.database import Database, LockTaken, open_database
+from bench_pipeline.storage.schema import SCHEMA_VERSION, VERSION_TABLE, is_ours, upgrade
 from bench_pipeline.storage.tables import metadata
 
 VERSIONS = table(VERSION_TABLE, column("version_num"))
@@ -79,11 +73,30 @@ def tell(process: subprocess.Popen[str]) -> None:
 # The schema
 
 
-def test_the_migrations_make_exactly_the_tables_of_the_code(database: Database) -> None:
-    with database.engine.connect() as connection:
+def test_the_migrations_make_exactly_the_tables_of_the_code(database_url: str) -> None:
+    """A fresh database is made from the code at once; an older one comes to the same by migrations."""
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        upgrade(connection)
+    with engine.connect() as connection:
         options = {"include_name": is_ours, "compare_type": True, "compare_server_default": True}
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
+        assert connection.scalars(VERSION).all() == [SCHEMA_VERSION]
+    engine.dispose()
+
+
+def test_a_table_of_somebody_else_under_one_of_our_names_is_refused_and_kept(database_url: str) -> None:
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE benchmark_history (note VARCHAR(9))"))
+        connection.execute(text("INSERT INTO benchmark_history VALUES ('mine')"))
+    with pytest.raises(InputError, match="benchmark_history that is not ours"):
+        open_database(database_url)
+    with engine.connect() as connection:
+        assert connection.scalars(text("SELECT note FROM benchmark_history")).all() == ["mine"]
+    assert set(inspect(engine).get_table_names()) == {"benchmark_history"}
+    engine.dispose()
 
 
 def test_a_fresh_database_has_our_tables_and_no_others(database: Database) -> None:
