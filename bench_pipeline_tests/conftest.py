@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import secrets
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from sqlalchemy import create_engine, make_url
 
+from bench_pipeline.cli.main import main
 from bench_pipeline_tests.fakes.postgres import create_database, postgres_server
 from bench_pipeline_tests.world import Shell, World, open_world, shell_in
 
@@ -50,3 +54,27 @@ def world(database_url: str, tmp_path: Path) -> Iterator[World]:
 def shell(world: World) -> Shell:
     """The command line in the world's folder."""
     return shell_in(world.folder, world.url, world.server.url)
+
+
+Typed = Callable[..., CompletedProcess[str]]
+
+
+@pytest.fixture
+def typed(shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
+    """The same command line in this process: its own entry point, without a second's start for each."""
+    for name in os.environ:
+        if name.startswith(("BENCH_", "OLLAMA_")):
+            monkeypatch.delenv(name)
+    for name, value in shell.settings.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(shell.folder)
+
+    def bench(*arguments: str) -> CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return CompletedProcess(arguments, int(ended.value.code or 0), out, err)
+
+    return bench

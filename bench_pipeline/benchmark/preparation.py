@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from bench_pipeline.domain.errors import Fault, FileRefused, InputError
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.prompt import fields_of
@@ -127,17 +125,13 @@ def prepare(
 
 
 def _protocol(task: Task, settings: Settings) -> Protocol:
-    try:
-        return Protocol(
-            decoding=task.decoding,
-            time_limit_s=task.time_limit_s,
-            load_time_limit_s=settings.load_time_limit_s,
-            repeats=settings.repeats,
-            batch_size=settings.batch_size,
-        )
-    except ValidationError as error:
-        lines = [f"BENCH_{str(entry['loc'][0]).upper()}: {entry['msg'].lower()}" for entry in error.errors()]
-        raise InputError("\n".join(lines)) from None
+    return Protocol(
+        decoding=task.decoding,
+        time_limit_s=task.time_limit_s,
+        load_time_limit_s=settings.load_time_limit_s,
+        repeats=settings.repeats,
+        batch_size=settings.batch_size,
+    )
 
 
 def _with_postings(suite: Suite, database: Database, production: Production) -> Suite:

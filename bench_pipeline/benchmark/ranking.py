@@ -147,7 +147,9 @@ def up_to_date_benchmark(
 def _known(connection: Connection, benchmark_id: str) -> BenchmarkRow:
     found = store.benchmark(connection, benchmark_id)
     if found is None:
-        raise InputError(f"there is no benchmark {benchmark_id!r} in this database; `bench history` lists them")
+        raise InputError(
+            f"there is no benchmark {benchmark_id!r} in this database; `bench history --task TASK` lists them"
+        )
     return found
 
 

@@ -45,13 +45,18 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
     settings = load_settings()
     say = (lambda text: click.echo(text, err=True)) if as_json else click.echo
     say("1. Weights of three small models, fetched once")
-    fetch_weights(Catalogue(settings.cache_dir), MODELS)
+    catalogue = Catalogue(settings.cache_dir)
+    missing = [name for name in MODELS if catalogue.path_of(name) is None]
+    fetch_weights(catalogue, missing)
+    if not missing:
+        say(f"   are in {settings.cache_dir} already")
     say("2. Sample production database .bench/bench.db")
     database = open_database(_DATABASE)
     say("   made" if make_world(database, settings) else "   is there already and stays as it is")
     database.close()
     chosen = tuple(name.strip() for name in tasks.split(",") if name.strip())
-    say(f"3. Benchmark of {' and '.join(chosen)} through Dagster's assets")
+    again = "all anew" if fresh else "only what is new or changed, --fresh measures all"
+    say(f"3. Benchmark of {' and '.join(chosen)} through Dagster's assets: {again}")
     run_jobs(settings, chosen, fresh, LiveTree(err=as_json))
     with open_workbench(settings) as bench:
         if as_json:
@@ -65,7 +70,7 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
 
 
 def fetch_weights(catalogue: Catalogue, names: Sequence[str]) -> None:
-    """Fetch the models that are not in the cache, with a progress bar on standard error."""
+    """Fetch these models into the cache, with a progress bar on standard error."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 

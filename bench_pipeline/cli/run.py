@@ -35,8 +35,12 @@ from bench_pipeline.workbench import Workbench, open_workbench
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="A file with one name a line; # begins a comment.",
 )
-@click.option("--batch-size", type=click.IntRange(1, 1000), help="Cases run together.  [default: 5]")
-@click.option("--repeats", type=click.IntRange(1, 100), help="Passes over the suite.  [default: 1]")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 1000),
+    help="Cases a batch; progress is told by batches.  [default: BENCH_BATCH_SIZE, 5]",
+)
+@click.option("--repeats", type=click.IntRange(1, 100), help="Passes over the suite.  [default: BENCH_REPEATS, 1]")
 @click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the report to this file as well."
 )

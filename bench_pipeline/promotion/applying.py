@@ -51,6 +51,7 @@ def apply_plan(
                 raise GateFailed(
                     f"this plan was applied and undone ({known.rollback_reason}); run a new benchmark first"
                 )
+            _check_still_holds(connection, production, known)
             return known
         _check_evidence(connection, plan)
         actors = {actor.actor_id: actor for actor in production.actors(connection, (), ())}
@@ -99,10 +100,26 @@ def _change(connection: Connection, production: Production, row: PlanRow) -> Non
 
 
 def _verify(connection: Connection, production: Production, plan: PromotionPlan) -> None:
+    if changed := _rows_that_differ(connection, production, plan):
+        raise StalePlan(f"after the change {changed}; nothing was changed")
+
+
+def _check_still_holds(connection: Connection, production: Production, promotion: Promotion) -> None:
+    if changed := _rows_that_differ(connection, production, promotion.plan):
+        raise StalePlan(
+            f"this plan is promotion {promotion.promotion_id} already, and since then {changed}; "
+            "run a new benchmark to plan from what production holds now"
+        )
+
+
+def _rows_that_differ(connection: Connection, production: Production, plan: PromotionPlan) -> str:
     wanted = {row.conversation_id: row.new_actor_id for row in plan.changes}
     held = {row.conversation_id: row.actor_id for row in production.conversations(connection, wanted)}
-    if held != wanted:
-        raise StalePlan(f"after the change the conversations hold {held}, not {wanted}; nothing was changed")
+    return "; ".join(
+        f"conversation {number} holds actor {held.get(number)}, not {actor}"
+        for number, actor in wanted.items()
+        if held.get(number) != actor
+    )
 
 
 def roll_back(

@@ -18,7 +18,10 @@ from bench_pipeline.storage.production import Conversation, Production
 
 
 def make_plan(database: Database, production: Production, ranked: RankedBenchmark, policy: Policy) -> PromotionPlan:
-    """Decide for every conversation that the task serves."""
+    """Decide for every conversation that the task serves.
+
+    A change that was made on this very evidence and undone is not planned again.
+    """
     task = Task.model_validate(ranked.benchmark.task)
     with database.engine.connect() as connection:
         found = {row.conversation_id: row for row in production.conversations(connection, task.conversations)}
@@ -26,13 +29,23 @@ def make_plan(database: Database, production: Production, ranked: RankedBenchmar
     rows = tuple(
         _row(number, found.get(number), templates.get(number), ranked, policy) for number in task.conversations
     )
-    return PromotionPlan(
+    plan = PromotionPlan(
         task=task.task,
         benchmark_id=ranked.benchmark.benchmark_id,
         evidence_hash=hash_of_evidence(ranked.benchmark, ranked.scoreboard),
         min_gain=policy.min_gain,
         rows=rows,
     )
+    with database.engine.connect() as connection:
+        earlier = promotions.promotion_by_plan(connection, plan.hash)
+    if earlier is None or earlier.status != promotions.ROLLED_BACK:
+        return plan
+    undone = f"promotion {earlier.promotion_id} did this and was undone ({earlier.rollback_reason})"
+    kept = tuple(
+        row.model_copy(update={"decision": DecisionKind.KEEP, "reason": undone}) if row.changes else row
+        for row in plan.rows
+    )
+    return plan.model_copy(update={"rows": kept})
 
 
 def store_plan(database: Database, plan: PromotionPlan) -> None:
@@ -46,7 +59,7 @@ def stored_plan(database: Database, task: str) -> PromotionPlan:
     with database.engine.connect() as connection:
         plan = promotions.latest_plan(connection, task)
     if plan is None:
-        raise InputError(f"there is no plan for {task}; materialize {task}/promotion_plan, or `bench plan`, first")
+        raise InputError(f"there is no plan for {task}; materialize {task}/promotion_plan first")
     return plan
 
 

@@ -1,0 +1,206 @@
+"""The commands that only look: `models`, `cases check`, `history`, `doctor`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bench_pipeline_tests.conftest import Typed
+from bench_pipeline_tests.world import ONE_ENGINE, World, only, suite_value, write_task
+
+pytestmark = ONE_ENGINE
+
+
+# models
+
+
+def test_models_shows_every_actor_eligible_or_with_its_reason(typed: Typed, world: World) -> None:
+    world.add_actor(20, "away", "ollama:absent:7b")
+    done = typed("models")
+    lines = done.stdout.splitlines()[2:]
+    assert done.returncode == 0
+    assert [line.split()[:3] for line in lines[:5]] == [
+        ["✅", str(number), name] for number, name in enumerate(["fast", "slow", "wrong", "silent", "broken"], start=1)
+    ]
+    assert "type: its actor_type is 'script', not 'ai_model'" in lines[5]
+    assert "not_installed: absent:7b is not installed on the Ollama server" in lines[6]
+    assert lines[-1] == "5 of 7 actors are eligible"
+
+
+def test_models_says_no_when_nobody_is_eligible(typed: Typed, world: World) -> None:
+    world.server.models.clear()
+    done = typed("models")
+    assert done.returncode == 1
+    assert done.stdout.endswith("0 of 6 actors are eligible\n")
+
+
+def test_models_gives_identity_and_reason_as_json(typed: Typed) -> None:
+    lines = {line["name"]: line for line in json.loads(typed("models", "--json").stdout)}
+    assert lines["fast"]["identity"]["digest"] == "sha256:fa"
+    assert (lines["ticket.py"]["exclusion"], lines["fast"]["exclusion"]) == ("type", None)
+
+
+# cases check
+
+
+def broken(**changes: Any) -> dict[str, Any]:  # noqa: ANN401 - any value of a suite
+    suite = suite_value()
+    suite["test_cases"][0] |= changes
+    return suite
+
+
+def test_cases_check_says_that_a_suite_is_sound_and_what_is_in_it(typed: Typed) -> None:
+    done = typed("cases", "check")
+    assert done.returncode == 0
+    assert "✅ testcases/grading: 4 cases (2 FAIL, 2 PASS, 4 easy), version 1.0.0, hash " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("suite", "faults"),
+    [
+        pytest.param(suite_value() | {"test_cases": []}, ["test_cases: there are no cases"], id="no cases"),
+        pytest.param(
+            suite_value() | {"test_cases": suite_value()["test_cases"][:2]}, ["every case is PASS"], id="one class"
+        ),
+        pytest.param(broken(id="PASS_002"), ["case PASS_002: id: stands 2 times"], id="a duplicate id"),
+        pytest.param(
+            broken(expected_verdict="FAIL"), ["expected_verdict: FAIL contradicts type PASS"], id="a contradiction"
+        ),
+        pytest.param(broken(summary="..."), ["summary: is empty or a placeholder"], id="a placeholder"),
+        pytest.param(
+            broken(summary="[TBD]", reasoning="TBD", type="FAIL"),
+            ["summary: is empty or a placeholder", "reasoning: is empty or a placeholder", "contradicts type FAIL"],
+            id="three faults at once",
+        ),
+    ],
+)
+def test_cases_check_lists_every_fault_with_its_remedy(
+    typed: Typed, world: World, suite: dict[str, Any], faults: list[str]
+) -> None:
+    write_task(world.folder / "testcases", suite)
+    done = typed("cases", "check")
+    assert done.returncode == 2
+    first, *lines = done.stdout.splitlines()
+    assert first == f"❌ testcases/grading: {len(faults)} fault{'s' * (len(faults) > 1)}"
+    assert len(lines) == len(faults)
+    assert all(any(fault in line and "; " in line for line in lines) for fault in faults)
+
+
+def test_cases_check_reads_a_lone_file_and_gives_json(typed: Typed, world: World) -> None:
+    sound, refused = world.folder / "sound.json", world.folder / "refused.json"
+    sound.write_text(json.dumps(suite_value()), encoding="utf-8")
+    refused.write_text("{", encoding="utf-8")
+    done = typed("cases", "check", str(sound), str(refused), "--json")
+    assert done.returncode == 2
+    assert [(line["sound"], line["hash"] is None) for line in json.loads(done.stdout)] == [(True, False), (False, True)]
+
+
+def test_cases_check_finds_what_task_yaml_and_suite_disagree_on(typed: Typed, world: World) -> None:
+    write_task(world.folder / "testcases", suite_value("formatting"))
+    done = typed("cases", "check")
+    assert done.returncode == 2
+    assert "task_type: is 'formatting'; write 'grading'" in done.stdout
+
+
+# history
+
+
+def test_history_shows_champion_and_runner_up_of_every_benchmark_oldest_first(typed: Typed, world: World) -> None:
+    world.ranked("slow")
+    world.ranked("slow", "fast", "wrong")
+    done = typed("history", "--task", "grading")
+    assert done.returncode == 0
+    first, second = done.stdout.splitlines()[2:4]
+    assert [first.split()[i] for i in (2, 5, 6)] == ["slow", "none", "1/1"]
+    assert [second.split()[i] for i in (2, 5, 6, 7)] == ["fast", "changed", "slow", "2/3"]
+    assert "champion's latency, oldest first (n=2): █" in done.stdout
+
+
+def test_history_as_json_is_what_the_table_shows(typed: Typed, world: World) -> None:
+    world.ranked("slow", "fast", "wrong")
+    line = only(json.loads(typed("history", "--task", "grading", "--json").stdout))
+    assert (line["champion"], line["runner_up"], line["qualified"], line["models"]) == ("fast", "slow", 2, 3)
+
+
+def test_history_tells_what_became_of_one_model(typed: Typed, world: World) -> None:
+    world.ranked("wrong", "fast")
+    line = only(json.loads(typed("history", "--task", "grading", "--model", "wrong", "--json").stdout))
+    assert (line["standing"], line["cases_correct"], line["rank"]) == ("disqualified", 3, None)
+    shown = typed("history", "--task", "grading", "--model", "wrong").stdout
+    assert "disqualified  3/4" in shown
+
+
+@pytest.mark.parametrize("options", [(), ("--model", "absent")])
+def test_history_without_a_benchmark_says_how_to_make_one(typed: Typed, options: tuple[str, ...]) -> None:
+    done = typed("history", "--task", "grading", *options)
+    assert done.returncode == 1
+    assert "`bench run --task grading` measures it" in done.stdout
+
+
+# doctor
+
+
+def findings(typed: Typed) -> tuple[int, dict[str, dict[str, Any]]]:
+    done = typed("doctor", "--json")
+    return done.returncode, {line["what"]: line for line in json.loads(done.stdout)}
+
+
+def test_doctor_says_of_every_part_that_it_is_well(typed: Typed, world: World) -> None:
+    done = typed("doctor")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"✅ runtime ollama: {world.server.url} answers, 5 models installed" in done.stdout
+    for part in ("database", "production tables", "test cases", "a runtime", "disk for results", "versions"):
+        assert f"✅ {part}: " in done.stdout
+
+
+def no_server(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.server.__exit__()
+
+
+def no_database(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATABASE_URL", "postgresql://app:s3cret@127.0.0.1:1/jobs")
+
+
+def no_actors(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATABASE_URL", f"sqlite:///{world.folder / 'fresh.db'}")
+
+
+def no_suite(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_task(world.folder / "testcases", suite_value() | {"test_cases": []})
+
+
+@pytest.mark.parametrize(
+    ("breaks", "part", "says"),
+    [
+        (no_server, "a runtime", "start Ollama (ollama serve), or fetch weights"),
+        (no_database, "database", "cannot be used: "),
+        (no_actors, "production tables", "lacks table actors"),
+        (no_suite, "test cases", "there are no cases"),
+    ],
+)
+def test_doctor_says_no_and_what_to_do_about_the_part_that_is_ill(
+    typed: Typed,
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    breaks: Callable[[World, pytest.MonkeyPatch], None],
+    part: str,
+    says: str,
+) -> None:
+    breaks(world, monkeypatch)
+    status, found = findings(typed)
+    assert status == 1
+    assert found[part]["ok"] is False
+    assert says in found[part]["text"]
+    assert "s3cret" not in json.dumps(found)
+
+
+def test_doctor_does_not_show_the_password_of_the_ollama_server(
+    typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_OLLAMA_HOST", world.server.url.replace("//", "//app:s3cret@"))
+    status, found = findings(typed)
+    assert status == 0
+    assert found["runtime ollama"]["text"] == f"{world.server.url} answers, 5 models installed"
