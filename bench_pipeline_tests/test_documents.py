@@ -1,0 +1,234 @@
+"""The documents say what the code does: what can be compared is compared."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+from pydantic import SecretStr, TypeAdapter
+from pydantic.fields import FieldInfo
+
+from bench_pipeline.cli.main import COMMANDS, bench
+from bench_pipeline.domain.suite import parse_suite
+from bench_pipeline.domain.task import parse_task
+from bench_pipeline.domain.verdict import Contract, contract_faults
+from bench_pipeline.settings import Settings
+from bench_pipeline.storage.production import OPTIONAL, REQUIRED
+from bench_pipeline.storage.schema import VERSION_TABLE
+from bench_pipeline.storage.tables import metadata
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+DOCUMENTS = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+_FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_INLINE = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+every_document = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def text_of(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return [body for named, body in _FENCED.findall(text) if named == language]
+
+
+def table_rows(text: str) -> list[list[str]]:
+    """Return the cells of every line of every table, without the headers."""
+    lines = text.splitlines()
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for number, line in enumerate(lines)
+        if line.startswith("|")
+        and not line.startswith("| ---")
+        and not (number + 1 < len(lines) and lines[number + 1].startswith("| ---"))
+    ]
+
+
+def section(text: str, heading: str) -> str:
+    """Return what stands below a heading, to the next one of its level or above."""
+    level = heading.partition(" ")[0]
+    _, found, rest = f"\n{text}".partition(f"\n{heading}\n")
+    assert found, f"no heading {heading!r}"
+    return re.split(rf"^#{{1,{len(level)}}} ", rest, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def all_commands() -> Iterator[tuple[str, click.Command]]:
+    for name in COMMANDS:
+        command = bench.get_command(click.Context(bench), name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {inner}", found) for inner, found in command.commands.items())
+        else:
+            yield name, command
+
+
+def options_of(command: click.Command) -> set[str]:
+    return {name for parameter in command.params if isinstance(parameter, click.Option) for name in parameter.opts}
+
+
+def setting_row(name: str, field: FieldInfo) -> list[str]:
+    alias = field.validation_alias
+    variables = getattr(alias, "choices", None) or [f"BENCH_{name.upper()}"]
+    return [", ".join(f"`{variable}`" for variable in variables), default_text(name, field), field.description or ""]
+
+
+def default_text(name: str, field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    if name == "cache_dir":  # differs from one user to another
+        return "`bench_pipeline` in the user's cache folder"
+    if value is None:
+        return "–"
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    return ", ".join(f"`{item}`" for item in value) if isinstance(value, tuple) else f"`{value}`"
+
+
+def test_the_settings_are_listed_with_their_variables_defaults_and_meanings() -> None:
+    own = text_of("reference/settings.md").partition("## Variables of others")[0]
+
+    assert table_rows(own) == [setting_row(name, field) for name, field in Settings.model_fields.items()]
+
+
+@every_document
+def test_every_variable_that_is_named_is_a_setting(document: Path) -> None:
+    known = {name for field in Settings.model_fields.items() for name in _INLINE.findall(setting_row(*field)[0])}
+
+    assert set(re.findall(r"\bBENCH_[A-Z_]*[A-Z]\b", document.read_text(encoding="utf-8"))) <= known
+
+
+def test_every_command_stands_in_the_reference_with_exactly_its_options() -> None:
+    text = text_of("reference/commands.md")
+    documented = {}
+    for name, _ in all_commands():
+        heading = f"{'##' if ' ' not in name else '###'} bench {name}"
+        documented[name] = {option for row in table_rows(section(text, heading)) for option in options_in(row[0])}
+
+    assert documented == {name: options_of(command) for name, command in all_commands()}
+
+
+def options_in(cell: str) -> list[str]:
+    return re.findall(r"--[a-z-]+", cell)
+
+
+def test_the_readme_and_the_reference_name_every_command() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    reference = text_of("reference/commands.md")
+
+    for name, _ in all_commands():
+        assert f"| `bench {name}` |" in readme
+        assert f"# bench {name}\n" in reference
+
+
+def command_lines(text: str) -> list[str]:
+    """Return every `bench …` of code blocks and of code within sentences, but no output of a program."""
+    fenced = [
+        line.strip() for language in ("", "sh", "bash") for body in blocks(text, language) for line in body.splitlines()
+    ]
+    inline = _INLINE.findall(_FENCED.sub("", text))
+    return [line for line in [*fenced, *inline] if re.match(r"bench\s", line)]
+
+
+@every_document
+def test_every_command_line_is_a_command_with_known_options(document: Path) -> None:
+    commands = dict(all_commands())
+    for line in command_lines(document.read_text(encoding="utf-8")):
+        words = shlex.split(line, comments=True)[1:]
+        if set(words) <= {"--help", "-h", "--version"}:
+            continue
+        if words[0] == "cases" and len(words) == 1:
+            continue
+        length = 2 if words[0] == "cases" else 1
+        command = commands.get(" ".join(words[:length]))
+        assert command is not None, line
+        context = click.Context(command, info_name=line)
+        try:
+            command.make_parser(context).parse_args(words[length:])
+        except click.UsageError as error:
+            pytest.fail(f"{line}: {error.format_message()}")
+
+
+@every_document
+def test_a_command_line_of_a_code_block_has_the_options_that_are_required(document: Path) -> None:
+    commands = dict(all_commands())
+    for body in blocks(document.read_text(encoding="utf-8"), ""):
+        for line in (line.strip() for line in body.splitlines()):
+            if not line.startswith("bench "):
+                continue
+            words = shlex.split(line, comments=True)[1:]
+            command = commands[" ".join(words[: 2 if words[0] == "cases" else 1])]
+            required = {p.opts[0] for p in command.params if isinstance(p, click.Option) and p.required}
+            assert required <= set(words), line
+
+
+@every_document
+def test_every_make_target_exists(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    text = document.read_text(encoding="utf-8")
+
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)) <= targets
+
+
+@every_document
+def test_every_relative_link_leads_to_a_file(document: Path) -> None:
+    for target in _LINK.findall(_FENCED.sub("", document.read_text(encoding="utf-8"))):
+        if not re.match(r"[a-z]+:", target):
+            assert (document.parent / target.partition("#")[0]).is_file(), target
+
+
+def test_the_index_names_every_document() -> None:
+    index = {(DOCS / target).resolve() for target in _LINK.findall(text_of("README.md"))}
+
+    assert index == {path for path in DOCUMENTS[1:] if path != DOCS / "README.md"}
+
+
+def test_the_example_of_a_task_is_sound() -> None:
+    text = text_of("how-to/your-own-task.md")
+    (task_text,) = [body for body in blocks(text, "yaml") if body.startswith("task:")]
+    (suite_text,) = [body for body in blocks(text, "json") if "test_cases" in body]
+
+    task, suite = parse_task(task_text.encode(), "task.yaml"), parse_suite(suite_text.encode(), "suite.json")
+
+    assert suite.task_type == task.task
+    assert contract_faults(task.verdict, suite, "suite.json") == []
+    assert all(case.posting for case in suite.test_cases)
+
+
+def test_the_example_of_every_reader_is_a_contract() -> None:
+    bodies = [yaml.safe_load(body) for body in blocks(text_of("how-to/your-own-task.md"), "yaml")]
+
+    contracts = [TypeAdapter(Contract).validate_python(body["verdict"]) for body in bodies]
+
+    assert {contract.reader for contract in contracts} == {"leading_tag", "json_fields", "template"}
+
+
+def test_our_tables_stand_in_the_reference_with_their_columns() -> None:
+    text = text_of("reference/tables.md")
+    documented = {
+        name: [row[0].strip("`") for row in table_rows(section(text, f"## `{name}`"))]
+        for name in re.findall(r"^## `(\w+)`$", text, re.MULTILINE)
+    }
+
+    assert documented.pop(VERSION_TABLE) == []
+    assert documented == {name: [column.name for column in table.columns] for name, table in metadata.tables.items()}
+
+
+def test_productions_tables_stand_in_the_guide_with_their_columns() -> None:
+    text = text_of("how-to/your-own-database.md")
+    documented = {
+        row[0].strip("`"): tuple(_INLINE.findall(row[1])) for row in table_rows(section(text, "## What is relied on"))
+    }
+
+    assert {name: documented.get(name) for name in REQUIRED | OPTIONAL} == REQUIRED | OPTIONAL
+
+
+@every_document
+def test_no_document_names_a_place_on_somebodys_machine(document: Path) -> None:
+    assert not re.search(r"(?<![\w.])/(work|home|root|tmp|Users)/", document.read_text(encoding="utf-8"))
