@@ -1,0 +1,25 @@
+"""The Dagster side of the comparison: the main job's assets up to the scoreboard, all models in one run."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from bench_pipeline.definitions import defs
+from bench_pipeline.demo.home import open_instance
+
+
+def main() -> None:
+    """Run against the environment; the exit status says whether it succeeded."""
+    keys = [dg.AssetKey("eligible_models")]
+    keys += [dg.AssetKey(["grading", name]) for name in ("test_cases", "model_runs", "scoreboard")]
+    with open_instance() as instance:
+        result = defs.resolve_job_def("benchmark_grading").execute_in_process(
+            instance=instance,
+            asset_selection=keys,
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+        )
+    raise SystemExit(0 if result.success else 1)
+
+
+if __name__ == "__main__":
+    main()
