@@ -92,6 +92,24 @@ def read_task(settings: Settings, name: str) -> Task:
     return task
 
 
+def with_prompt(settings: Settings, task: Task) -> Task:
+    """Return the task with the prompt of the task that its `prompt.task` names; without one it is as it was.
+
+    Raises `FileRefused` when there is no such task or it has no template of its own: no chains, so no circles.
+    """
+    name = task.prompt.task
+    if name is None:
+        return task
+    file = str(testcases_dir(settings) / task.task / "task.yaml")
+    if name not in (known := task_names(settings)):
+        raise FileRefused([Fault(file, "prompt.task", f"there is no task {name!r}", f"name one of {', '.join(known)}")])
+    prompt = read_task(settings, name).prompt
+    if prompt.task is not None:
+        problem = f"{name!r} has no template of its own"
+        raise FileRefused([Fault(file, "prompt.task", problem, "name the task that has one, or write a template")])
+    return task.model_copy(update={"prompt": prompt})
+
+
 def read_suite(path: Path) -> Suite:
     """Read a suite. Raises `InputError` when there is no such file or it is refused."""
     try:
@@ -112,13 +130,14 @@ def prepare(
 
     Raises `FileRefused` with every fault, so that nothing is measured on a suite that is not sound.
     """
-    task = read_task(settings, name)
+    stated = read_task(settings, name)
+    task = with_prompt(settings, stated)
     path = suite_file or testcases_dir(settings) / name / "suite.json"
     suite = read_suite(path)
-    template, source = task.prompt.template, "task.yaml"
+    template, source = task.prompt.template, _prompt_file(stated)
     if database is not None and production is not None:
         suite = _with_postings(suite, database, production)
-        template, source = _template(task, database, production)
+        template, source = _production_template(task, database, production) or (template, source)
     if faults := _faults(task, suite, template, source, str(path)):
         raise FileRefused(faults)
     return PreparedTask(task, suite, template, source, _protocol(task, settings))
@@ -142,14 +161,17 @@ def _with_postings(suite: Suite, database: Database, production: Production) -> 
         return suite.with_postings(production.postings(connection, wanted))
 
 
-def _template(task: Task, database: Database, production: Production) -> tuple[str, str]:
+def _prompt_file(task: Task) -> str:
+    return "task.yaml" if task.prompt.task is None else f"task.yaml of {task.prompt.task}"
+
+
+def _production_template(task: Task, database: Database, production: Production) -> tuple[str, str] | None:
     conversation = task.prompt.conversation
-    if conversation is not None:
-        with database.engine.connect() as connection:
-            own = production.templates(connection, [conversation]).get(conversation)
-        if own is not None:
-            return own, f"conversation {conversation}"
-    return task.prompt.template, "task.yaml"
+    if conversation is None:
+        return None
+    with database.engine.connect() as connection:
+        own = production.templates(connection, [conversation]).get(conversation)
+    return None if own is None else (own, f"conversation {conversation}")
 
 
 def _faults(task: Task, suite: Suite, template: str, source: str, file: str) -> list[Fault]:

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from sqlalchemy import Boolean, Column, Connection, Float, ForeignKey, Integer, MetaData, String, Table, Text
 
-from bench_pipeline.benchmark.preparation import read_task, task_names
+from bench_pipeline.benchmark.preparation import read_task, task_names, with_prompt
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.production import has_production
@@ -87,7 +87,7 @@ def make_world(database: Database, settings: Settings) -> bool:
 
 def _served_templates(settings: Settings) -> dict[int, str]:
     """Return the prompts of the conversations that a task serves: production uses what is measured."""
-    tasks = [read_task(settings, name) for name in task_names(settings)]
+    tasks = [with_prompt(settings, read_task(settings, name)) for name in task_names(settings)]
     return {number: task.prompt.template for task in tasks for number in task.conversations}
 
 

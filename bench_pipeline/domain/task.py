@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench_pipeline.domain.errors import Fault, FileRefused
 from bench_pipeline.domain.prompt import PROMPT_FIELDS, fields_of
@@ -16,12 +16,24 @@ _MAX_YAML_BYTES = 256 * 1024
 
 
 class PromptSource(BaseModel):
-    """Where the prompt comes from: a conversation's own template when the database has one, else `template`."""
+    """Where the prompt comes from: a conversation's own template when the database has one, else `template`.
+
+    Or it is the prompt of another `task`; then `template` is empty until that task is read.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     conversation: int | None = None
-    template: str = Field(min_length=1)
+    template: str = Field(default="", min_length=1)
+    task: str | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> PromptSource:
+        if self.task is None and not self.template:
+            raise ValueError("names neither a template nor a task")
+        if self.task is not None and (self.template or self.conversation is not None):
+            raise ValueError("a task's prompt has its own template and conversation")
+        return self
 
 
 class Task(BaseModel):
@@ -45,7 +57,7 @@ def parse_task(raw: bytes, file: str) -> Task:
         task = Task.model_validate(value)
     except ValidationError as error:
         raise FileRefused([_fault(file, dict(entry)) for entry in error.errors()]) from None
-    if not fields_of(task.prompt.template):
+    if task.prompt.template and not fields_of(task.prompt.template):
         named = ", ".join("{" + name + "}" for name in PROMPT_FIELDS)
         raise FileRefused([Fault(file, "prompt.template", "names no field of the case", f"use one of {named}")])
     return task

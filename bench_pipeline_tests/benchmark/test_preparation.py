@@ -16,7 +16,7 @@ from bench_pipeline.benchmark.preparation import PreparedTask, prepare, read_sui
 from bench_pipeline.domain.errors import FileRefused, InputError
 from bench_pipeline.domain.protocol import DecodingOptions, Protocol
 from bench_pipeline.domain.suite import Gold
-from bench_pipeline.domain.task import Task
+from bench_pipeline.domain.task import PromptSource, Task
 from bench_pipeline.domain.verdict import JsonFields
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database, open_database
@@ -218,6 +218,66 @@ def test_a_task_without_a_conversation_keeps_its_own_template(
     store_template(database, "PRODUCTION {summary}")
     folder.task["prompt"] = {"template": TEMPLATE}
     assert folder.prepared(database, production).template == TEMPLATE
+
+
+# The prompt of another task
+
+
+def write_borrower(folder: Folder, borrows: str = "grading", name: str = "injection") -> None:
+    """Write a task that serves nothing and uses the prompt of another one."""
+    borrower = Folder(folder.path)
+    borrower.task |= {"task": name, "prompt": {"task": borrows}, "conversations": []}
+    borrower.suite["task_type"] = name
+    borrower.write(name)
+
+
+def test_a_task_may_use_the_prompt_of_another(folder: Folder) -> None:
+    folder.write()
+    write_borrower(folder)
+    prepared = prepare(folder.settings, "injection")
+    assert (prepared.template, prepared.prompt_source) == (TEMPLATE, "task.yaml of grading")
+    assert prepared.prompt_hash == prepare(folder.settings, "grading").prompt_hash
+    assert prepared.task.conversations == ()
+
+
+def test_the_prompt_of_another_task_is_the_one_that_production_has_for_it(
+    folder: Folder, database: Database, production: Production
+) -> None:
+    store_template(database, "PRODUCTION {summary}")
+    folder.write()
+    write_borrower(folder)
+    prepared = prepare(folder.settings, "injection", database, production)
+    assert (prepared.template, prepared.prompt_source) == ("PRODUCTION {summary}", "conversation 11")
+
+
+def test_a_prepared_task_holds_the_prompt_itself_so_that_it_can_be_stored_and_read_back(folder: Folder) -> None:
+    folder.write()
+    write_borrower(folder)
+    task = prepare(folder.settings, "injection").task
+    assert task.prompt == PromptSource(conversation=11, template=TEMPLATE)
+    assert Task.model_validate(task.model_dump(mode="json")) == task
+
+
+@pytest.mark.parametrize(
+    ("borrows", "problem"),
+    [
+        pytest.param("grade", "there is no task 'grade'; name one of also_injection, grading, injection", id="unknown"),
+        pytest.param("../grading", "there is no task '../grading'", id="a path"),
+        pytest.param("injection", "'injection' has no template of its own", id="its own"),
+        pytest.param("also_injection", "'also_injection' has no template of its own", id="a circle"),
+    ],
+)
+def test_a_prompt_that_no_task_has_is_refused(folder: Folder, borrows: str, problem: str) -> None:
+    folder.write()
+    write_borrower(folder, "injection", "also_injection")
+    write_borrower(folder, borrows)
+    with pytest.raises(FileRefused, match=problem) as refused:
+        prepare(folder.settings, "injection")
+    (fault,) = refused.value.faults
+    assert (Path(fault.file), fault.field) == (folder.path / "injection" / "task.yaml", "prompt.task")
+
+
+# Postings
 
 
 def test_a_posting_that_the_file_lacks_is_looked_up(folder: Folder, database: Database, production: Production) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bench_pipeline.domain.errors import Fault, FileRefused
 from bench_pipeline.domain.protocol import DecodingOptions
-from bench_pipeline.domain.task import Task, parse_task
+from bench_pipeline.domain.task import PromptSource, Task, parse_task
 from bench_pipeline.domain.verdict import JsonFields, LeadingTag, Template
 
 FILE = "testcases/grading/task.yaml"
@@ -35,6 +35,11 @@ def test_a_short_task_has_the_stated_defaults() -> None:
     assert (task.conversations, task.decoding, task.time_limit_s) == ((), DecodingOptions(), 120.0)
 
 
+def test_a_prompt_may_be_the_one_of_another_task() -> None:
+    task = parsed(SOUND.replace('{template: "{posting} {summary}"}', "{task: other}"))
+    assert task.prompt == PromptSource(task="other")
+
+
 @pytest.mark.parametrize(
     ("verdict", "contract"),
     [
@@ -58,6 +63,14 @@ def test_the_reader_names_the_contract(verdict: str, contract: type) -> None:
         pytest.param("leading_tag", "guess", "verdict", id="unknown reader"),
         pytest.param("{posting} {summary}", "no field at all", "prompt.template", id="template without a field"),
         pytest.param("{posting} {summary}", "", "prompt.template", id="empty template"),
+        pytest.param('{template: "{posting} {summary}"}', "{}", "prompt", id="no prompt"),
+        pytest.param("{template:", "{task: other, template:", "prompt", id="a template and a task"),
+        pytest.param(
+            '{template: "{posting} {summary}"}',
+            "{task: other, conversation: 1}",
+            "prompt",
+            id="a conversation and a task",
+        ),
         pytest.param("verdict:", "time_limit_s: 0\nverdict:", "time_limit_s", id="no time"),
         pytest.param("verdict:", "time_limit_s: .inf\nverdict:", "time_limit_s", id="endless time"),
         pytest.param("verdict:", "time_limit_s: .nan\nverdict:", "time_limit_s", id="time that is no number"),
