@@ -67,6 +67,7 @@ class TestCase(BaseModel):
     input: str | None = None
     expected_output: dict[str, Any] | str | None = None
     provenance: Provenance | None = None
+    twin_of: str | None = None
 
     @property
     def prompt_fields(self) -> dict[str, str]:
@@ -89,7 +90,9 @@ class Suite(BaseModel):
     @property
     def hash(self) -> str:
         """SHA-256 over the content: neither white space, key order nor the date of writing change it."""
-        return content_hash(self.model_dump(mode="json", exclude={"created"}))
+        # Suites without twins keep the hash that they had before there were twins.
+        no_twins = {number: {"twin_of"} for number, case in enumerate(self.test_cases) if case.twin_of is None}
+        return content_hash(self.model_dump(mode="json", exclude={"created": True, "test_cases": no_twins}))
 
     def with_postings(self, texts: Mapping[str, str]) -> Suite:
         """Return the suite with the missing source texts taken from `texts`, keyed by posting id as text."""
@@ -178,6 +181,7 @@ def _content_faults(file: str, suite: Suite) -> Iterable[Fault]:
         )
     for case in cases:
         yield from _case_faults(file, case)
+    yield from _twin_faults(file, cases)
 
 
 def _duplicate_faults(file: str, ids: Counter[str]) -> Iterable[Fault]:
@@ -199,6 +203,22 @@ def _case_faults(file: str, case: TestCase) -> Iterable[Fault]:
         placeholder = _PLACEHOLDER_IN_SOURCE if field in ("posting", "input") else _PLACEHOLDER
         if not text.strip() or _ONLY_DOTS.fullmatch(text) or placeholder.search(text):
             yield Fault(file, field, "is empty or a placeholder", "write the real text", case.id)
+
+
+def _twin_faults(file: str, cases: tuple[TestCase, ...]) -> Iterable[Fault]:
+    """A twin is compared with a clean case of its suite, and what is planted never changes the gold."""
+    by_id = {case.id: case for case in cases}
+    for case in cases:
+        if case.twin_of is None:
+            continue
+        clean = by_id.get(case.twin_of)
+        if clean is None:
+            yield Fault(file, "twin_of", f"no case is {case.twin_of!r}", "name the id of the clean case", case.id)
+        elif clean.twin_of is not None:
+            yield Fault(file, "twin_of", f"{clean.id} is a twin itself", "name the id of the clean case", case.id)
+        elif clean.expected_verdict is not case.expected_verdict:
+            problem = f"{case.expected_verdict} contradicts {clean.expected_verdict} of {clean.id}"
+            yield Fault(file, "expected_verdict", problem, "give a twin the gold of its clean case", case.id)
 
 
 def _gold_texts(case: TestCase) -> Iterable[tuple[str, str]]:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench_pipeline.domain.errors import Fault, FileRefused
+from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.reading import MAX_JSON_BYTES
 from bench_pipeline.domain.suite import Suite, parse_suite
 
@@ -275,6 +276,53 @@ def test_the_summary_of_a_fail_case_may_not_be_blank(blank: str) -> None:
     ]
 
 
+# Twins
+
+
+def twin(**fields: object) -> Change:
+    """Append a twin of PASS_1 with these fields changed."""
+    return lambda d: d["test_cases"].append(case_of(1, "PASS") | {"id": "TWIN", "twin_of": "PASS_1"} | fields)
+
+
+def test_a_twin_names_its_clean_case() -> None:
+    assert [case.twin_of for case in parsed(changed(twin())).test_cases] == [None, None, "PASS_1"]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        pytest.param(
+            twin(twin_of="PASS_7"),
+            Fault(FILE, "twin_of", "no case is 'PASS_7'", "name the id of the clean case", "TWIN"),
+            id="of no case",
+        ),
+        pytest.param(
+            twin(twin_of="TWIN"),
+            Fault(FILE, "twin_of", "TWIN is a twin itself", "name the id of the clean case", "TWIN"),
+            id="of itself",
+        ),
+        pytest.param(
+            lambda d: (twin()(d), twin(id="TWIN_2", twin_of="TWIN")(d)),
+            Fault(FILE, "twin_of", "TWIN is a twin itself", "name the id of the clean case", "TWIN_2"),
+            id="of a twin",
+        ),
+        pytest.param(
+            twin(type="FAIL", expected_verdict="FAIL"),
+            Fault(
+                FILE,
+                "expected_verdict",
+                "FAIL contradicts PASS of PASS_1",
+                "give a twin the gold of its clean case",
+                "TWIN",
+            ),
+            id="of another gold",
+        ),
+    ],
+)
+def test_a_twin_that_cannot_be_compared_is_refused(change: Change, expected: Fault) -> None:
+    assert faults(change) == (expected,)
+
+
 # What is no document at all
 
 
@@ -349,6 +397,16 @@ def test_white_space_and_the_order_of_keys_do_not_change_the_hash(indent: int | 
     assert parse_suite(raw, "elsewhere.json").hash == parsed(document()).hash
 
 
+@pytest.mark.parametrize("changes", [(), (field("twin_of", None),)], ids=["absent", "null"])
+def test_a_suite_without_twins_has_the_hash_of_its_fields_without_the_one_for_twins(
+    changes: tuple[Change, ...],
+) -> None:
+    fields = parsed(document()).model_dump(mode="json", exclude={"created"})
+    for case in fields["test_cases"]:
+        assert case.pop("twin_of") is None
+    assert parsed(changed(*changes)).hash == content_hash(fields)
+
+
 def test_the_date_of_writing_does_not_change_the_hash() -> None:
     assert parsed(changed(lambda d: d.update(created="1999-01-01"))).hash == parsed(document()).hash
 
@@ -372,6 +430,7 @@ def test_the_date_of_writing_does_not_change_the_hash() -> None:
         pytest.param(field("expected_output", {"title": None}), id="expected output"),
         pytest.param(field("expected_scores", {"accuracy": 9, "completeness": 9, "formatting": 8}), id="score"),
         pytest.param(field("provenance", {"source": "run 7", "checked_by": "Ann"}), id="provenance"),
+        pytest.param(field("twin_of", "FAIL_2"), id="twin"),
     ],
 )
 def test_the_hash_changes_with_every_label(change: Change) -> None:
