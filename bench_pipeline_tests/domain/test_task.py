@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bench_pipeline.domain.errors import Fault, FileRefused
 from bench_pipeline.domain.protocol import DecodingOptions
 from bench_pipeline.domain.task import PromptSource, Task, parse_task
-from bench_pipeline.domain.verdict import JsonFields, LeadingTag, Template
+from bench_pipeline.domain.verdict import FinalLine, JsonFields, JsonVerdict, LeadingTag, Pattern, Template
 
 FILE = "testcases/grading/task.yaml"
 SOUND = """
@@ -44,6 +44,9 @@ def test_a_prompt_may_be_the_one_of_another_task() -> None:
     ("verdict", "contract"),
     [
         ("{reader: leading_tag}", LeadingTag),
+        ("{reader: final_line}", FinalLine),
+        ("{reader: json, fields: {reason: string}}", JsonVerdict),
+        ("{reader: pattern, pattern: 'Verdict: (?P<verdict>.+)'}", Pattern),
         ("{reader: json_fields, fields: [title]}", JsonFields),
         ("{reader: template, lines: [{pattern: 'Title: (?P<title>.+)'}]}", Template),
     ],

@@ -9,23 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_pipeline.domain.sample import Outcome, Reply
-from bench_pipeline.domain.suite import Gold, Suite, TestCase
+from bench_pipeline.domain.sample import Outcome
+from bench_pipeline.domain.suite import Gold, Suite
 from bench_pipeline.domain.verdict import (
     MAX_REPLY_CHARS,
     Contract,
     JsonFields,
     Judgement,
-    LeadingTag,
     LineRule,
     Template,
     comparable,
     contract_faults,
-    judge,
 )
+from bench_pipeline_tests.domain.judging import FAIL, PASS, TAG, case_of, judged, verdict_of, widened
 
-PASS, FAIL = Gold.PASS, Gold.FAIL
-TAG = LeadingTag()
 FIELDS = JsonFields(fields=("title", "employer"))
 LETTER = Template(
     lines=(
@@ -35,34 +32,6 @@ LETTER = Template(
     ),
     max_words=20,
 )
-
-
-def case_of(gold: Gold = PASS, expected_output: object = None) -> TestCase:
-    return TestCase.model_validate(
-        {
-            "id": "CASE_1",
-            "type": gold,
-            "difficulty": "easy",
-            "posting_id": 1,
-            "summary": "A summary.",
-            "expected_verdict": gold,
-            "expected_scores": {"accuracy": 1, "completeness": 1, "formatting": 1},
-            "reasoning": "A reason.",
-            "expected_output": expected_output,
-        }
-    )
-
-
-def judged(text: str, contract: Contract = TAG, case: TestCase | None = None, **reply: Any) -> Judgement:  # noqa: ANN401
-    return judge(contract, case or case_of(), Reply(text, elapsed_ns=1, **reply))
-
-
-def verdict_of(text: str) -> Gold | None:
-    return judged(text).verdict
-
-
-def widened(text: str) -> str:
-    return "".join(chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text)
 
 
 # The comparison
@@ -120,6 +89,7 @@ def test_a_wrong_verdict_says_what_was_said_and_what_is_gold() -> None:
         pytest.param("<think>[PASS]? no.</think>[FAIL] wrong pay", FAIL, id="thinking that says the other"),
         pytest.param("<THINKING>\nhm\n</THINKING>\n\n[PASS]", PASS, id="thinking in capitals"),
         pytest.param("<think>a</think><think>b</think>[PASS]", PASS, id="thinking twice"),
+        pytest.param("<think><think>[FAIL]</think></think>[PASS]", PASS, id="nested thinking"),
     ],
 )
 def test_a_leading_tag_is_a_verdict(text: str, verdict: Gold) -> None:
@@ -168,7 +138,11 @@ def test_a_leading_tag_is_a_verdict(text: str, verdict: Gold) -> None:
         pytest.param("<think>[PASS]</think>", id="thinking only"),
         pytest.param("<think>[PASS]", id="thinking that never ends"),
         pytest.param("so …</think>[PASS]", id="thinking that never began"),
-        pytest.param("<think><think>a</think></think>[PASS]", id="nested thinking"),
+        pytest.param("<think><think>[PASS]</think>", id="nested thinking that ends once"),
+        pytest.param("NOT<think>a</think>[PASS]", id="negation before thinking"),
+        pytest.param("[PA<think>a</think>SS]", id="thinking inside the tag"),
+        pytest.param("[PASS] (if the pay is right)", id="a condition in brackets"),
+        pytest.param("[PASS] – unless the town is wrong", id="a condition after a dash"),
         pytest.param("[PASS] <think>hm", id="thinking that begins afterwards"),
     ],
 )
@@ -369,6 +343,7 @@ def test_null_is_correct_only_where_the_gold_is_null() -> None:
         pytest.param('{"title": NaN, "employer": "Elmsway Park"}', id="NaN"),
         pytest.param(f"```yaml\n{reply_of()}\n```", id="fence of another language"),
         pytest.param(f"```json\n{reply_of()}", id="fence that never ends"),
+        pytest.param('{"title": "Gardener＂,＂employer＂:＂Elmsway Park"}', id="full-width quotation marks in a value"),
         pytest.param("null", id="null"),
         pytest.param("[PASS]", id="tag"),
     ],

@@ -1,0 +1,1 @@
+"""The forms that a reply may have, and one strict reader for each. Gold labels are compared elsewhere."""
