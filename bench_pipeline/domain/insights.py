@@ -8,7 +8,7 @@ from statistics import fmean
 
 from bench_pipeline.domain.sample import Outcome, Sample
 from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing
-from bench_pipeline.domain.suite import Gold
+from bench_pipeline.domain.verdict_quality import VerdictQuality, verdict_quality
 
 _MOST_NAMED = 3
 
@@ -20,6 +20,7 @@ def insights(scoreboard: Scoreboard, samples_by_model: Mapping[str, Sequence[Sam
     """
     if not scoreboard.results:
         return []
+    qualities = {model: verdict_quality(samples) for model, samples in samples_by_model.items()}
     return [
         *_share_qualified(scoreboard),
         *_margin(scoreboard),
@@ -27,8 +28,8 @@ def insights(scoreboard: Scoreboard, samples_by_model: Mapping[str, Sequence[Sam
         *_families(scoreboard),
         *_champions_time(scoreboard, samples_by_model),
         *_cases(samples_by_model),
-        *_one_verdict(samples_by_model),
-        *_false_verdicts(samples_by_model),
+        *_constant_verdicts(qualities),
+        *_false_verdicts(qualities),
     ]
 
 
@@ -129,25 +130,30 @@ def _cases(samples_by_model: Mapping[str, Sequence[Sample]]) -> Iterator[str]:
     yield f"Every model that answered them got {easy} of {_counted(len(answered), 'case')} right."
 
 
-def _one_verdict(samples_by_model: Mapping[str, Sequence[Sample]]) -> Iterator[str]:
-    for model, samples in samples_by_model.items():
-        read = [sample for sample in _answers(samples) if sample.verdict is not None]
-        verdicts = {sample.verdict for sample in read}
-        if len(verdicts) == 1 and len({sample.expected for sample in read}) > 1:
-            yield f"{model} always says {verdicts.pop()}, whatever the case (n={_counted(len(read), 'verdict')})."
+def _constant_verdicts(qualities: Mapping[str, VerdictQuality]) -> Iterator[str]:
+    for model, quality in qualities.items():
+        if quality.constant_verdict is not None:
+            n = _counted(quality.read, "verdict")
+            yield f"{model} always says {quality.constant_verdict}, whatever the case (n={n})."
 
 
-def _false_verdicts(samples_by_model: Mapping[str, Sequence[Sample]]) -> Iterator[str]:
-    read = [s for samples in samples_by_model.values() for s in samples if s.verdict is not None]
+def _false_verdicts(qualities: Mapping[str, VerdictQuality]) -> Iterator[str]:
+    """Count them over all models, then for each of several models that has any."""
+    read = {model: quality for model, quality in qualities.items() if quality.read}
     if not read:
         return
-    should = {gold: [sample for sample in read if sample.expected == gold] for gold in Gold}
-    false_pass = sum(sample.verdict == Gold.PASS for sample in should[Gold.FAIL])
-    false_fail = sum(sample.verdict == Gold.FAIL for sample in should[Gold.PASS])
-    yield (
-        f"Over all models, {false_pass} of {_counted(len(should[Gold.FAIL]), 'verdict')} on cases that should FAIL "
-        f"said PASS (false PASS), and {false_fail} of {_counted(len(should[Gold.PASS]), 'verdict')} on cases that "
-        f"should PASS said FAIL (false FAIL)."
+    everybody = list(read.values())
+    yield f"Over all models, {_false(everybody)}."
+    if len(read) > 1:
+        yield from (f"{m}: {_false([q])}." for m, q in read.items() if q.false_pass or q.false_fail)
+
+
+def _false(qualities: Sequence[VerdictQuality]) -> str:
+    should_fail, should_pass = sum(q.should_fail for q in qualities), sum(q.should_pass for q in qualities)
+    return (
+        f"{sum(q.false_pass for q in qualities)} of {_counted(should_fail, 'verdict')} on cases that should FAIL "
+        f"said PASS (false PASS), and {sum(q.false_fail for q in qualities)} of {_counted(should_pass, 'verdict')} "
+        "on cases that should PASS said FAIL (false FAIL)"
     )
 
 

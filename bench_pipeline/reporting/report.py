@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -13,6 +14,7 @@ from bench_pipeline.domain.hashing import canonical_json
 from bench_pipeline.domain.insights import insights
 from bench_pipeline.domain.sample import Sample
 from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing
+from bench_pipeline.domain.verdict_quality import verdict_quality
 from bench_pipeline.reporting.files import path_in, slug
 from bench_pipeline.reporting.markdown import number, render
 from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun
@@ -37,6 +39,7 @@ def render_report_json(ranked: RankedBenchmark) -> dict[str, Any]:
         "top_five": [_notes(result, ranked) for result in ranked.scoreboard.ranked[:_NOTED]],
         "disqualified": [_failed(result) for result in results if result.standing is Standing.DISQUALIFIED],
         "inconclusive": [_failed(result) for result in results if result.standing is Standing.INCONCLUSIVE],
+        "verdicts": [_verdicts(result.model, ranked) for result in results if ranked.samples.get(result.model)],
         "not_run": [{"model": name, "reason": reason.value, "detail": text} for name, reason, text in ranked.excluded],
         "insights": insights(ranked.scoreboard, ranked.samples),
         "identities": [_identity(result.model, ranked) for result in results if result.model in ranked.runs],
@@ -129,6 +132,12 @@ def _failed(result: ModelResult) -> dict[str, Any]:
             for failure in result.failures
         ],
     }
+
+
+def _verdicts(model: str, ranked: RankedBenchmark) -> dict[str, Any]:
+    quality = verdict_quality(ranked.samples[model])
+    shares = {"format_compliance": quality.format_compliance, "verdict_accuracy": quality.verdict_accuracy}
+    return {"model": model} | shares | asdict(quality)
 
 
 def _terms(row: BenchmarkRow) -> dict[str, Any]:

@@ -116,6 +116,21 @@ def test_false_verdicts_are_counted_over_all_models() -> None:
     assert "0 of 4 verdicts on cases that should PASS said FAIL (false FAIL)" in text
 
 
+def test_false_verdicts_are_counted_for_every_model_that_has_any() -> None:
+    text = said({"a": samples(RIGHT), "b": samples(("PASS",) * 4), "c": samples(("FAIL", "PASS", "FAIL", "FAIL"))})
+    fail, passed = (
+        "on cases that should FAIL said PASS (false PASS)",
+        "on cases that should PASS said FAIL (false FAIL)",
+    )
+    assert f"b: 2 of 2 verdicts {fail}, and 0 of 2 verdicts {passed}." in text
+    assert f"c: 0 of 2 verdicts {fail}, and 1 of 2 verdicts {passed}." in text
+    assert "a: " not in text
+
+
+def test_the_false_verdicts_of_a_lone_model_are_told_once() -> None:
+    assert said({"b": samples(("PASS",) * 4)}).count("false PASS") == 1
+
+
 def test_the_champions_time_is_split_by_the_servers_timings() -> None:
     timings = ServerTimings(prompt_ns=30_000_000, generation_ns=90_000_000)
     text = said({"a": samples(RIGHT, 120, timings)})

@@ -62,6 +62,12 @@ def test_long_names_do_not_cut_off_the_figures() -> None:
     assert "always says PASS, whatever the case (n=4 verdicts)." in insights
 
 
+def test_a_model_that_always_says_the_same_is_named_beside_its_false_verdicts() -> None:
+    verdicts = section(render_report(ranked_example("parrot")), "Verdicts")
+    assert "| parrot | 4/4 | 2/4 | 2/2 | 0/2 | always says PASS |" in verdicts
+    assert "| qwen2.5-coder:0.5b | 4/4 | 4/4 | 0/2 | 0/2 | – |" in verdicts
+
+
 def test_an_inconclusive_model_is_the_infrastructures_matter() -> None:
     failed = section(render_report(ranked_example()), "Did not qualify")
     wrong, inconclusive = failed.split("Inconclusive, because of the infrastructure")
@@ -79,6 +85,7 @@ def test_without_any_model_the_report_says_so() -> None:
     report = render_report(unranked_example())
     assert "No champion: no model was run. Production is untouched." in report
     assert "There are no measurements to draw on." in report
+    assert "No model was measured." in section(report, "Verdicts")
 
 
 def test_without_a_qualified_model_the_report_says_why() -> None:
@@ -96,6 +103,9 @@ def test_the_json_report_holds_the_same_facts_and_is_json() -> None:
     assert json.loads(json.dumps(facts, allow_nan=False)) == facts
     assert [line["model"] for line in facts["rankings"]] == ["qwen2.5-coder:0.5b", "hf.co/User/Model-GGUF:Q4_K_M"]
     assert facts["disqualified"][0]["model"] == HOSTILE
+    shares = {line["model"]: (line["format_compliance"], line["verdict_accuracy"]) for line in facts["verdicts"]}
+    assert shares[HOSTILE] == (1.0, 0.5)
+    assert shares["llama3.1:8b"] == (None, None)
     assert facts["inconclusive"][0]["standing"] == "inconclusive"
 
 
