@@ -76,13 +76,11 @@ def read_ranked(database: Database, benchmark_id: str) -> RankedBenchmark:
             raise InputError(f"benchmark {benchmark_id} was not ranked; run it to its end first")
         by_id = {number: model for model, number in model_run_ids(connection, benchmark_id).items()}
         runs = {by_id[run.model_run_id]: run for run in store.model_runs_by_id(connection, list(by_id))}
-        return RankedBenchmark(
-            benchmark,
-            scoreboard,
-            runs,
-            _samples_by_model(connection, runs),
-            store.excluded_candidates(connection, benchmark_id),
-        )
+        samples = _samples_by_model(connection, runs)
+        scored = {result.model: result for result in _results(benchmark, runs, samples)}
+        results = tuple(_with_latencies(line, scored.get(line.model, line)) for line in scoreboard.results)
+        excluded = store.excluded_candidates(connection, benchmark_id)
+        return RankedBenchmark(benchmark, replace(scoreboard, results=results), runs, samples, excluded)
 
 
 def latest_benchmark_id(database: Database, task: str) -> str:
@@ -208,9 +206,27 @@ def _results(
             digest=run.identity.digest,
             size_bytes=run.identity.size_bytes,
             family=run.identity.family,
+            memory_bytes=run.memory_bytes,
         )
         for model, run in runs.items()
     ]
+
+
+def _with_latencies(stored: ModelResult, scored: ModelResult) -> ModelResult:
+    """Add to a stored line what is not stored because the samples say it."""
+    return replace(
+        stored,
+        valid_calls=scored.valid_calls,
+        median_ms=scored.median_ms,
+        p90_ms=scored.p90_ms,
+        cv=scored.cv,
+        case_medians_ms=scored.case_medians_ms,
+        final_case_medians_ms=scored.final_case_medians_ms,
+        final_passes=scored.final_passes,
+        flaky=scored.flaky,
+        memory_bytes=scored.memory_bytes,
+        cases_seen=scored.cases_seen,
+    )
 
 
 def _unmeasured(candidate: Candidate, benchmark: BenchmarkRow) -> ModelResult:

@@ -48,7 +48,7 @@ def _margin(scoreboard: Scoreboard) -> Iterator[str]:
         return
     figures = f"{_speed(first)} against {_speed(second)}"
     if second.model in first.tied_with:
-        yield f"{first.model} and {second.model} are tied to the whole millisecond: {figures}."
+        yield f"{first.model} and {second.model} are tied, their difference may be chance: {figures}."
         return
     saved = second.avg_latency_ms - first.avg_latency_ms
     share = saved / second.avg_latency_ms

@@ -57,7 +57,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One call's record: the case, the pass over the suite, the outcome and what it rests on."""
+    """One call's record: the case, the pass over the suite, the outcome and what it rests on.
+
+    `exclusion` names the validity rule that keeps the latency out of every ranking. `elapsed_ns` is the
+    client's time with loading, of which `latency_ns` is the part without.
+    """
 
     case_id: str
     repeat: int
@@ -71,3 +75,10 @@ class Sample:
     reply_text: str | None = None
     thinking: str | None = None
     timings: ServerTimings = ServerTimings()
+    exclusion: str | None = None
+    elapsed_ns: int | None = None
+
+    @property
+    def ranks(self) -> bool:
+        """Whether the latency may count."""
+        return self.latency_ns is not None and self.exclusion is None

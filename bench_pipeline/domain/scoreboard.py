@@ -1,22 +1,34 @@
-"""From samples to ranks, by the formulae that the user fixed. No statistics beyond them."""
+"""From samples to ranks, by the formulae that the user fixed. What stands beside them is in statistics.py."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from statistics import fmean
 
 from bench_pipeline.domain.sample import Outcome, Sample
+from bench_pipeline.domain.statistics import (
+    PairedComparison,
+    coefficient_of_variation,
+    compare_paired,
+    holm,
+    median,
+    p90,
+)
+
+TIE_LEVEL = 0.95
 
 
 class Standing(StrEnum):
-    """Where a model stands after its run."""
+    """Where a model stands after its run. `OUTPACED`: a race stopped it, for it could no longer reach rank 2."""
 
     QUALIFIED = "qualified"
     DISQUALIFIED = "disqualified"
     INCONCLUSIVE = "inconclusive"
     EXCLUDED = "excluded"
+    OUTPACED = "outpaced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +42,13 @@ class CaseFailure:
 
 @dataclass(frozen=True, slots=True)
 class ModelResult:
-    """One line of a scoreboard.
+    """One line of a scoreboard; all latencies in milliseconds, over the valid ones alone.
 
-    `cases_correct` counts cases that were right in every repeat. `avg_latency_ms` is the mean over all
-    complete replies, None without one. `rank` and `speed_score` are None unless the model qualifies.
+    `cases_correct` counts cases that were right in every pass. `avg_latency_ms` is the mean over the cases of
+    each case's mean, None without a latency. `rank` and `speed_score` are None unless the model qualifies.
+    `cv` is the coefficient of variation within cases. `case_medians_ms` are of the main passes,
+    `final_case_medians_ms` of the final's, empty when there was none. `flaky` names the cases that were right
+    in one pass and not in another, `cases_seen` counts those with a call.
     """
 
     model: str
@@ -52,6 +67,16 @@ class ModelResult:
     size_bytes: int | None = None
     family: str | None = None
     digest: str | None = None
+    valid_calls: int = 0
+    median_ms: float | None = None
+    p90_ms: float | None = None
+    cv: float | None = None
+    case_medians_ms: Mapping[str, float] = field(default_factory=dict)
+    final_case_medians_ms: Mapping[str, float] = field(default_factory=dict)
+    final_passes: int = 0
+    flaky: tuple[str, ...] = ()
+    memory_bytes: int | None = None
+    cases_seen: int = 0
 
     @property
     def qualified(self) -> bool:
@@ -68,9 +93,13 @@ class ModelResult:
 
 @dataclass(frozen=True, slots=True)
 class Scoreboard:
-    """The ranked standings of one benchmark: qualified models first, fastest first, then the rest by name."""
+    """The ranked standings of one benchmark: qualified models first, fastest first, then the rest by name.
+
+    `invalid` says why nothing may be concluded from the run, empty when all may.
+    """
 
     results: tuple[ModelResult, ...]
+    invalid: str = ""
 
     @property
     def ranked(self) -> tuple[ModelResult, ...]:
@@ -108,91 +137,183 @@ def score_model(
     model: str,
     case_ids: Sequence[str],
     samples: Iterable[Sample],
-    repeats: int,
+    passes: int,
     failure: str | None = None,
+    *,
+    main_passes: int | None = None,
+    error_budget: int = 0,
 ) -> ModelResult:
-    """Give a model its standing.
+    """Give a model its standing after `passes` passes over the suite.
 
-    A case is correct when it is right in every repeat. One wrong or invalid sample disqualifies; otherwise
-    a missing sample or an infrastructure error leaves the model inconclusive. `failure` is what stopped
-    the whole model run.
+    The passes after `main_passes` are the final's. A case is correct when it is right in every pass; an
+    infrastructure error is neither right nor wrong, and up to `error_budget` of them in all are passed over
+    where the case was right in another pass. One wrong or invalid sample disqualifies; otherwise a missing
+    sample, an error beyond the budget or a case without a valid latency leaves the model inconclusive.
+    `failure` is what stopped the whole model run.
+
+    The mean over the cases of each case's mean is the mean over all calls when every pass is complete; when
+    some latencies are excluded, it does not favour the model whose slow cases they were.
     """
-    if repeats < 1:
+    if passes < 1:
         raise ValueError("a standing needs at least one pass over the suite")
-    by_case: dict[str, list[Sample]] = defaultdict(list)
+    taken: dict[str, list[Sample]] = {case_id: [] for case_id in case_ids}
     for sample in samples:
-        by_case[sample.case_id].append(sample)
-    correct = sum(_all_correct(by_case[case_id], repeats) for case_id in case_ids)
-    failures = tuple(f for case_id in case_ids if (f := _failure_of(case_id, by_case[case_id], repeats)))
-    standing = _standing(correct, len(case_ids), failures)
-    latencies = [s.latency_ns for case_id in case_ids for s in by_case[case_id] if s.latency_ns is not None]
-    avg_latency_ms = sum(latencies) / len(latencies) / 1e6 if latencies else None
-    return ModelResult(
+        if sample.case_id in taken:
+            taken[sample.case_id].append(sample)
+    everything = [sample for of_case in taken.values() for sample in of_case]
+    tolerant = sum(sample.outcome is Outcome.ERROR for sample in everything) <= error_budget
+    failed = {case_id: _failure_of(case_id, of_case, passes, tolerant) for case_id, of_case in taken.items()}
+    failures = tuple(f for case_id, of_case in taken.items() if (f := failed[case_id] or _unranked(case_id, of_case)))
+    correct = sum(found is None for found in failed.values())
+    standing = _standing(failures)
+    result = ModelResult(
         model=model,
         standing=standing,
         cases=len(case_ids),
         cases_correct=correct,
         correctness_score=correctness_score(correct, len(case_ids)),
-        calls=sum(len(samples) for samples in by_case.values()),
-        avg_latency_ms=avg_latency_ms,
-        speed_score=speed_score(avg_latency_ms) if standing is Standing.QUALIFIED and avg_latency_ms else None,
+        calls=len(everything),
         failures=failures,
         reason=failure or "",
+        flaky=tuple(case_id for case_id, of_case in taken.items() if _flaky(of_case)),
+        cases_seen=sum(bool(of_case) for of_case in taken.values()),
+    )
+    return _timed(result, everything, passes if main_passes is None else main_passes)
+
+
+def _timed(result: ModelResult, samples: Sequence[Sample], main_passes: int) -> ModelResult:
+    final = {sample.repeat for sample in samples if sample.repeat > main_passes}
+    by_case = _latencies_ms(samples)
+    if not by_case:
+        return replace(result, final_passes=len(final))
+    latencies = [latency for of_case in by_case.values() for latency in of_case]
+    avg_latency_ms = fmean(fmean(of_case) for of_case in by_case.values())
+    return replace(
+        result,
+        avg_latency_ms=avg_latency_ms,
+        speed_score=speed_score(avg_latency_ms) if result.qualified else None,
+        valid_calls=len(latencies),
+        median_ms=median(latencies),
+        p90_ms=p90(latencies),
+        cv=coefficient_of_variation(by_case.values()),
+        case_medians_ms=_medians(sample for sample in samples if sample.repeat not in final),
+        final_case_medians_ms=_medians(sample for sample in samples if sample.repeat in final),
+        final_passes=len(final),
     )
 
 
-def _all_correct(samples: Sequence[Sample], repeats: int) -> bool:
-    return len(samples) == repeats and all(
-        sample.outcome is Outcome.CORRECT and sample.latency_ns is not None for sample in samples
-    )
+def _medians(samples: Iterable[Sample]) -> dict[str, float]:
+    return {case_id: median(of_case) for case_id, of_case in _latencies_ms(samples).items()}
 
 
-_WORST_FIRST = (Outcome.WRONG, Outcome.INVALID, Outcome.ERROR)
+def _latencies_ms(samples: Iterable[Sample]) -> dict[str, list[float]]:
+    """The valid latencies of each case that has any."""
+    by_case: dict[str, list[float]] = defaultdict(list)
+    for sample in samples:
+        if sample.latency_ns is not None and sample.ranks:
+            by_case[sample.case_id].append(sample.latency_ns / 1e6)
+    return by_case
 
 
-def _failure_of(case_id: str, samples: Sequence[Sample], repeats: int) -> CaseFailure | None:
-    for outcome in _WORST_FIRST:
+_WRONG = (Outcome.WRONG, Outcome.INVALID)
+
+
+def _failure_of(case_id: str, samples: Sequence[Sample], passes: int, tolerant: bool) -> CaseFailure | None:
+    """Why a case is not correct; the worst outcome is the one that is named."""
+    right = any(sample.outcome is Outcome.CORRECT for sample in samples)
+    for outcome in _WRONG if tolerant and right else (*_WRONG, Outcome.ERROR):
         for sample in samples:
             if sample.outcome is outcome:
                 return CaseFailure(case_id, outcome, sample.reason or outcome.value)
-    if len(samples) < repeats:
-        return CaseFailure(case_id, Outcome.ERROR, f"{repeats - len(samples)} of {repeats} calls were not made")
-    if any(sample.latency_ns is None for sample in samples):
-        return CaseFailure(case_id, Outcome.ERROR, "a reply without a latency cannot be ranked")
+    if len(samples) < passes:
+        return CaseFailure(case_id, Outcome.ERROR, f"{passes - len(samples)} of {passes} calls were not made")
     return None
 
 
-def _standing(correct: int, cases: int, failures: Sequence[CaseFailure]) -> Standing:
-    if correct == cases:
+def _unranked(case_id: str, samples: Sequence[Sample]) -> CaseFailure | None:
+    if any(sample.ranks for sample in samples):
+        return None
+    rules = sorted({sample.exclusion for sample in samples if sample.exclusion})
+    why = f": excluded by {', '.join(rules)}" if rules else ""
+    return CaseFailure(case_id, Outcome.ERROR, f"no reply has a latency that can be ranked{why}")
+
+
+def _flaky(samples: Sequence[Sample]) -> bool:
+    return len({sample.outcome is Outcome.CORRECT for sample in samples if sample.outcome is not Outcome.ERROR}) == 2
+
+
+def _standing(failures: Sequence[CaseFailure]) -> Standing:
+    if not failures:
         return Standing.QUALIFIED
-    if any(failure.outcome in (Outcome.WRONG, Outcome.INVALID) for failure in failures):
+    if any(failure.outcome in _WRONG for failure in failures):
         return Standing.DISQUALIFIED
     return Standing.INCONCLUSIVE
+
+
+def compare(challenger: ModelResult, other: ModelResult, level: float) -> PairedComparison | None:
+    """Compare two models paired by case: by the final's passes alone when both have any, else by the main ones.
+
+    None with fewer than two common cases.
+    """
+    if met_in_final(challenger, other):
+        return compare_paired(challenger.final_case_medians_ms, other.final_case_medians_ms, level)
+    return compare_paired(challenger.case_medians_ms, other.case_medians_ms, level)
+
+
+def met_in_final(one: ModelResult, other: ModelResult) -> bool:
+    """Whether two models have passes of a final to compare."""
+    return one.final_passes > 0 and other.final_passes > 0
 
 
 def rank(results: Iterable[ModelResult], incumbents: frozenset[str] = frozenset()) -> Scoreboard:
     """Rank the qualified models by mean latency, fastest first.
 
-    Models whose means are the same whole millisecond are tied and stand in the order: incumbent, smaller,
-    name. Disqualified models follow, the most correct first, then the inconclusive ones.
+    Models whose means are the same whole millisecond stand in the order: incumbent, lower p90, less memory,
+    name. Each model is compared with the one directly ahead and with the champion; it is tied with those that
+    the comparison does not separate. Below stand the disqualified models, the most correct first, then the
+    inconclusive and the outpaced ones.
     """
     everyone = list(results)
     qualified = [result for result in everyone if result.qualified]
-    qualified.sort(key=lambda r: (_whole_ms(r), r.model not in incumbents, r.size_bytes or float("inf"), r.model))
+    qualified.sort(key=lambda result: (_whole_ms(result), result.model not in incumbents, *_tie_break(result)))
+    tied = _ties(qualified)
     ranked = [
         replace(
             result,
             rank=position,
-            tied_with=tuple(
-                other.model for other in qualified if other is not result and _whole_ms(other) == _whole_ms(result)
-            ),
+            tied_with=tuple(other.model for other in qualified if frozenset((result.model, other.model)) in tied),
         )
         for position, result in enumerate(qualified, start=1)
     ]
     rest = [result for result in everyone if not result.qualified]
-    rest.sort(key=lambda r: (r.standing is not Standing.DISQUALIFIED, -r.cases_correct, r.model))
+    rest.sort(key=lambda result: (result.standing, -result.cases_correct, result.model))
     return Scoreboard((*ranked, *rest))
 
 
 def _whole_ms(result: ModelResult) -> int:
     return round(result.avg_latency_ms or 0)
+
+
+def _tie_break(result: ModelResult) -> tuple[float, float, str]:
+    unknown = float("inf")
+    return result.p90_ms or unknown, result.memory_bytes or result.size_bytes or unknown, result.model
+
+
+def _ties(qualified: Sequence[ModelResult]) -> set[frozenset[str]]:
+    """The pairs that are not separated at `TIE_LEVEL` over the whole family of comparisons made (Holm).
+
+    Two models with too few common cases are tied when their means are the same whole millisecond.
+    """
+    pairs = {frozenset((i - 1, i)): (i - 1, i) for i in range(1, len(qualified))}
+    pairs |= {frozenset((0, i)): (0, i) for i in range(1, len(qualified))}
+    tied: set[frozenset[str]] = set()
+    names, p_values = [], []
+    for first, second in pairs.values():
+        ahead, behind = qualified[first], qualified[second]
+        comparison = compare(ahead, behind, TIE_LEVEL)
+        if comparison is not None:
+            names.append(frozenset((ahead.model, behind.model)))
+            p_values.append(comparison.p_value)
+        elif _whole_ms(ahead) == _whole_ms(behind):
+            tied.add(frozenset((ahead.model, behind.model)))
+    return tied | {pair for pair, p in zip(names, holm(p_values), strict=True) if p >= 1 - TIE_LEVEL}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,7 @@ from bench_pipeline.domain.scoreboard import (
 
 CORRECT, WRONG, INVALID, ERROR = Outcome.CORRECT, Outcome.WRONG, Outcome.INVALID, Outcome.ERROR
 QUALIFIED, DISQUALIFIED, INCONCLUSIVE = Standing.QUALIFIED, Standing.DISQUALIFIED, Standing.INCONCLUSIVE
+OUTPACED = Standing.OUTPACED
 MS = 1_000_000
 
 
@@ -81,6 +83,11 @@ def test_a_model_that_is_right_in_all_cases_qualifies_with_its_mean_latency_and_
         calls=3,
         avg_latency_ms=300.0,
         speed_score=pytest.approx(3333.3333),
+        valid_calls=3,
+        median_ms=200.0,
+        p90_ms=600.0,
+        case_medians_ms={"a": 100.0, "b": 200.0, "c": 600.0},
+        cases_seen=3,
     )
 
 
@@ -174,7 +181,7 @@ def test_each_failed_case_is_named_with_its_outcome_and_reason() -> None:
 def test_a_correct_sample_without_a_latency_leaves_the_model_inconclusive() -> None:
     result = score_model("m", ["a"], [Sample("a", 1, 1, CORRECT, "PASS", "PASS")], 1)
     assert (result.standing, result.speed_score) == (INCONCLUSIVE, None)
-    assert [failure.case_id for failure in result.failures] == ["a"]
+    assert result.why == "a: no reply has a latency that can be ranked"
 
 
 def test_what_stopped_the_model_run_is_the_reason() -> None:
@@ -199,25 +206,128 @@ def test_a_case_is_correct_only_when_it_is_right_in_every_repeat(
 ) -> None:
     samples = [sample("a"), sample("b"), sample("a", repeat=2)]
     samples += [sample("b", second, repeat=2)] if second else []
-    result = score_model("m", ["a", "b"], samples, repeats=2)
+    result = score_model("m", ["a", "b"], samples, 2)
     assert (result.standing, result.cases_correct, result.cases) == (standing, correct, 2)
 
 
 def test_the_mean_is_over_all_calls_of_all_repeats() -> None:
     samples = [sample("a", ms=100), sample("a", ms=400, repeat=2), sample("a", ms=700, repeat=3)]
-    result = score_model("m", ["a"], samples, repeats=3)
+    result = score_model("m", ["a"], samples, 3)
     assert (result.calls, result.avg_latency_ms) == (3, 400.0)
 
 
 def test_the_worst_outcome_of_a_case_is_the_one_that_is_named() -> None:
     samples = [sample("a", ERROR), sample("a", INVALID, repeat=2), sample("a", WRONG, repeat=3)]
-    assert score_model("m", ["a"], samples, repeats=3).failures == (CaseFailure("a", WRONG, "because wrong"),)
+    assert score_model("m", ["a"], samples, 3).failures == (CaseFailure("a", WRONG, "because wrong"),)
 
 
 def test_the_calls_that_were_not_made_are_counted() -> None:
-    assert score_model("m", ["a"], [sample("a")], repeats=3).failures == (
+    assert score_model("m", ["a"], [sample("a")], 3).failures == (
         CaseFailure("a", ERROR, "2 of 3 calls were not made"),
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "flaky"),
+    [
+        pytest.param(CORRECT, WRONG, ("a",), id="right, then wrong"),
+        pytest.param(INVALID, CORRECT, ("a",), id="invalid, then right"),
+        pytest.param(CORRECT, CORRECT, (), id="always right"),
+        pytest.param(WRONG, INVALID, (), id="never right"),
+        pytest.param(CORRECT, ERROR, (), id="an error says nothing of the model"),
+    ],
+)
+def test_a_case_that_is_right_in_one_pass_and_not_in_another_is_flaky(
+    first: Outcome, second: Outcome, flaky: tuple[str, ...]
+) -> None:
+    assert score_model("m", ["a"], [sample("a", first), sample("a", second, repeat=2)], 2).flaky == flaky
+
+
+# The budget for errors
+
+
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "budget", "standing", "correct"),
+    [
+        pytest.param([CORRECT, ERROR], [CORRECT, CORRECT], 0, INCONCLUSIVE, 1, id="none is tolerated unless stated"),
+        pytest.param([CORRECT, ERROR], [CORRECT, CORRECT], 1, QUALIFIED, 2, id="within the budget"),
+        pytest.param(
+            [CORRECT, ERROR], [CORRECT, ERROR], 1, INCONCLUSIVE, 0, id="over the budget, nothing is tolerated"
+        ),
+        pytest.param([ERROR, ERROR], [CORRECT, CORRECT], 2, INCONCLUSIVE, 1, id="a case that was never right"),
+        pytest.param([CORRECT], [CORRECT, CORRECT], 2, INCONCLUSIVE, 1, id="a missing call is no error"),
+        pytest.param([WRONG, ERROR], [CORRECT, CORRECT], 2, DISQUALIFIED, 1, id="wrong is wrong"),
+    ],
+)
+def test_errors_within_the_budget_are_passed_over_where_the_case_was_right_otherwise(
+    of_a: list[Outcome], of_b: list[Outcome], budget: int, standing: Standing, correct: int
+) -> None:
+    samples = [
+        sample(case, outcome, repeat=repeat)
+        for case, outcomes in (("a", of_a), ("b", of_b))
+        for repeat, outcome in enumerate(outcomes, start=1)
+    ]
+    result = score_model("m", ["a", "b"], samples, 2, error_budget=budget)
+    assert (result.standing, result.cases_correct) == (standing, correct)
+
+
+# Latencies that do not count
+
+
+def excluded(case: str, ms: float, repeat: int = 1) -> Sample:
+    return replace(sample(case, ms=ms, repeat=repeat), exclusion="prompt_cached")
+
+
+def test_a_latency_that_a_rule_excludes_is_in_no_figure() -> None:
+    samples = [sample("a", ms=100), excluded("a", 9000, repeat=2), sample("a", ms=300, repeat=3)]
+    result = score_model("m", ["a"], samples, 3)
+    assert (result.standing, result.calls, result.valid_calls) == (QUALIFIED, 3, 2)
+    assert (result.avg_latency_ms, result.median_ms, result.p90_ms) == (200.0, 200.0, 300.0)
+    assert result.case_medians_ms == {"a": 200.0}
+
+
+def test_a_case_without_any_valid_latency_leaves_the_model_inconclusive_and_names_the_rule() -> None:
+    result = score_model("m", ["a", "b"], [sample("a"), excluded("b", 10)], 1)
+    assert (result.standing, result.cases_correct, result.speed_score) == (INCONCLUSIVE, 2, None)
+    assert result.why == "b: no reply has a latency that can be ranked: excluded by prompt_cached"
+
+
+def test_every_case_weighs_the_same_however_many_of_its_latencies_count() -> None:
+    samples = [sample("fast", ms=100), sample("slow", ms=900)]
+    samples += [sample("fast", ms=100, repeat=2), excluded("slow", 900, repeat=2)]
+    assert score_model("m", ["fast", "slow"], samples, 2).avg_latency_ms == 500.0
+
+
+# A final
+
+
+def test_the_finals_latencies_are_kept_apart_and_count_in_the_mean() -> None:
+    samples = [
+        sample(case, ms=ms, repeat=repeat)
+        for case, passes in (("a", (100, 140, 160)), ("b", (200, 240, 260)))
+        for repeat, ms in enumerate(passes, start=1)
+    ]
+    result = score_model("m", ["a", "b"], samples, 3, main_passes=1)
+    assert (result.standing, result.final_passes, result.valid_calls) == (QUALIFIED, 2, 6)
+    assert (result.case_medians_ms, result.final_case_medians_ms) == ({"a": 100, "b": 200}, {"a": 150, "b": 250})
+    assert result.avg_latency_ms == pytest.approx((400 + 700) / 6)
+
+
+def test_without_a_final_all_passes_are_main_ones() -> None:
+    result = score_model("m", ["a"], [sample("a"), sample("a", repeat=2)], 2)
+    assert (result.final_passes, result.final_case_medians_ms) == (0, {})
+
+
+def test_a_model_that_is_wrong_in_the_final_is_disqualified() -> None:
+    samples = [sample("a"), sample("a", WRONG, repeat=2)]
+    assert score_model("m", ["a"], samples, 2, main_passes=1).standing is DISQUALIFIED
+
+
+@given(st.lists(st.lists(st.floats(1, 1000), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_with_all_passes_complete_the_mean_is_that_of_all_calls(passes: list[list[float]]) -> None:
+    samples = [sample(f"c{i}", ms=ms, repeat=n) for n, of in enumerate(passes, start=1) for i, ms in enumerate(of)]
+    result = score_model("m", ["c0", "c1", "c2"], samples, len(passes))
+    assert result.avg_latency_ms == pytest.approx(sum(map(sum, passes)) / len(samples), rel=1e-5)
 
 
 # Ranks
@@ -229,8 +339,22 @@ def result_of(
     standing: Standing = QUALIFIED,
     size: int | None = None,
     correct: int = 10,
+    p90_ms: float | None = None,
+    memory: int | None = None,
+    cases: Sequence[float] = (),
 ) -> ModelResult:
-    return ModelResult(model, standing, 10, correct, correct * 10.0, avg_latency_ms=ms, size_bytes=size)
+    return ModelResult(
+        model,
+        standing,
+        10,
+        correct,
+        correct * 10.0,
+        avg_latency_ms=ms,
+        size_bytes=size,
+        p90_ms=p90_ms,
+        memory_bytes=memory,
+        case_medians_ms={f"c{number}": latency for number, latency in enumerate(cases)},
+    )
 
 
 def test_the_fastest_qualified_model_is_champion_and_the_next_is_runner_up() -> None:
@@ -262,16 +386,17 @@ def test_a_model_that_is_not_on_the_scoreboard_is_not_found() -> None:
     assert rank([result_of("a")]).of("b") is None
 
 
-def test_the_unranked_stand_with_the_most_correct_first_and_the_inconclusive_last() -> None:
+def test_below_stand_the_disqualified_with_the_most_correct_first_the_inconclusive_and_the_outpaced() -> None:
     board = rank(
         [
+            result_of("slow", 900, OUTPACED),
             result_of("open", None, INCONCLUSIVE, correct=9),
             result_of("b", 5, DISQUALIFIED, correct=3),
             result_of("a", 5, DISQUALIFIED, correct=3),
             result_of("nearly", 5, DISQUALIFIED, correct=9),
         ]
     )
-    assert [r.model for r in board.results] == ["nearly", "a", "b", "open"]
+    assert [r.model for r in board.results] == ["nearly", "a", "b", "open", "slow"]
 
 
 @pytest.mark.parametrize(
@@ -286,7 +411,7 @@ def test_the_unranked_stand_with_the_most_correct_first_and_the_inconclusive_las
         pytest.param([("b", 100.4, 1), ("a", 99.6, 1)], {"a", "b"}, ["a", "b"], id="two incumbents by size and name"),
     ],
 )
-def test_a_tie_is_broken_by_incumbent_then_size_then_name(
+def test_equal_means_stand_by_incumbent_then_size_then_name(
     results: list[tuple[str, float, int | None]], incumbents: set[str], order: list[str]
 ) -> None:
     board = rank([result_of(name, ms, size=size) for name, ms, size in results], frozenset(incumbents))
@@ -295,12 +420,77 @@ def test_a_tie_is_broken_by_incumbent_then_size_then_name(
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "order"),
+    [
+        pytest.param(
+            result_of("a", 99.6, p90_ms=150, memory=1), result_of("b", 100.4, p90_ms=140, memory=9), "ba", id="p90"
+        ),
+        pytest.param(
+            result_of("a", p90_ms=150, memory=9, size=1),
+            result_of("b", p90_ms=150, memory=8, size=2),
+            "ba",
+            id="memory",
+        ),
+        pytest.param(result_of("a", memory=9), result_of("b", size=8), "ba", id="its size, where memory is not known"),
+        pytest.param(result_of("a", 100.4, p90_ms=100), result_of("b", 100.6, p90_ms=1), "ab", id="the mean first"),
+    ],
+)
+def test_equal_means_stand_by_p90_then_by_memory(one: ModelResult, other: ModelResult, order: str) -> None:
+    assert [r.model for r in rank([one, other]).ranked] == list(order)
+
+
+@pytest.mark.parametrize(
     ("one", "other", "tied"),
     [(100.0, 100.0, True), (99.6, 100.4, True), (100.4, 100.6, False), (100.0, 101.0, False)],
 )
-def test_means_of_the_same_whole_millisecond_are_tied_and_say_so(one: float, other: float, tied: bool) -> None:
+def test_with_too_few_cases_to_compare_the_same_whole_millisecond_is_a_tie(
+    one: float, other: float, tied: bool
+) -> None:
     board = rank([result_of("a", one), result_of("b", other)])
     assert [r.tied_with for r in board.ranked] == ([("b",), ("a",)] if tied else [(), ()])
+
+
+EVEN = [100.0, 110.0, 120.0, 130.0, 140.0]
+CLOSE = [108.0, 104.0, 128.0, 126.0, 146.0]
+FAR = [202.0, 219.0, 243.0, 258.0, 281.0]
+
+
+@pytest.mark.parametrize(
+    ("results", "ties"),
+    [
+        pytest.param([("a", 120, EVEN), ("b", 240, FAR)], [(), ()], id="a difference in all cases"),
+        pytest.param([("a", 120, EVEN), ("b", 122, CLOSE)], [("b",), ("a",)], id="now one, now the other is faster"),
+        pytest.param([("a", 120, EVEN), ("b", 120, EVEN)], [("b",), ("a",)], id="no difference at all"),
+        pytest.param([("a", 120, EVEN), ("b", 122, CLOSE), ("c", 240, FAR)], [("b",), ("a",), ()], id="two of three"),
+        pytest.param(
+            [("a", 119, EVEN), ("b", 240, FAR), ("c", 241, FAR)], [(), ("c",), ("b",)], id="behind the leader"
+        ),
+    ],
+)
+def test_models_that_their_cases_do_not_separate_are_tied(
+    results: list[tuple[str, float, list[float]]], ties: list[tuple[str, ...]]
+) -> None:
+    board = rank([result_of(name, ms, cases=cases) for name, ms, cases in results])
+    assert [r.tied_with for r in board.ranked] == ties
+
+
+def test_the_more_models_are_compared_the_larger_a_difference_must_be() -> None:
+    slower = [104.0, 111.0, 128.0, 133.0, 150.0]  # p = 0.024 alone, 0.073 among three comparisons
+    pair = [result_of("a", 120, cases=EVEN), result_of("b", 126, cases=slower)]
+    assert [r.tied_with for r in rank(pair).ranked] == [(), ()]
+    board = rank([*pair, result_of("c", 127, cases=slower)])
+    assert [r.tied_with for r in board.ranked] == [("b", "c"), ("a", "c"), ("a", "b")]
+
+
+def test_models_that_met_in_a_final_are_compared_by_it_alone() -> None:
+    final = {f"c{number}": latency for number, latency in enumerate(EVEN)}
+    board = rank(
+        [
+            replace(result_of(name, ms, cases=cases), final_case_medians_ms=final, final_passes=4)
+            for name, ms, cases in (("a", 120, EVEN), ("b", 240, FAR))
+        ]
+    )
+    assert [r.tied_with for r in board.ranked] == [("b",), ("a",)]
 
 
 def test_the_unranked_are_tied_with_nobody() -> None:
@@ -317,6 +507,7 @@ boards = st.lists(
         standings,
         st.none() | st.integers(1, 3),
         st.integers(0, 10),
+        cases=st.just(()) | st.lists(st.floats(50, 200), min_size=4, max_size=4),
     ),
     max_size=10,
     unique_by=lambda result: result.model,
