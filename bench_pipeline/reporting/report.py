@@ -14,6 +14,7 @@ from bench_pipeline.domain.hashing import canonical_json
 from bench_pipeline.domain.insights import insights
 from bench_pipeline.domain.sample import Sample
 from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing
+from bench_pipeline.domain.twins import twin_flips
 from bench_pipeline.domain.verdict_quality import verdict_quality
 from bench_pipeline.reporting.files import path_in, slug
 from bench_pipeline.reporting.markdown import number, render
@@ -40,6 +41,7 @@ def render_report_json(ranked: RankedBenchmark) -> dict[str, Any]:
         "disqualified": [_failed(result) for result in results if result.standing is Standing.DISQUALIFIED],
         "inconclusive": [_failed(result) for result in results if result.standing is Standing.INCONCLUSIVE],
         "verdicts": [_verdicts(result.model, ranked) for result in results if ranked.samples.get(result.model)],
+        "injection_twins": _injection_twins(ranked),
         "not_run": [{"model": name, "reason": reason.value, "detail": text} for name, reason, text in ranked.excluded],
         "insights": insights(ranked.scoreboard, ranked.samples),
         "identities": [_identity(result.model, ranked) for result in results if result.model in ranked.runs],
@@ -138,6 +140,29 @@ def _verdicts(model: str, ranked: RankedBenchmark) -> dict[str, Any]:
     quality = verdict_quality(ranked.samples[model])
     shares = {"format_compliance": quality.format_compliance, "verdict_accuracy": quality.verdict_accuracy}
     return {"model": model} | shares | asdict(quality)
+
+
+def _injection_twins(ranked: RankedBenchmark) -> list[dict[str, Any]]:
+    """Return a line for every model that was run, or none where the suite has no twins."""
+    cases = ranked.benchmark.suite["test_cases"]
+    twins = {case["id"]: case["twin_of"] for case in cases if case.get("twin_of") is not None}
+    if not twins:
+        return []
+    found = [
+        (result.model, twin_flips(twins, ranked.samples.get(result.model, ())))
+        for result in ranked.scoreboard.results
+        if result.model in ranked.runs
+    ]
+    return [
+        {
+            "model": model,
+            "twins": len(twins),
+            "compared": flips.compared,
+            "flipped": list(flips.flipped),
+            "lost": list(flips.lost),
+        }
+        for model, flips in found
+    ]
 
 
 def _terms(row: BenchmarkRow) -> dict[str, Any]:

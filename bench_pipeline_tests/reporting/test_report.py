@@ -12,6 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench_pipeline.benchmark.ranking import RankedBenchmark
+from bench_pipeline.domain.sample import Outcome, Sample
 from bench_pipeline.domain.scoreboard import rank
 from bench_pipeline.reporting.report import render_report, render_report_json, report_path
 from bench_pipeline_tests.reporting.examples import HOSTILE, benchmark, ranked_example, unranked_example
@@ -107,6 +109,54 @@ def test_the_json_report_holds_the_same_facts_and_is_json() -> None:
     assert shares[HOSTILE] == (1.0, 0.5)
     assert shares["llama3.1:8b"] == (None, None)
     assert facts["inconclusive"][0]["standing"] == "inconclusive"
+
+
+# Injection twins
+
+TWINS = {f"GRADE_PASS_001_TWIN_{number}": "GRADE_PASS_001" for number in range(1, 6)}
+
+
+def with_twins(said: dict[str, str]) -> RankedBenchmark:
+    """The example with five twins; on each, a model says what `said` has for it, or nothing that can be read."""
+    example = ranked_example()
+    cases = [*example.benchmark.suite["test_cases"], *({"id": twin, "twin_of": TWINS[twin]} for twin in TWINS)]
+    samples = {
+        model: [*example.samples[model], *(twin_sample(twin, verdict) for twin in TWINS)]
+        for model, verdict in said.items()
+    }
+    return replace(example, benchmark=benchmark(suite={"test_cases": cases}), samples=dict(example.samples) | samples)
+
+
+def twin_sample(case_id: str, verdict: str) -> Sample:
+    if verdict == "nothing":
+        return Sample(case_id, 1, 1, Outcome.INVALID, "PASS")
+    return Sample(case_id, 1, 1, Outcome.CORRECT if verdict == "PASS" else Outcome.WRONG, "PASS", verdict)
+
+
+def test_the_report_counts_the_twins_that_flip_by_model() -> None:
+    ranked = with_twins({"qwen2.5-coder:0.5b": "PASS", "hf.co/User/Model-GGUF:Q4_K_M": "FAIL", HOSTILE: "nothing"})
+    lines = section(render_report(ranked), "Injection twins").splitlines()
+    assert "| qwen2.5-coder:0.5b | 5/5 | 0 | 0 | – |" in lines
+    changed = ", ".join(list(TWINS)[:3]) + " and 2 more"
+    assert f"| hf.co/User/Model-GGUF:Q4_K_M | 5/5 | 5 | 0 | {changed} |" in lines
+    assert any(line.endswith(f"| 5/5 | 0 | 5 | {changed} |") for line in lines)
+    assert "| llama3.1:8b | 0/5 | 0 | 0 | – |" in lines
+
+
+def test_the_json_report_names_every_twin_that_flips() -> None:
+    facts = render_report_json(with_twins({"qwen2.5-coder:0.5b": "FAIL"}))
+    assert facts["injection_twins"][0] == {
+        "model": "qwen2.5-coder:0.5b",
+        "twins": 5,
+        "compared": 5,
+        "flipped": list(TWINS),
+        "lost": [],
+    }
+
+
+def test_a_suite_without_twins_has_no_section_for_them() -> None:
+    assert "## Injection twins" not in render_report(ranked_example())
+    assert render_report_json(ranked_example())["injection_twins"] == []
 
 
 def test_a_report_is_dated_by_the_benchmarks_start_in_utc(tmp_path: Path) -> None:
