@@ -6,7 +6,17 @@ import json
 
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.pipeline import Pipeline, checks_of, failures_of
-from bench_pipeline_tests.world import ACTORS, BROKEN, FAST, ONE_ENGINE, SCRIPT, SERVED, SLOW
+from bench_pipeline_tests.world import (
+    ACTORS,
+    BROKEN,
+    FAST,
+    ONE_ENGINE,
+    SCRIPT,
+    SERVED,
+    SLOW,
+    task_value,
+    write_task,
+)
 
 
 def test_one_run_measures_all_models_and_promotes_the_fastest_that_is_always_correct(pipeline: Pipeline) -> None:
@@ -134,6 +144,18 @@ def test_a_failed_validation_undoes_the_promotion_and_the_check_says_so(pipeline
     result = pipeline.run(assets=["grading/validation", "workflow_docs", "champion_registry"])
 
     assert checks_of(result)["validation_passed"] is False
+    assert pipeline.world.holds() == [SLOW] * 3
+
+
+@ONE_ENGINE
+def test_a_task_that_serves_no_conversation_is_measured_and_reported_and_promotes_nothing(pipeline: Pipeline) -> None:
+    write_task(pipeline.world.folder / "testcases", task=task_value() | {"conversations": []})
+
+    pipeline.run()
+
+    assert pipeline.metadata("grading/scoreboard")["champion"] == "fast"
+    assert pipeline.metadata("grading/production_update")["changed"] == 0
+    assert pipeline.metadata("grading/validation")["validated"] == "no promotion waits for validation"
     assert pipeline.world.holds() == [SLOW] * 3
 
 
