@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from bench_pipeline.benchmark.evidence import evidence_key
 from bench_pipeline.domain.errors import Fault, FileRefused, InputError
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.prompt import fields_of
 from bench_pipeline.domain.protocol import Protocol
 from bench_pipeline.domain.suite import Suite, parse_suite
 from bench_pipeline.domain.task import Task, parse_task
-from bench_pipeline.domain.verdict import READER_VERSION, contract_faults
+from bench_pipeline.domain.verdict import contract_faults
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.production import Production
@@ -53,16 +54,13 @@ class PreparedTask:
 
     def evidence_key(self, hardware: object) -> str:
         """Hash of all that must be equal for two model runs to be ranked together, but for the model itself."""
-        return content_hash(
-            {
-                "task": self.name,
-                "suite": self.suite.hash,
-                "prompt": self.prompt_hash,
-                "contract": self.task.verdict.model_dump(mode="json"),
-                "reader": READER_VERSION,
-                "protocol": self.protocol.hash,
-                "hardware": hardware,
-            }
+        return evidence_key(
+            task=self.name,
+            suite_hash=self.suite.hash,
+            prompt_hash=self.prompt_hash,
+            contract=self.task.verdict,
+            protocol_hash=self.protocol.hash,
+            hardware=hardware,
         )
 
 

@@ -122,13 +122,15 @@ def up_to_date_benchmark(
     """Return the latest benchmark when measuring again could tell nothing new, else None.
 
     It could not when suite, prompt, protocol, reader and hardware are the same, every eligible model was
-    run to its end with the same identity, and the benchmark is younger than `evidence_days`.
+    run to its end with the same identity, and benchmark and runs are younger than `evidence_days`: a rescored
+    benchmark is new, its runs are not.
     """
+    since = datetime.now(UTC) - timedelta(days=evidence_days)
     with database.engine.connect() as connection:
         latest = store.latest_benchmark(connection, prepared.name)
         if latest is None or latest.evidence_key != prepared.evidence_key(hardware()):
             return None
-        if latest.started_at < datetime.now(UTC) - timedelta(days=evidence_days):
+        if latest.started_at < since:
             return None
         by_id = {number: model for model, number in model_run_ids(connection, latest.benchmark_id).items()}
         runs = {by_id[run.model_run_id]: run for run in store.model_runs_by_id(connection, list(by_id))}
@@ -137,6 +139,7 @@ def up_to_date_benchmark(
         candidate.name in runs
         and runs[candidate.name].identity == candidate.identity
         and runs[candidate.name].failure is None
+        and runs[candidate.name].started_at >= since
         for candidate in eligible
     )
     return latest.benchmark_id if same and len(eligible) == len(runs) else None

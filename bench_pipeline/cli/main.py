@@ -19,6 +19,7 @@ COMMANDS = {
     "models": ("models", "Show which models are eligible, and why the others are not."),
     "cases": ("cases", "Check test cases."),
     "history": ("history", "Show a task's champions over time."),
+    "rescore": ("rescore", "Read a benchmark's stored replies again with the present reader, without any model."),
     "plan": ("production", "Show what the latest benchmark would change in production."),
     "promote": ("production", "Put the champion into production, write the documents, validate."),
     "rollback": ("production", "Undo the last promotion."),

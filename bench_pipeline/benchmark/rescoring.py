@@ -1,0 +1,178 @@
+"""Stored replies read again with the present reader. Calls no model, and never touches the old benchmark."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+
+from bench_pipeline.benchmark.evidence import evidence_key
+from bench_pipeline.benchmark.preparation import read_task, task_names
+from bench_pipeline.benchmark.ranking import (
+    RankedBenchmark,
+    latest_benchmark_id,
+    rank_benchmark,
+    read_ranked,
+)
+from bench_pipeline.benchmark.runner import BENCHMARK_LOCK
+from bench_pipeline.domain.actor import Candidate
+from bench_pipeline.domain.errors import FileRefused, InputError
+from bench_pipeline.domain.sample import Outcome, Reply, Sample
+from bench_pipeline.domain.suite import Suite, TestCase
+from bench_pipeline.domain.task import Task
+from bench_pipeline.domain.verdict import READER_VERSION, Contract, contract_faults, judge
+from bench_pipeline.settings import Settings
+from bench_pipeline.storage import benchmarks as store
+from bench_pipeline.storage.copies import copy_model_run, stored_candidates, update_judgement
+from bench_pipeline.storage.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Rejudged:
+    """A sample as it is stored, and as the present reader judges it."""
+
+    model: str
+    before: Sample
+    after: Sample
+
+    @property
+    def differs(self) -> bool:
+        """Whether another outcome or verdict was read; a reason in other words is no difference."""
+        return (self.before.outcome, self.before.verdict) != (self.after.outcome, self.after.verdict)
+
+
+@dataclass(frozen=True, slots=True)
+class Rescoring:
+    """A benchmark as it is stored, and what the present reader makes of it.
+
+    `task` is the stored task with the contract that was read by, `samples` every call in its order.
+    """
+
+    ranked: RankedBenchmark
+    task: Task
+    evidence_key: str
+    samples: tuple[Rejudged, ...]
+
+    @property
+    def changes(self) -> tuple[Rejudged, ...]:
+        """The samples that are worth something else now."""
+        return tuple(sample for sample in self.samples if sample.differs)
+
+    @property
+    def is_new_evidence(self) -> bool:
+        """Whether storing it would tell more than what is stored already."""
+        return bool(self.changes) or self.evidence_key != self.ranked.benchmark.evidence_key
+
+
+def rescore_benchmark(database: Database, settings: Settings, task: str, benchmark_id: str | None = None) -> Rescoring:
+    """Read the replies of a benchmark again, of the task's latest one unless another is named. Stores nothing.
+
+    The gold is the stored suite's. The contract is the one that `task.yaml` states now, because production
+    reads by that, and the stored one when there is no such file any more. Raises `InputError` when there is
+    no such benchmark of the task, `FileRefused` when the stored gold cannot be compared under the contract.
+    """
+    ranked = read_ranked(database, benchmark_id or latest_benchmark_id(database, task))
+    row = ranked.benchmark
+    if row.task_type != task:
+        raise InputError(f"benchmark {row.benchmark_id} is of {row.task_type}, not of {task}")
+    stored = Task.model_validate(row.task)
+    contract = read_task(settings, task).verdict if task in task_names(settings) else stored.verdict
+    suite = Suite.model_validate(row.suite)
+    if faults := contract_faults(contract, suite, f"suite of {row.benchmark_id}"):
+        raise FileRefused(faults)
+    cases = {case.id: case for case in suite.test_cases}
+    return Rescoring(
+        ranked=ranked,
+        task=stored.model_copy(update={"verdict": contract}),
+        evidence_key=evidence_key(
+            task=task,
+            suite_hash=row.suite_hash,
+            prompt_hash=row.prompt_hash,
+            contract=contract,
+            protocol_hash=row.protocol_hash,
+            hardware=row.hardware,
+        ),
+        samples=tuple(
+            Rejudged(model, sample, rejudged(contract, cases[sample.case_id], sample))
+            for model, samples in ranked.samples.items()
+            for sample in samples
+        ),
+    )
+
+
+def rejudged(contract: Contract, case: TestCase, sample: Sample) -> Sample:
+    """Return the sample as it is judged now; one without a reply, an infrastructure error, stays as it is.
+
+    A sample that had no verdict has no latency, so it can become correct and still not be ranked.
+    """
+    if sample.outcome is Outcome.ERROR:
+        return sample
+    judgement = judge(contract, case, _reply(sample))
+    whole = judgement.outcome in (Outcome.CORRECT, Outcome.WRONG)
+    return replace(
+        sample,
+        outcome=judgement.outcome,
+        verdict=judgement.verdict,
+        reason=judgement.reason,
+        latency_ns=sample.latency_ns if whole else None,
+    )
+
+
+def _reply(sample: Sample) -> Reply:
+    return Reply(
+        text=sample.reply_text or "",
+        elapsed_ns=sample.latency_ns or 0,  # of no weight here: a reader looks at the text
+        complete=sample.done_reason is not None,
+        done_reason=sample.done_reason or "",
+        thinking=sample.thinking or "",
+        timings=sample.timings,
+    )
+
+
+def save_rescored(database: Database, rescoring: Rescoring, incumbents: Iterable[str] = ()) -> RankedBenchmark:
+    """Store and rank the rescored benchmark as a new one, with the model runs at the times when they were made.
+
+    Only the task's latest benchmark can be: the new one becomes the latest, and a plan rests on that. Raises
+    `InputError` for another, `LockTaken` while a benchmark runs on this database.
+    """
+    old = rescoring.ranked.benchmark
+    with database.exclusive(BENCHMARK_LOCK):
+        if (latest := latest_benchmark_id(database, old.task_type)) != old.benchmark_id:
+            raise InputError(
+                f"{latest} is later than {old.benchmark_id}; a plan rests on the latest benchmark, so only that "
+                "one can be stored again"
+            )
+        now = datetime.now(UTC)
+        row = replace(
+            old,
+            benchmark_id=f"{old.task_type}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
+            status=store.RUNNING,  # until it is ranked
+            evidence_key=rescoring.evidence_key,
+            task=rescoring.task.model_dump(mode="json"),
+            reader_version=READER_VERSION,
+            tool_version=version("bench_pipeline"),
+            dagster_run_id=None,
+            started_at=now,
+            finished_at=None,
+        )
+        unmeasured = _insert(database, rescoring, row)
+        rank_benchmark(database, row.benchmark_id, unmeasured, incumbents=incumbents)
+        with database.writing() as connection:
+            store.finish_benchmark(connection, row.benchmark_id, datetime.now(UTC))
+    return read_ranked(database, row.benchmark_id)
+
+
+def _insert(database: Database, rescoring: Rescoring, row: store.BenchmarkRow) -> list[Candidate]:
+    """Store the new benchmark's rows; return the models that were to be ranked and have no run."""
+    runs = rescoring.ranked.runs
+    with database.writing() as connection:
+        candidates = stored_candidates(connection, rescoring.ranked.benchmark.benchmark_id)
+        store.insert_benchmark(connection, row)
+        store.replace_candidates(connection, row.benchmark_id, candidates)
+        copies = {model: copy_model_run(connection, run.model_run_id, row.benchmark_id) for model, run in runs.items()}
+        for sample in rescoring.samples:
+            if sample.after != sample.before:
+                update_judgement(connection, copies[sample.model], sample.after)
+    return [candidate for candidate in candidates if candidate.eligible and candidate.name not in runs]
