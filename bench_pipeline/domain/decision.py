@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bench_pipeline.domain.actor import Exclusion
-from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing
+from bench_pipeline.domain.final import decisive, gains_enough, promotable
+from bench_pipeline.domain.policy import Policy as Policy
+from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing, met_in_final
+from bench_pipeline.domain.statistics import PairedComparison
 
 MODEL_ACTOR_TYPE = "ai_model"
 
@@ -35,35 +39,52 @@ class Incumbent:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """`min_gain`: the share of the incumbent's mean latency that a challenger must save."""
-
-    min_gain: float = 0.05
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
-    """The answer for one conversation. `gain` is the share of latency saved, when both were measured."""
+    """The answer for one conversation.
+
+    `gain` is the share of the incumbent's mean latency that is saved, when both were measured. `comparison` is
+    what decided between the two, case by case.
+    """
 
     kind: DecisionKind
     reason: str
     challenger: ModelResult | None = None
     runner_up: ModelResult | None = None
     gain: float | None = None
+    comparison: PairedComparison | None = None
 
 
 def decide(scoreboard: Scoreboard, incumbent: Incumbent, policy: Policy) -> Decision:
-    """Return the decision; the first rule that matches wins."""
+    """Return the decision; the first rule that matches wins.
+
+    1. The run is invalid: invalid.
+    2. No actor qualified: inconclusive if one could not be measured to the end, else keep.
+    3. The incumbent is the champion: keep.
+    4. There is no incumbent: promote.
+    5. The incumbent is no model: keep.
+    6. The incumbent was not measured: inconclusive if that may pass, else promote.
+    7. The incumbent is disqualified: promote.
+    8. The incumbent was not measured to the end: inconclusive.
+    9. Challenger and incumbent have fewer than two cases in common: inconclusive.
+    10. The challenger saves less than the margin, case by case: keep.
+    11. The interval does not exclude that it is no faster: keep.
+    12. Otherwise: promote.
+
+    The champion is the fastest qualified actor; where the incumbent was in a final, the fastest of that final.
+    """
+    if scoreboard.invalid:
+        return Decision(DecisionKind.INVALID, scoreboard.invalid)
     actors = [result for result in scoreboard.ranked if result.actor_id is not None]
     if not actors:
         return _without_champion(scoreboard)
-    champion, runner_up = actors[0], next(iter(actors[1:]), None)
+    champion = _champion(actors, incumbent.result)
+    runner_up = next((actor for actor in actors if actor is not champion), None)
 
-    def answer(kind: DecisionKind, reason: str, gain: float | None = None) -> Decision:
-        return Decision(kind, reason, champion, runner_up, gain)
+    def answer(kind: DecisionKind, reason: str) -> Decision:
+        return Decision(kind, reason, champion, runner_up)
 
     if champion.actor_id == incumbent.actor_id:
-        return answer(DecisionKind.KEEP, f"{champion.model} is the champion already")
+        return answer(DecisionKind.KEEP, _already(champion, actors[0]))
     if incumbent.actor_id is None:
         return answer(DecisionKind.PROMOTE, "the conversation has no actor yet")
     if incumbent.actor_type is not None and incumbent.actor_type != MODEL_ACTOR_TYPE:
@@ -71,14 +92,32 @@ def decide(scoreboard: Scoreboard, incumbent: Incumbent, policy: Policy) -> Deci
     measured = incumbent.result
     if measured is None:
         return answer(*_unmeasured(incumbent))
-    if measured.standing is Standing.INCONCLUSIVE:
-        return answer(DecisionKind.INCONCLUSIVE, f"{incumbent.name} could not be measured to the end: {measured.why}")
-    if not measured.qualified:
+    if measured.standing is Standing.DISQUALIFIED:
         return answer(
             DecisionKind.PROMOTE,
             f"{incumbent.name} no longer qualifies: {measured.cases_correct}/{measured.cases} correct",
         )
-    return _by_gain(measured, champion, runner_up, policy)
+    if not measured.qualified:
+        return answer(DecisionKind.INCONCLUSIVE, f"{incumbent.name} could not be measured to the end: {measured.why}")
+    comparison = decisive(champion, measured, sum(actor.model != measured.model for actor in actors), policy)
+    return replace(
+        answer(*_by_cases(champion, measured, comparison, policy)),
+        gain=1 - (champion.avg_latency_ms or 0) / (measured.avg_latency_ms or 1),
+        comparison=comparison,
+    )
+
+
+def _champion(actors: Sequence[ModelResult], incumbent: ModelResult | None) -> ModelResult:
+    """A model that did not meet the incumbent in the final has no evidence of the same kind to replace it on."""
+    if incumbent is None or not incumbent.qualified:
+        return actors[0]
+    return next((actor for actor in actors if met_in_final(actor, incumbent)), actors[0])
+
+
+def _already(champion: ModelResult, first: ModelResult) -> str:
+    if champion.model == first.model:
+        return f"{champion.model} is the champion already"
+    return f"{champion.model} was the fastest of the final; {first.model}, which leads by its mean, was not in it"
 
 
 # What may be otherwise tomorrow without anybody's decision: an outage must never promote.
@@ -92,13 +131,28 @@ def _unmeasured(incumbent: Incumbent) -> tuple[DecisionKind, str]:
     return DecisionKind.PROMOTE, f"{incumbent.name} is not eligible any more ({incumbent.exclusion})"
 
 
-def _by_gain(measured: ModelResult, champion: ModelResult, runner_up: ModelResult | None, policy: Policy) -> Decision:
-    gain = 1 - (champion.avg_latency_ms or 0) / (measured.avg_latency_ms or 1)
-    faster = f"{gain:.1%} faster than {measured.model} (n={champion.calls} calls each)"
-    if gain < policy.min_gain:
-        reason = f"{faster}, less than the margin of {policy.min_gain:.0%}"
-        return Decision(DecisionKind.KEEP, reason, champion, runner_up, gain)
-    return Decision(DecisionKind.PROMOTE, faster, champion, runner_up, gain)
+def _by_cases(
+    champion: ModelResult, measured: ModelResult, comparison: PairedComparison | None, policy: Policy
+) -> tuple[DecisionKind, str]:
+    if comparison is None:
+        names = f"{champion.model} and {measured.model}"
+        return DecisionKind.INCONCLUSIVE, f"{names} have fewer than two cases in common with a valid latency"
+    found = _in_words(champion, measured, comparison)
+    if promotable(comparison, policy):
+        return DecisionKind.PROMOTE, found
+    if gains_enough(comparison, policy):
+        return DecisionKind.KEEP, f"{found}: the interval does not exclude that it is no faster"
+    return DecisionKind.KEEP, f"{found}: less than the margin of {policy.min_gain:.0%}"
+
+
+def _in_words(champion: ModelResult, measured: ModelResult, comparison: PairedComparison) -> str:
+    saved = comparison.gain
+    faster = f"{abs(saved):.1%} {'slower' if saved < 0 else 'faster'} than {measured.model} case by case"
+    interval = f"{100 * comparison.level:.5g} % interval {1 - comparison.high:.1%} to {1 - comparison.low:.1%}"
+    passes = min(champion.final_passes, measured.final_passes)
+    final = f", {passes} {'pass' if passes == 1 else 'passes'} of the final" if passes else ""
+    means = f"mean {champion.avg_latency_ms or 0:,.0f} ms against {measured.avg_latency_ms or 0:,.0f} ms"
+    return f"{faster} ({interval}, n={comparison.cases} cases{final}; {means})"
 
 
 def _without_champion(scoreboard: Scoreboard) -> Decision:

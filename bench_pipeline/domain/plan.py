@@ -15,6 +15,7 @@ class PlanRow(BaseModel):
     """One conversation of the task: who carries it out, who should, and why.
 
     `gain` is the share of the incumbent's mean latency that is saved, None when it was not measured.
+    `ratio_low` and `ratio_high` are the interval, at `level`, of new / old latency paired by case.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -32,6 +33,9 @@ class PlanRow(BaseModel):
     runner_up: str | None = None
     gain: float | None = None
     avg_latency_ms: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    level: float | None = None
 
     @property
     def changes(self) -> bool:
@@ -75,7 +79,7 @@ def plan_row(
     execution_path: str | None,
 ) -> PlanRow:
     """Turn a decision into the row of a plan."""
-    challenger, runner_up = decision.challenger, decision.runner_up
+    challenger, runner_up, comparison = decision.challenger, decision.runner_up, decision.comparison
     return PlanRow(
         conversation_id=conversation_id,
         conversation=conversation,
@@ -90,6 +94,9 @@ def plan_row(
         runner_up=runner_up.model if runner_up else None,
         gain=decision.gain,
         avg_latency_ms=challenger.avg_latency_ms if challenger else None,
+        ratio_low=comparison.low if comparison else None,
+        ratio_high=comparison.high if comparison else None,
+        level=comparison.level if comparison else None,
     )
 
 

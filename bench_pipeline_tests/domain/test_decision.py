@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 from hypothesis import given
@@ -10,8 +12,11 @@ from hypothesis import strategies as st
 
 from bench_pipeline.domain.actor import Exclusion
 from bench_pipeline.domain.decision import Decision, DecisionKind, Incumbent, Policy, decide
+from bench_pipeline.domain.final import level_at
 from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing, rank
+from bench_pipeline.domain.statistics import compare_paired
 
+CASES = [f"c{number}" for number in range(10)]
 PROMOTE, KEEP, INCONCLUSIVE = DecisionKind.PROMOTE, DecisionKind.KEEP, DecisionKind.INCONCLUSIVE
 
 
@@ -19,7 +24,26 @@ def result(
     model: str, actor_id: int | None, ms: float = 100.0, standing: Standing = Standing.QUALIFIED, correct: int = 10
 ) -> ModelResult:
     return ModelResult(
-        model, standing, 10, correct, correct * 10.0, calls=10, actor_id=actor_id, avg_latency_ms=ms, reason="time-out"
+        model,
+        standing,
+        10,
+        correct,
+        correct * 10.0,
+        calls=10,
+        actor_id=actor_id,
+        avg_latency_ms=ms,
+        reason="time-out",
+        case_medians_ms=dict.fromkeys(CASES, ms),
+    )
+
+
+def timed(model: str, actor_id: int, *cases_ms: float, final: Sequence[float] = (), passes: int = 0) -> ModelResult:
+    """A qualified model with these medians of its cases, in the main passes and in the final's."""
+    return replace(
+        result(model, actor_id, fmean(final or cases_ms)),
+        case_medians_ms=dict(zip(CASES, cases_ms, strict=False)),
+        final_case_medians_ms=dict(zip(CASES, final, strict=False)),
+        final_passes=passes,
     )
 
 
@@ -41,14 +65,15 @@ def decided(results: list[ModelResult], incumbent: Incumbent | None = None, min_
             [FAST, OLD],
             Incumbent(9, "old", "ai_model", OLD),
             PROMOTE,
-            "50.0% faster than old (n=10 calls each)",
+            "50.0% faster than old case by case (98 % interval 50.0% to 50.0%, n=10 cases; mean 100 ms against 200 ms)",
             id="a challenger that saves enough is promoted",
         ),
         pytest.param(
             [result("fast", 1, 196), OLD],
             Incumbent(9, "old", "ai_model", OLD),
             KEEP,
-            "2.0% faster than old (n=10 calls each), less than the margin of 5%",
+            "2.0% faster than old case by case (98 % interval 2.0% to 2.0%, n=10 cases; mean 196 ms against 200 ms): "
+            "less than the margin of 5%",
             id="a challenger that saves too little is not",
         ),
         pytest.param(
@@ -107,6 +132,20 @@ def decided(results: list[ModelResult], incumbent: Incumbent | None = None, min_
             PROMOTE,
             "old no longer qualifies: 9/10 correct",
             id="the incumbent is not always right",
+        ),
+        pytest.param(
+            [FAST, replace(OLD, standing=Standing.OUTPACED, reason="outpaced after 6 cases")],
+            Incumbent(9, "old", "ai_model", replace(OLD, standing=Standing.OUTPACED, reason="outpaced after 6 cases")),
+            INCONCLUSIVE,
+            "old could not be measured to the end: outpaced after 6 cases",
+            id="a race stopped the incumbent",
+        ),
+        pytest.param(
+            [FAST, replace(OLD, case_medians_ms={"c0": 200.0})],
+            Incumbent(9, "old", "ai_model", replace(OLD, case_medians_ms={"c0": 200.0})),
+            INCONCLUSIVE,
+            "fast and old have fewer than two cases in common with a valid latency",
+            id="too few cases to compare",
         ),
         pytest.param(
             [WRONG],
@@ -205,6 +244,85 @@ def test_a_challenger_must_save_the_stated_share_of_the_incumbents_latency(
     assert decision.gain == pytest.approx(1 - challenger_ms / incumbent_ms)
 
 
+SCATTERED = timed("new", 1, 60, 120, 70, 130, 80), timed("old", 9, 100, 100, 100, 100, 100)
+STEADY = timed("new", 1, 80, 81, 79, 80, 82), timed("old", 9, 100, 100, 100, 100, 100)
+
+
+@pytest.mark.parametrize(
+    ("challenger", "old", "kind", "reason"),
+    [
+        pytest.param(
+            *STEADY,
+            PROMOTE,
+            "19.6% faster than old case by case (98 % interval 17.7% to 21.5%, n=5 cases; mean 80 ms against 100 ms)",
+            id="clear",
+        ),
+        pytest.param(
+            *SCATTERED,
+            KEEP,
+            "12.1% faster than old case by case (98 % interval -54.8% to 50.1%, n=5 cases; mean 92 ms against 100 ms): "
+            "the interval does not exclude that it is no faster",
+            id="not clear",
+        ),
+    ],
+)
+def test_a_gain_that_may_be_chance_keeps_the_incumbent(
+    challenger: ModelResult, old: ModelResult, kind: DecisionKind, reason: str
+) -> None:
+    decision = decided([challenger, old], Incumbent(9, "old", "ai_model", old))
+    assert (decision.kind, decision.reason) == (kind, reason)
+
+
+def test_the_decision_holds_the_comparison_that_decided() -> None:
+    challenger, old = STEADY
+    decision = decided([challenger, old], Incumbent(9, "old", "ai_model", old))
+    assert decision.comparison == compare_paired(challenger.case_medians_ms, old.case_medians_ms, 0.98)
+    assert decided([FAST], Incumbent(None)).comparison is None
+
+
+def test_the_more_challengers_there_were_the_surer_one_must_be_without_a_final() -> None:
+    others = [result(f"m{number}", number, 300) for number in range(2, 6)]
+    decision = decided([*STEADY, *others], Incumbent(9, "old", "ai_model", STEADY[1]))
+    assert decision.comparison is not None
+    assert decision.comparison.level == pytest.approx(1 - 2 * 0.01 / 5)
+
+
+def test_a_final_decides_by_its_own_passes_alone() -> None:
+    slower_after_all = timed("new", 1, 50, 50, 50, final=(99, 100, 98), passes=6)
+    old = timed("old", 9, 100, 100, 100, final=(100, 100, 100), passes=6)
+    decision = decided([slower_after_all, old], Incumbent(9, "old", "ai_model", old))
+    assert decision.kind is KEEP
+    assert decision.comparison is not None
+    assert decision.comparison.level == level_at(6)
+    assert "n=3 cases, 6 passes of the final; mean 99 ms against 100 ms" in decision.reason
+
+
+def test_who_won_the_final_is_promoted_before_a_leader_that_was_not_in_it() -> None:
+    lucky = timed("lucky", 2, 60, 60, 60)
+    winner = timed("new", 1, 70, 70, 70, final=(80, 80, 80), passes=4)
+    old = timed("old", 9, 100, 100, 100, final=(100, 100, 100), passes=4)
+    decision = decided([lucky, winner, old], Incumbent(9, "old", "ai_model", old))
+    assert decision.kind is PROMOTE
+    assert decision.challenger is not None
+    assert decision.runner_up is not None
+    assert (decision.challenger.model, decision.runner_up.model) == ("new", "lucky")
+
+
+def test_an_incumbent_that_won_the_final_stays_before_a_leader_that_was_not_in_it() -> None:
+    lucky = timed("lucky", 2, 60, 60, 60)
+    loser = timed("new", 1, 70, 70, 70, final=(110, 110, 110), passes=4)
+    old = timed("old", 9, 100, 100, 100, final=(100, 100, 100), passes=4)
+    decision = decided([lucky, loser, old], Incumbent(9, "old", "ai_model", old))
+    assert decision.kind is KEEP
+    assert decision.reason == "old was the fastest of the final; lucky, which leads by its mean, was not in it"
+
+
+def test_an_invalid_run_decides_nothing_whatever_it_shows() -> None:
+    board = replace(rank([FAST, OLD]), invalid="the anchor drifted by 9 %")
+    decision = decide(board, Incumbent(9, "old", "ai_model", OLD), Policy())
+    assert (decision.kind, decision.reason) == (DecisionKind.INVALID, "the anchor drifted by 9 %")
+
+
 def test_equal_models_change_nothing() -> None:
     old = result("old", 9, 100)
     board = rank([result("another", 1, 100), old], frozenset({"old"}))
@@ -235,7 +353,7 @@ results = st.builds(
     st.sampled_from("abcdefgh"),
     st.none() | st.integers(1, 8),
     st.integers(1, 1000).map(float),
-    st.sampled_from([Standing.QUALIFIED, Standing.DISQUALIFIED, Standing.INCONCLUSIVE]),
+    st.sampled_from([Standing.QUALIFIED, Standing.DISQUALIFIED, Standing.INCONCLUSIVE, Standing.OUTPACED]),
 )
 scoreboards = st.lists(results, max_size=6, unique_by=lambda r: r.model).map(rank)
 

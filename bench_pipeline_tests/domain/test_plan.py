@@ -9,6 +9,7 @@ import pytest
 from bench_pipeline.domain.decision import Decision, DecisionKind
 from bench_pipeline.domain.plan import PlanRow, PromotionPlan, evidence_hash, plan_row
 from bench_pipeline.domain.scoreboard import ModelResult, Standing
+from bench_pipeline.domain.statistics import PairedComparison
 
 ROW = PlanRow(
     conversation_id=3335,
@@ -24,6 +25,9 @@ ROW = PlanRow(
     runner_up="next",
     gain=0.5,
     avg_latency_ms=100.0,
+    ratio_low=0.45,
+    ratio_high=0.55,
+    level=0.995,
 )
 PLAN = PromotionPlan(task="extraction", benchmark_id="b1", evidence_hash="e1", min_gain=0.05, rows=(ROW,))
 RESULT = ModelResult(
@@ -44,6 +48,9 @@ OTHER_ROW_VALUES = {
     "runner_up": None,
     "gain": 0.51,
     "avg_latency_ms": None,
+    "ratio_low": None,
+    "ratio_high": 0.56,
+    "level": 0.95,
 }
 OTHER_PLAN_VALUES = {"task": "grading", "benchmark_id": "b2", "evidence_hash": "e2", "min_gain": 0.06, "rows": ()}
 OTHER_RESULT_VALUES = {
@@ -122,7 +129,8 @@ def test_a_row_confirms_the_incumbent_when_it_is_kept_as_champion(
 
 
 def test_a_decision_becomes_a_row_with_its_challenger_and_runner_up() -> None:
-    decision = Decision(DecisionKind.PROMOTE, "50.0% faster", RESULT, NEXT, 0.5)
+    comparison = PairedComparison(10, ratio=0.5, low=0.45, high=0.55, level=0.995, sd_log=0.1)
+    decision = Decision(DecisionKind.PROMOTE, "50.0% faster", RESULT, NEXT, 0.5, comparison)
     assert plan_row(3335, "extract", 9, "old", decision, "ollama:fast:1b") == ROW
 
 
