@@ -150,11 +150,12 @@ def paired_checks(
         return None
     if max(logs) - min(logs) < 1e-12:  # nothing to resample
         return PairedChecks(None, None, _wilcoxon(logs))
+    from numpy import mean
     from numpy.random import default_rng
     from scipy.stats import bootstrap
 
     found = bootstrap(
-        (logs,), fmean, confidence_level=level, method="BCa", vectorized=False, rng=default_rng(_BOOTSTRAP_SEED)
+        (logs,), mean, confidence_level=level, method="BCa", rng=default_rng(_BOOTSTRAP_SEED)
     ).confidence_interval
     return PairedChecks(exp(found.low), exp(found.high), _wilcoxon(logs))
 

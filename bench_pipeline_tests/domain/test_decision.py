@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bench_pipeline.domain.actor import Exclusion
 from bench_pipeline.domain.decision import Decision, DecisionKind, Incumbent, Policy, decide
 from bench_pipeline.domain.final import level_at
+from bench_pipeline.domain.policy import ALPHA
 from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing, rank
 from bench_pipeline.domain.statistics import compare_paired
 
@@ -65,14 +66,15 @@ def decided(results: list[ModelResult], incumbent: Incumbent | None = None, min_
             [FAST, OLD],
             Incumbent(9, "old", "ai_model", OLD),
             PROMOTE,
-            "50.0% faster than old case by case (98 % interval 50.0% to 50.0%, n=10 cases; mean 100 ms against 200 ms)",
+            "50.0% faster than old case by case "
+            "(98.4 % interval 50.0% to 50.0%, n=10 cases; mean 100 ms against 200 ms)",
             id="a challenger that saves enough is promoted",
         ),
         pytest.param(
             [result("fast", 1, 196), OLD],
             Incumbent(9, "old", "ai_model", OLD),
             KEEP,
-            "2.0% faster than old case by case (98 % interval 2.0% to 2.0%, n=10 cases; mean 196 ms against 200 ms): "
+            "2.0% faster than old case by case (98.4 % interval 2.0% to 2.0%, n=10 cases; mean 196 ms against 200 ms): "
             "less than the margin of 5%",
             id="a challenger that saves too little is not",
         ),
@@ -254,13 +256,14 @@ STEADY = timed("new", 1, 80, 81, 79, 80, 82), timed("old", 9, 100, 100, 100, 100
         pytest.param(
             *STEADY,
             PROMOTE,
-            "19.6% faster than old case by case (98 % interval 17.7% to 21.5%, n=5 cases; mean 80 ms against 100 ms)",
+            "19.6% faster than old case by case (98.4 % interval 17.5% to 21.6%, n=5 cases; mean 80 ms against 100 ms)",
             id="clear",
         ),
         pytest.param(
             *SCATTERED,
             KEEP,
-            "12.1% faster than old case by case (98 % interval -54.8% to 50.1%, n=5 cases; mean 92 ms against 100 ms): "
+            "12.1% faster than old case by case "
+            "(98.4 % interval -61.1% to 52.1%, n=5 cases; mean 92 ms against 100 ms): "
             "the interval does not exclude that it is no faster",
             id="not clear",
         ),
@@ -276,7 +279,7 @@ def test_a_gain_that_may_be_chance_keeps_the_incumbent(
 def test_the_decision_holds_the_comparison_that_decided() -> None:
     challenger, old = STEADY
     decision = decided([challenger, old], Incumbent(9, "old", "ai_model", old))
-    assert decision.comparison == compare_paired(challenger.case_medians_ms, old.case_medians_ms, 0.98)
+    assert decision.comparison == compare_paired(challenger.case_medians_ms, old.case_medians_ms, 1 - 2 * ALPHA)
     assert decided([FAST], Incumbent(None)).comparison is None
 
 
@@ -284,7 +287,7 @@ def test_the_more_challengers_there_were_the_surer_one_must_be_without_a_final()
     others = [result(f"m{number}", number, 300) for number in range(2, 6)]
     decision = decided([*STEADY, *others], Incumbent(9, "old", "ai_model", STEADY[1]))
     assert decision.comparison is not None
-    assert decision.comparison.level == pytest.approx(1 - 2 * 0.01 / 5)
+    assert decision.comparison.level == pytest.approx(1 - 2 * ALPHA / 5)
 
 
 def test_a_final_decides_by_its_own_passes_alone() -> None:

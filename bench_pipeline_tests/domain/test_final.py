@@ -64,7 +64,7 @@ def test_the_fewer_passes_of_two_models_set_the_level() -> None:
     one, other = model("new", final=AT_80, passes=6), model("old", final=AT_100, passes=8)
     comparison = decisive(one, other, 1, POLICY)
     assert comparison is not None
-    assert comparison.level == level_at(6)
+    assert comparison.level == level_at(6, POLICY.alpha)
 
 
 # Who meets
