@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from platformdirs import user_cache_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.protocol import CacheRegime, RunPolicy
 
 # Families trained for code alone, or that want an image. qwen2.5-coder is chat-tuned and stays in.
 CODE_OR_VISION_ONLY = (
@@ -54,6 +56,11 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("BENCH_OPENAI_API_KEY", "OPENAI_API_KEY"),
         description="key for OpenAI-compatible servers that ask for one",
     )
+    openai_num_ctx: int | None = Field(
+        default=None,
+        ge=256,
+        description="context window of the OpenAI-compatible servers, tokens, as they were started",
+    )
     allowed_hosts: str = Field(
         default="localhost,127.0.0.1,::1",
         description="hosts that an actor's openai: address may name, by commas; production's texts go there",
@@ -70,6 +77,22 @@ class Settings(BaseSettings):
     )
     batch_size: int = Field(default=5, ge=1, le=1000, description="cases run together")
     repeats: int = Field(default=1, ge=1, le=100, description="passes over the suite")
+    policy: RunPolicy = Field(default="full", description="full: every model makes all calls; race: fewer calls")
+    confirm_wrong: bool = Field(default=False, description="a race asks once more before a model stops at a case")
+    final_passes: int = Field(
+        default=20, ge=0, le=20, description="most passes of the final between challenger and incumbent; 0: none"
+    )
+    cache_regime: CacheRegime = Field(default="as_production", description="or cold: unloaded before every pass")
+    order_seed: int | None = Field(default=None, description="shuffles the cases of every pass; default: as written")
+    retries: int = Field(default=2, ge=0, le=10, description="of a call that infrastructure failed")
+    retry_pause_s: float = Field(
+        default=1.0, ge=0, allow_inf_nan=False, description="before the first retry, seconds; doubled for each further"
+    )
+    error_budget: int = Field(default=0, ge=0, description="failed calls that a model may have and still qualify")
+    placement: Literal["gpu", "any"] = Field(
+        default="gpu", description="gpu: a model that Ollama holds outside the GPU is not measured; any: it is"
+    )
+    anchor: str | None = Field(default=None, description="actor or model that is measured first and last, to see drift")
     load_time_limit_s: float = Field(
         default=600.0, gt=0, allow_inf_nan=False, description="for loading one model, seconds"
     )

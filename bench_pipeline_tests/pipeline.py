@@ -11,7 +11,7 @@ import pytest
 from bench_pipeline.assets.common import WorkbenchResource
 from bench_pipeline.definitions import build_definitions
 from bench_pipeline.settings import load_settings
-from bench_pipeline_tests.world import World
+from bench_pipeline_tests.world import PLAIN_PROTOCOL, World
 
 
 @dataclass
@@ -74,6 +74,7 @@ def set_environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Point everything that reads the environment at the world."""
     monkeypatch.chdir(world.folder)
     for name, value in {
+        **PLAIN_PROTOCOL,
         "BENCH_DATABASE_URL": world.url,
         "BENCH_OLLAMA_HOST": world.server.url,
         "BENCH_TESTCASES_DIR": str(world.folder / "testcases"),

@@ -24,8 +24,8 @@ from bench_pipeline.benchmark.preparation import PreparedTask, prepare
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark
 from bench_pipeline.benchmark.runner import run_benchmark
 from bench_pipeline.domain.actor import Candidate
-from bench_pipeline.domain.decision import Policy
 from bench_pipeline.domain.plan import PromotionPlan
+from bench_pipeline.domain.policy import Policy
 from bench_pipeline.promotion.applying import apply_plan
 from bench_pipeline.promotion.planning import make_plan
 from bench_pipeline.runtimes.registry import Runtimes
@@ -57,7 +57,10 @@ SERVED = (GRADE_A, GRADE_B, REGRADE)
 
 FAST, SLOW, WRONG, SILENT, BROKEN, SCRIPT = range(1, 7)
 ACTORS = {FAST: "fast", SLOW: "slow", WRONG: "wrong", SILENT: "silent", BROKEN: "broken"}
+LATENCY_OF_FAST_MS = 8.0  # far enough from 0 that a busy machine does not change it by a multiple
 LATENCY_OF_SLOW_MS = 100.0
+# One pass and nothing besides, so that a test can count calls; retries and finals have tests of their own.
+PLAIN_PROTOCOL = {"BENCH_RETRIES": "0", "BENCH_FINAL_PASSES": "0"}
 RANKED_LATENCIES_MS = {"wrong": 1, "fast": 5, "slow": 2000}
 _RIGHT = {CASES["FAIL_001"]: "[FAIL] no job is named", CASES["FAIL_002"]: "[FAIL] another job"}
 _WRONG_IN_ONE = {CASES["FAIL_001"]: "[FAIL] no job is named"}
@@ -105,7 +108,9 @@ postings = Table(
 def fake_models() -> dict[str, FakeModel]:
     """Five models that are alike but for one thing each."""
     return {
-        "fast:1b": FakeModel(digest="sha256:fa", size_bytes=1_000_000_000, answers=_RIGHT),
+        "fast:1b": FakeModel(
+            digest="sha256:fa", size_bytes=1_000_000_000, answers=_RIGHT, latency_ms=LATENCY_OF_FAST_MS
+        ),
         "slow:7b": FakeModel(digest="sha256:51", answers=_RIGHT, latency_ms=LATENCY_OF_SLOW_MS),
         "wrong:3b": FakeModel(digest="sha256:aa", answers=_WRONG_IN_ONE),
         "silent:3b": FakeModel(digest="sha256:5e", answers=_RIGHT, fault=Fault.EMPTY_CONTENT),
@@ -206,7 +211,7 @@ class World:
     # Benchmarks
 
     def prepared(self, **protocol: int) -> PreparedTask:
-        return prepare(self.settings, "grading", self.database, self.production).with_protocol(**protocol)
+        return prepare(self.settings, "grading", self.database, self.production).with_terms(**protocol)
 
     def candidates(self, *names: str) -> list[Candidate]:
         """All actors, or the ones named."""
@@ -343,6 +348,8 @@ def open_world(url: str, folder: Path) -> Iterator[World]:
             testcases_dir=folder / "testcases",
             cache_dir=folder / "cache",
             ollama_host=server.url,
+            retries=0,
+            final_passes=0,
         )
         production = open_production(database, {})
         with Runtimes(settings) as runtimes:
@@ -390,7 +397,8 @@ _BENCH = str(Path(sys.executable).with_name("bench"))
 def shell_in(folder: Path, url: str, ollama: str) -> Shell:
     return Shell(
         folder,
-        {"BENCH_DATABASE_URL": url, "BENCH_OLLAMA_HOST": ollama, "BENCH_CACHE_DIR": str(folder / "cache")},
+        PLAIN_PROTOCOL
+        | {"BENCH_DATABASE_URL": url, "BENCH_OLLAMA_HOST": ollama, "BENCH_CACHE_DIR": str(folder / "cache")},
     )
 
 

@@ -17,11 +17,14 @@ from bench_pipeline.assets.common import (
 )
 from bench_pipeline.benchmark.eligibility import candidates
 from bench_pipeline.benchmark.events import BatchStarted, BenchmarkStarted, Event, ModelFinished, ModelStarted
+from bench_pipeline.benchmark.field import field_of
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.ranking import latest_benchmark_id, unmeasured_models, up_to_date_benchmark
 from bench_pipeline.benchmark.runner import run_benchmark
 from bench_pipeline.domain.actor import Candidate
 from bench_pipeline.domain.partition import partition_key
+from bench_pipeline.domain.policy import Policy
+from bench_pipeline.domain.protocol import RunPolicy
 from bench_pipeline.domain.scoreboard import ModelResult, Standing
 
 
@@ -30,6 +33,7 @@ class MeasurementConfig(dg.Config):
 
     batch_size: int | None = None
     repeats: int | None = None
+    policy: str | None = None  # full, or race
     only_if_changed: bool = False  # measure nothing when nothing changed since the last benchmark
 
 
@@ -57,7 +61,9 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
         partitioned = context.has_partition_key or context.has_partition_key_range
         with workbench.open() as bench:
             prepared = prepare(bench.settings, task, bench.database, bench.application)
-            prepared = prepared.with_protocol(batch_size=config.batch_size, repeats=config.repeats)
+            prepared = prepared.with_terms(
+                batch_size=config.batch_size, repeats=config.repeats, policy=_policy(config.policy)
+            )
             found = candidates(bench.settings, bench.database, bench.production, bench.runtimes)
             register_partitions(context.instance, found)
             chosen = _of_partitions(found, context.partition_keys) if partitioned else found
@@ -66,19 +72,33 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
             ):
                 context.log.info(f"nothing changed since {current}: nothing is measured again")
                 return dg.MaterializeResult(metadata={"benchmark_id": current, "measured": 0})
-            reporter = _Reporter(context, workbench, key, partitioned, chosen)
+            field = field_of(chosen, prepared, bench.settings, bench.database, bench.production, bench.runtimes)
+            partitions = frozenset(context.partition_keys) if partitioned else frozenset()
+            reporter = _Reporter(context, workbench, key, partitions, field.candidates)
             benchmark_id = run_benchmark(
                 bench.database,
                 prepared,
-                chosen,
+                field.candidates,
                 bench.runtimes,
                 reporter,
                 resume_hours=bench.settings.resume_hours,
                 dagster_run_id=context.run.run_id,
+                incumbents=field.incumbents,
+                anchor=field.anchor,
+                policy=Policy(bench.settings.min_gain),
             )
         return dg.MaterializeResult(metadata={"benchmark_id": benchmark_id, "measured": len(reporter.results)})
 
     return model_runs
+
+
+_POLICIES: dict[str, RunPolicy] = {"full": "full", "race": "race"}
+
+
+def _policy(name: str | None) -> RunPolicy | None:
+    if name is not None and name not in _POLICIES:
+        raise dg.Failure(f"policy: {name!r} is none; write full or race", allow_retries=False)
+    return None if name is None else _POLICIES[name]
 
 
 def _of_partitions(found: Sequence[Candidate], partitions: Sequence[str]) -> list[Candidate]:
@@ -100,14 +120,14 @@ class _Reporter:
         context: dg.AssetExecutionContext,
         workbench: WorkbenchResource,
         key: dg.AssetKey,
-        partitioned: bool,
+        partitions: frozenset[str],
         chosen: Sequence[Candidate],
     ) -> None:
         self.results: list[ModelResult] = []
         self._context = context
         self._workbench = workbench
         self._key = key
-        self._partitioned = partitioned
+        self._partitions = partitions
         self._candidates = {candidate.name: candidate for candidate in chosen}
         self._benchmark_id = ""
 
@@ -140,7 +160,7 @@ class _Reporter:
                 tags={"dagster/data_version": (identity.digest if identity else None) or result.model},
             )
         )
-        if self._partitioned:
+        if partition in self._partitions:
             # The step's own event for the partition comes at its end and would hide these figures.
             self._context.add_asset_metadata(metadata, partition_key=partition)
 

@@ -8,8 +8,8 @@ from bench_pipeline.assets.common import ACCELERATOR_POOL, OWNERS, WorkbenchPara
 from bench_pipeline.benchmark.eligibility import candidates
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.ranking import latest_ranked
-from bench_pipeline.domain.decision import Policy
 from bench_pipeline.domain.plan import PlanRow, PromotionPlan
+from bench_pipeline.domain.policy import Policy
 from bench_pipeline.promotion.applying import apply_plan
 from bench_pipeline.promotion.planning import make_plan, store_plan, stored_plan
 from bench_pipeline.promotion.validating import ValidationResult, validate_promotion

@@ -4,9 +4,9 @@ import dagster as dg
 
 from bench_pipeline.assets.common import OWNERS, WorkbenchParam, numbers, table
 from bench_pipeline.benchmark.eligibility import candidates
+from bench_pipeline.benchmark.field import incumbent_models
 from bench_pipeline.benchmark.preparation import read_task
 from bench_pipeline.benchmark.ranking import latest_benchmark_id, latest_ranked, rank_benchmark
-from bench_pipeline.promotion.planning import incumbent_models
 from bench_pipeline.reporting.files import write_new
 from bench_pipeline.reporting.report import render_report, report_path
 

@@ -51,6 +51,16 @@ class BatchStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class CallRetried:
+    """Infrastructure failed a call for the `attempt`th time, and it is made again."""
+
+    model: str
+    case_id: str
+    attempt: int
+    failure: str
+
+
+@dataclass(frozen=True, slots=True)
 class SampleTaken:
     """A call ended and its row is stored."""
 
@@ -66,5 +76,31 @@ class ModelFinished:
     result: ModelResult
 
 
-Event = BenchmarkStarted | ModelStarted | ModelLoaded | BatchStarted | SampleTaken | ModelFinished
+@dataclass(frozen=True, slots=True)
+class AnchorStarted:
+    """The anchor model makes its pass, before or after all others; it is not ranked."""
+
+    model: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinalPass:
+    """The challenger and the incumbents go once more over the suite, in this order."""
+
+    number: int
+    models: tuple[str, ...]
+
+
+Event = (
+    BenchmarkStarted
+    | AnchorStarted
+    | ModelStarted
+    | ModelLoaded
+    | BatchStarted
+    | CallRetried
+    | SampleTaken
+    | ModelFinished
+    | FinalPass
+)
 OnEvent = Callable[[Event], None]

@@ -46,11 +46,10 @@ class PreparedTask:
         """The cases in the order of the suite."""
         return tuple(case.id for case in self.suite.test_cases)
 
-    def with_protocol(self, batch_size: int | None = None, repeats: int | None = None) -> PreparedTask:
-        """Return the task with these terms changed; None keeps a term."""
-        changed = {"batch_size": batch_size, "repeats": repeats}
-        terms = {name: value for name, value in changed.items() if value is not None}
-        return replace(self, protocol=self.protocol.model_copy(update=terms))
+    def with_terms(self, **terms: object) -> PreparedTask:
+        """Return the task with these terms of the protocol changed; None keeps a term. Raises `ValidationError`."""
+        changed = {name: value for name, value in terms.items() if value is not None}
+        return replace(self, protocol=Protocol.model_validate(self.protocol.model_dump() | changed))
 
     def evidence_key(self, hardware: object) -> str:
         """Hash of all that must be equal for two model runs to be ranked together, but for the model itself."""
@@ -148,6 +147,16 @@ def _protocol(task: Task, settings: Settings) -> Protocol:
         load_time_limit_s=settings.load_time_limit_s,
         repeats=settings.repeats,
         batch_size=settings.batch_size,
+        policy=settings.policy,
+        confirm_wrong=settings.confirm_wrong,
+        final_passes=settings.final_passes,
+        cache_regime=settings.cache_regime,
+        order_seed=settings.order_seed,
+        retries=settings.retries,
+        retry_pause_s=settings.retry_pause_s,
+        error_budget=settings.error_budget,
+        placement=settings.placement,
+        anchor=settings.anchor,
     )
 
 

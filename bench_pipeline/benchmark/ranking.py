@@ -10,8 +10,10 @@ from sqlalchemy import Connection
 
 from bench_pipeline.benchmark.hardware import hardware
 from bench_pipeline.benchmark.preparation import PreparedTask
+from bench_pipeline.benchmark.results import model_results
 from bench_pipeline.domain.actor import Candidate, Exclusion
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.protocol import Protocol
 from bench_pipeline.domain.sample import Sample
 from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing, rank, score_model
 from bench_pipeline.storage import benchmarks as store
@@ -57,7 +59,7 @@ def rank_benchmark(
         taking_part = store.participants(connection, benchmark_id)
         runs = {run.model: run for run in store.model_runs(connection, benchmark_id) if run.model in taking_part}
         missing = [other for other in others if other.name not in runs]
-        runs |= _reusable(connection, benchmark, [m for m in missing if m.eligible], evidence_days)
+        runs |= _reusable(connection, benchmark.evidence_key, [m for m in missing if m.eligible], evidence_days)
         if missing:
             store.add_candidates(connection, benchmark_id, missing)
         ranked = _ranked(connection, benchmark, runs, [m for m in missing if m.eligible], frozenset(incumbents))
@@ -77,10 +79,9 @@ def read_ranked(database: Database, benchmark_id: str) -> RankedBenchmark:
         by_id = {number: model for model, number in model_run_ids(connection, benchmark_id).items()}
         runs = {by_id[run.model_run_id]: run for run in store.model_runs_by_id(connection, list(by_id))}
         samples = _samples_by_model(connection, runs)
-        scored = {result.model: result for result in _results(benchmark, runs, samples)}
-        results = tuple(_with_latencies(line, scored.get(line.model, line)) for line in scoreboard.results)
         excluded = store.excluded_candidates(connection, benchmark_id)
-        return RankedBenchmark(benchmark, replace(scoreboard, results=results), runs, samples, excluded)
+        board = replace(scoreboard, invalid=benchmark.invalid or "")
+        return RankedBenchmark(benchmark, board, runs, samples, excluded)
 
 
 def latest_benchmark_id(database: Database, task: str) -> str:
@@ -145,6 +146,14 @@ def up_to_date_benchmark(
     return latest.benchmark_id if same and len(eligible) == len(runs) else None
 
 
+def reusable_runs(
+    database: Database, prepared: PreparedTask, candidates: Sequence[Candidate], evidence_days: float
+) -> dict[str, ModelRun]:
+    """Return the earlier runs that would count for these candidates in a benchmark that begins now."""
+    with database.engine.connect() as connection:
+        return _reusable(connection, prepared.evidence_key(hardware()), candidates, evidence_days)
+
+
 def _known(connection: Connection, benchmark_id: str) -> BenchmarkRow:
     found = store.benchmark(connection, benchmark_id)
     if found is None:
@@ -155,12 +164,12 @@ def _known(connection: Connection, benchmark_id: str) -> BenchmarkRow:
 
 
 def _reusable(
-    connection: Connection, benchmark: BenchmarkRow, candidates: Sequence[Candidate], evidence_days: float
+    connection: Connection, evidence_key: str, candidates: Sequence[Candidate], evidence_days: float
 ) -> dict[str, ModelRun]:
     if not candidates or evidence_days <= 0:
         return {}
     since = datetime.now(UTC) - timedelta(days=evidence_days)
-    earlier = store.earlier_model_runs(connection, benchmark.evidence_key, since)
+    earlier = store.earlier_model_runs(connection, evidence_key, since)
     found: dict[str, ModelRun] = {}
     for candidate in candidates:
         for run in earlier:
@@ -182,7 +191,7 @@ def _ranked(
     results += [_unmeasured(other, benchmark) for other in others if other.name not in runs]
     return RankedBenchmark(
         benchmark,
-        rank(results, incumbents),
+        replace(rank(results, incumbents), invalid=benchmark.invalid or ""),
         runs,
         samples,
         store.excluded_candidates(connection, benchmark.benchmark_id),
@@ -201,35 +210,7 @@ def _case_ids(benchmark: BenchmarkRow) -> list[str]:
 def _results(
     benchmark: BenchmarkRow, runs: Mapping[str, ModelRun], samples: Mapping[str, Sequence[Sample]]
 ) -> list[ModelResult]:
-    case_ids, repeats = _case_ids(benchmark), int(benchmark.protocol["repeats"])
-    return [
-        replace(
-            score_model(model, case_ids, samples[model], repeats, run.failure),
-            actor_id=run.actor_id,
-            digest=run.identity.digest,
-            size_bytes=run.identity.size_bytes,
-            family=run.identity.family,
-            memory_bytes=run.memory_bytes,
-        )
-        for model, run in runs.items()
-    ]
-
-
-def _with_latencies(stored: ModelResult, scored: ModelResult) -> ModelResult:
-    """Add to a stored line what is not stored because the samples say it."""
-    return replace(
-        stored,
-        valid_calls=scored.valid_calls,
-        median_ms=scored.median_ms,
-        p90_ms=scored.p90_ms,
-        cv=scored.cv,
-        case_medians_ms=scored.case_medians_ms,
-        final_case_medians_ms=scored.final_case_medians_ms,
-        final_passes=scored.final_passes,
-        flaky=scored.flaky,
-        memory_bytes=scored.memory_bytes,
-        cases_seen=scored.cases_seen,
-    )
+    return model_results(_case_ids(benchmark), Protocol.model_validate(benchmark.protocol), runs, samples)
 
 
 def _unmeasured(candidate: Candidate, benchmark: BenchmarkRow) -> ModelResult:

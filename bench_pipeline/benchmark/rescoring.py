@@ -22,6 +22,7 @@ from bench_pipeline.domain.errors import FileRefused, InputError
 from bench_pipeline.domain.sample import Outcome, Reply, Sample
 from bench_pipeline.domain.suite import Suite, TestCase
 from bench_pipeline.domain.task import Task
+from bench_pipeline.domain.validity import ValidityRule
 from bench_pipeline.domain.verdict import READER_VERSION, Contract, contract_faults, judge
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage import benchmarks as store
@@ -105,25 +106,29 @@ def rescore_benchmark(database: Database, settings: Settings, task: str, benchma
 def rejudged(contract: Contract, case: TestCase, sample: Sample) -> Sample:
     """Return the sample as it is judged now; one without a reply, an infrastructure error, stays as it is.
 
-    A sample that had no verdict has no latency, so it can become correct and still not be ranked.
+    The latency of a sample that had no verdict comes from the time that it took; the rules that keep a latency
+    out of the ranking stay, but for the one that there was no verdict.
     """
     if sample.outcome is Outcome.ERROR:
         return sample
-    judgement = judge(contract, case, _reply(sample))
+    reply = _reply(sample)
+    judgement = judge(contract, case, reply)
     whole = judgement.outcome in (Outcome.CORRECT, Outcome.WRONG)
+    kept = None if sample.exclusion == ValidityRule.NO_VERDICT else sample.exclusion
     return replace(
         sample,
         outcome=judgement.outcome,
         verdict=judgement.verdict,
         reason=judgement.reason,
-        latency_ns=sample.latency_ns if whole else None,
+        latency_ns=(sample.latency_ns or reply.latency_ns or None) if whole else None,
+        exclusion=kept or (None if whole else ValidityRule.NO_VERDICT),
     )
 
 
 def _reply(sample: Sample) -> Reply:
     return Reply(
         text=sample.reply_text or "",
-        elapsed_ns=sample.latency_ns or 0,  # of no weight here: a reader looks at the text
+        elapsed_ns=sample.elapsed_ns or 0,
         complete=sample.done_reason is not None,
         done_reason=sample.done_reason or "",
         thinking=sample.thinking or "",
@@ -148,6 +153,7 @@ def save_rescored(database: Database, rescoring: Rescoring, incumbents: Iterable
         row = replace(
             old,
             benchmark_id=f"{old.task_type}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
+            rescored_from=old.benchmark_id,
             status=store.RUNNING,  # until it is ranked
             evidence_key=rescoring.evidence_key,
             task=rescoring.task.model_dump(mode="json"),

@@ -1,52 +1,47 @@
-"""The measurement itself: model by model, batch by batch, call by call, each a row as soon as it ends.
+"""A benchmark: who runs when. The anchor, the main passes or the race, the final, the anchor once more.
 
-A benchmark that was interrupted goes on with the calls that are missing.
+A benchmark that was interrupted goes on with the calls that are missing. How one model is called stands in
+model_run.py.
 """
 
 from __future__ import annotations
 
+import random
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
-from sqlalchemy import Connection
-
 from bench_pipeline.benchmark.events import (
-    BatchStarted,
+    AnchorStarted,
     BenchmarkStarted,
+    FinalPass,
     ModelFinished,
-    ModelLoaded,
     ModelStarted,
     OnEvent,
-    SampleTaken,
 )
 from bench_pipeline.benchmark.hardware import hardware
+from bench_pipeline.benchmark.model_run import Measured, ModelMeasurement, PlannedCall
 from bench_pipeline.benchmark.preparation import PreparedTask
-from bench_pipeline.domain.actor import Candidate
-from bench_pipeline.domain.errors import GateFailed, RuntimeFailure
-from bench_pipeline.domain.prompt import PROMPT_FIELDS, render_prompt
-from bench_pipeline.domain.sample import Outcome, Reply, Sample
-from bench_pipeline.domain.scoreboard import score_model
+from bench_pipeline.benchmark.racers import Race
+from bench_pipeline.benchmark.results import model_result
+from bench_pipeline.domain.actor import Candidate, Exclusion
+from bench_pipeline.domain.errors import GateFailed
+from bench_pipeline.domain.final import contenders, settled
+from bench_pipeline.domain.policy import Policy
+from bench_pipeline.domain.protocol import MAX_DRIFT
+from bench_pipeline.domain.racing import StopReason
+from bench_pipeline.domain.scoreboard import ModelResult, rank
 from bench_pipeline.domain.suite import TestCase
-from bench_pipeline.domain.verdict import READER_VERSION, judge
-from bench_pipeline.runtimes.base import Runtime
+from bench_pipeline.domain.validity import drift
+from bench_pipeline.domain.verdict import READER_VERSION
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.storage import benchmarks as store
-from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun
+from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.database import Database
 
 BENCHMARK_LOCK = "benchmark"
-
-
-@dataclass(frozen=True, slots=True)
-class PlannedCall:
-    """One case in one pass over the suite."""
-
-    case: TestCase
-    repeat: int
-    batch: int
 
 
 def run_benchmark(
@@ -58,13 +53,22 @@ def run_benchmark(
     resume_hours: float = 24.0,
     dagster_run_id: str | None = None,
     purpose: str = store.BENCHMARK,
+    *,
+    incumbents: frozenset[str] = frozenset(),
+    anchor: Candidate | None = None,
+    policy: Policy = Policy(),  # noqa: B008 - a frozen value
 ) -> str:
     """Run every eligible candidate through the suite and return the benchmark's id.
 
-    An interrupted benchmark of equal evidence that began less than `resume_hours` ago goes on. A failing
-    model never stops the others. Raises `GateFailed` when nobody is eligible, `LockTaken` when another
-    benchmark runs on this database: two would slow each other down and measure that.
+    `incumbents` are the names of the candidates that production uses: a challenger meets them in a final, which
+    `policy` ends. `anchor` is measured before and after all others. An interrupted benchmark of equal evidence
+    that began less than `resume_hours` ago goes on. A failing model never stops the others. A candidate whose
+    runtime cannot keep the protocol is excluded before the first call.
+
+    Raises `GateFailed` when nobody is eligible, `LockTaken` when another benchmark runs on this database: two
+    would slow each other down and measure that.
     """
+    candidates = [_bound(line, prepared, runtimes) for line in candidates]
     eligible = [candidate for candidate in candidates if candidate.eligible]
     if not eligible:
         reasons = "; ".join(f"{c.name}: {c.detail}" for c in candidates) or "there are no actors"
@@ -79,12 +83,20 @@ def run_benchmark(
                 row.benchmark_id, prepared.name, names, len(prepared.case_ids), prepared.protocol.repeats, resumed
             )
         )
-        run = _BenchmarkRun(database, prepared, runtimes, on_event, row.benchmark_id)
-        for number, candidate in enumerate(eligible, start=1):
-            run.measure(candidate, number, len(eligible))
+        measurement = ModelMeasurement(database, prepared, runtimes, on_event, row.benchmark_id)
+        run = _BenchmarkRun(database, prepared, measurement, on_event, row.benchmark_id, incumbents, policy)
+        run.measure(eligible, anchor, purpose)
         with database.writing() as connection:
             store.finish_benchmark(connection, row.benchmark_id, _now())
     return row.benchmark_id
+
+
+def _bound(candidate: Candidate, prepared: PreparedTask, runtimes: Runtimes) -> Candidate:
+    """Exclude a candidate whose runtime cannot keep the protocol: a silent difference would be measured instead."""
+    if not candidate.eligible or candidate.ref is None:
+        return candidate
+    refusal = runtimes.of(candidate.ref).refusal(prepared.protocol)
+    return replace(candidate, exclusion=Exclusion.PROTOCOL, detail=refusal) if refusal else candidate
 
 
 def _begin(
@@ -129,143 +141,143 @@ def _now() -> datetime:
 
 
 class _BenchmarkRun:
-    """One benchmark while it runs: what all its models share."""
+    """One benchmark while it runs: what its parts share."""
 
     def __init__(
         self,
         database: Database,
         prepared: PreparedTask,
-        runtimes: Runtimes,
+        measurement: ModelMeasurement,
         on_event: OnEvent,
         benchmark_id: str,
+        incumbents: frozenset[str],
+        policy: Policy,
     ) -> None:
         self._database = database
         self._prepared = prepared
-        self._runtimes = runtimes
+        self._protocol = prepared.protocol
+        self._measurement = measurement
         self._on_event = on_event
         self._benchmark_id = benchmark_id
+        self._incumbents = incumbents
+        self._policy = policy
 
-    def measure(self, candidate: Candidate, number: int, total: int) -> None:
-        """Make the calls of one model that are missing, and mark its run as ended."""
-        model_run, samples = self._begin_model(candidate)
-        done = {(sample.case_id, sample.repeat) for sample in samples}
-        calls = planned_calls(self._prepared)
-        missing = [call for call in calls if (call.case.id, call.repeat) not in done]
-        self._on_event(ModelStarted(candidate.name, number, total, len(calls), len(samples)))
-        failure = model_run.failure
-        if model_run.finished_at is None:
-            failure = self._run_calls(model_run, missing, samples) if missing else None
-            with self._database.writing() as connection:
-                store.finish_model_run(connection, model_run.model_run_id, _now(), failure)
-        result = score_model(candidate.name, self._prepared.case_ids, samples, self._prepared.protocol.repeats, failure)
-        self._on_event(ModelFinished(candidate.name, result))
-
-    def _begin_model(self, candidate: Candidate) -> tuple[ModelRun, list[Sample]]:
-        """Return the model's run in this benchmark, begun now or before an interruption, and its samples."""
-        assert candidate.identity is not None  # noqa: S101 - an eligible candidate was described
-        with self._database.writing() as connection:
-            run = self._stored_run(connection, candidate)
-            if run is not None and run.identity != candidate.identity:
-                store.delete_model_run(connection, run.model_run_id)
-                run = None
-            if run is None:
-                store.insert_model_run(connection, self._benchmark_id, candidate, candidate.identity, _now())
-                run = self._stored_run(connection, candidate)
-            assert run is not None  # noqa: S101 - it was inserted in this transaction
-            return run, store.samples(connection, [run.model_run_id])[run.model_run_id]
-
-    def _stored_run(self, connection: Connection, candidate: Candidate) -> ModelRun | None:
-        return store.model_run(connection, self._benchmark_id, candidate.name)
-
-    def _run_calls(self, run: ModelRun, calls: Sequence[PlannedCall], samples: list[Sample]) -> str | None:
-        """Load, warm up, call, unload. Return what stopped the model, or None."""
-        runtime = self._runtimes.of(run.ref)
-        protocol = self._prepared.protocol
-        try:
-            report = runtime.load(run.ref, protocol.decoding, protocol.load_time_limit_s)
-            with self._database.writing() as connection:
-                store.record_load(connection, run.model_run_id, report)
-            self._on_event(ModelLoaded(run.model, report.load_ns / 1e6))
-            for _ in range(protocol.warm_up_calls):
-                runtime.call(run.ref, self._warm_up_prompt(), protocol.decoding, protocol.time_limit_s)
-            samples.extend(self._take_sample(runtime, run, call) for call in self._announced(run.model, calls))
-        except RuntimeFailure as failure:
-            return f"{failure.kind}: {failure}"
-        finally:
-            _unload(runtime, run)
-        return None
-
-    def _warm_up_prompt(self) -> str:
-        """The production template without a case: its prefix is warm afterwards, no case's text is."""
-        return render_prompt(self._prepared.template, dict.fromkeys(PROMPT_FIELDS, "(warm-up)"))
-
-    def _announced(self, model: str, calls: Iterable[PlannedCall]) -> Iterator[PlannedCall]:
-        batches = -(-len(self._prepared.case_ids) // self._prepared.protocol.batch_size)
-        current: tuple[int, int] | None = None
-        for call in calls:
-            if (call.repeat, call.batch) != current:
-                current = (call.repeat, call.batch)
-                self._on_event(BatchStarted(model, call.repeat, call.batch, batches))
-            yield call
-
-    def _take_sample(self, runtime: Runtime, run: ModelRun, call: PlannedCall) -> Sample:
-        protocol = self._prepared.protocol
-        prompt = render_prompt(self._prepared.template, call.case.prompt_fields)
-        called_at = _now()
-        try:
-            reply = runtime.call(run.ref, prompt, protocol.decoding, protocol.time_limit_s)
-        except RuntimeFailure as failure:
-            sample = _failed_sample(call, failure)
+    def measure(self, eligible: Sequence[Candidate], anchor: Candidate | None, purpose: str) -> None:
+        """Make every call of the benchmark that has not been made."""
+        first = self._anchor(anchor, store.ANCHOR_FIRST)
+        if self._protocol.policy == "race":
+            self._race(eligible)
         else:
-            sample = self._judged_sample(call, reply)
+            for number, candidate in enumerate(eligible, start=1):
+                self._model(candidate, number, len(eligible))
+        if purpose == store.BENCHMARK and self._protocol.final_passes:
+            self._final(eligible)
+        self._compare_anchor(first, self._anchor(anchor, store.ANCHOR_LAST))
+
+    # The main passes
+
+    def _model(self, candidate: Candidate, number: int, total: int) -> None:
+        measured = self._measurement.begin(candidate)
+        calls = planned_calls(self._prepared, range(1, self._protocol.repeats + 1))
+        made = sum(sample.repeat <= self._protocol.repeats for sample in measured.samples)
+        self._on_event(ModelStarted(candidate.name, number, total, len(calls), made))
+        self._finished(self._measurement.take(measured, calls))
+
+    def _finished(self, measured: Measured) -> None:
+        self._on_event(ModelFinished(measured.run.model, self._result(measured)))
+
+    def _result(self, measured: Measured) -> ModelResult:
+        return model_result(self._prepared.case_ids, self._protocol, measured.run, measured.samples)
+
+    # The race
+
+    def _race(self, eligible: Sequence[Candidate]) -> None:
+        with self._database.engine.connect() as connection:
+            earlier = store.case_failures(connection, self._prepared.suite.hash)
+        race = Race(self._prepared, {c.name: self._measurement.begin(c) for c in eligible}, self._incumbents, earlier)
+        while models := race.next_round():
+            for number, model in enumerate(models, start=1):
+                calls = race.calls(model)
+                self._on_event(ModelStarted(model, number, len(models), len(calls), 0))
+                race.measured[model] = self._measurement.take(race.measured[model], calls, race.stop(model))
+        for model in race.outpaced():
+            race.measured[model] = self._measurement.mark_stopped(race.measured[model], StopReason.OUTPACED)
+        for measured in race.measured.values():
+            self._finished(measured)
+
+    # The final
+
+    def _final(self, eligible: Sequence[Candidate]) -> None:
+        """Let challenger and incumbents alternate, forward and backward, until every pair of them is decided."""
+        measured = {candidate.name: self._measurement.begin(candidate) for candidate in eligible}
+        main = rank((self._main_result(one) for one in measured.values()), self._incumbents)
+        names = contenders(main, self._incumbents, self._policy) if self._is_decided_by_a_final() else ()
+        passes = 0
+        while names and passes < self._protocol.final_passes:
+            passes += 1
+            in_order = names if passes % 2 else names[::-1]
+            self._on_event(FinalPass(passes, in_order))
+            for name in in_order:
+                measured[name] = self._final_pass(measured[name], passes)
+            board = rank((self._result(one) for one in measured.values()), self._incumbents)
+            if settled(board, names, self._incumbents, passes, self._policy):
+                break
+        for name in names:
+            self._finished(measured[name])
+
+    def _is_decided_by_a_final(self) -> bool:
+        """Whether there is somebody to protect, or a race that left its leaders close."""
+        return bool(self._incumbents) or self._protocol.policy == "race"
+
+    def _final_pass(self, measured: Measured, number: int) -> Measured:
+        if measured.run.final_passes < number:
+            measured = self._measurement.begin_final_pass(measured, number)
+        repeat = self._protocol.repeats + number
+        return self._measurement.take(measured, planned_calls(self._prepared, [repeat]))
+
+    def _main_result(self, measured: Measured) -> ModelResult:
+        """Return the result of the main passes alone, so that a resumed final has the contenders that it began with."""
+        main = tuple(sample for sample in measured.samples if sample.repeat <= self._protocol.repeats)
+        return self._result(Measured(replace(measured.run, final_passes=0), main))
+
+    # The anchor
+
+    def _anchor(self, anchor: Candidate | None, role: str) -> Measured | None:
+        if anchor is None:
+            return None
+        when = "first" if role == store.ANCHOR_FIRST else "last"
+        line = replace(anchor, name=f"{anchor.name} (anchor, {when})", actor_id=None)
+        self._on_event(AnchorStarted(line.name, len(self._prepared.case_ids)))
+        return self._measurement.take(self._measurement.begin(line, role), planned_calls(self._prepared, [1]))
+
+    def _compare_anchor(self, first: Measured | None, last: Measured | None) -> None:
+        if first is None or last is None:
+            return
+        before, after = self._result(first).case_medians_ms, self._result(last).case_medians_ms
+        common = [case_id for case_id in self._prepared.case_ids if case_id in before and case_id in after]
+        change = drift([before[case_id] for case_id in common], [after[case_id] for case_id in common])
+        if change is None:
+            why = f"the anchor {first.run.model} has no valid latency to compare"
+        elif abs(change) > MAX_DRIFT:
+            n = f"n={len(common)} cases"
+            why = f"the anchor's latency changed by {change:+.1%} over the run ({n}), more than {MAX_DRIFT:.0%}"
+        else:
+            return
         with self._database.writing() as connection:
-            store.insert_sample(connection, run.model_run_id, sample, called_at)
-        self._on_event(SampleTaken(run.model, sample))
-        return sample
-
-    def _judged_sample(self, call: PlannedCall, reply: Reply) -> Sample:
-        judgement = judge(self._prepared.task.verdict, call.case, reply)
-        whole = judgement.outcome in (Outcome.CORRECT, Outcome.WRONG)
-        return Sample(
-            case_id=call.case.id,
-            repeat=call.repeat,
-            batch=call.batch,
-            outcome=judgement.outcome,
-            expected=call.case.expected_verdict,
-            verdict=judgement.verdict,
-            reason=judgement.reason,
-            latency_ns=reply.latency_ns if whole else None,
-            done_reason=reply.done_reason if reply.complete else None,
-            reply_text=reply.text,
-            thinking=reply.thinking or None,
-            timings=reply.timings,
-        )
+            store.invalidate_benchmark(connection, self._benchmark_id, why)
 
 
-def _failed_sample(call: PlannedCall, failure: RuntimeFailure) -> Sample:
-    return Sample(
-        case_id=call.case.id,
-        repeat=call.repeat,
-        batch=call.batch,
-        outcome=Outcome.ERROR,
-        expected=call.case.expected_verdict,
-        reason=f"{failure.kind}: {failure}",
-    )
-
-
-def _unload(runtime: Runtime, run: ModelRun) -> None:
-    """Give the memory back; a server that is gone has given it back already."""
-    try:
-        runtime.unload(run.ref)
-    except RuntimeFailure:
-        return
-
-
-def planned_calls(prepared: PreparedTask) -> list[PlannedCall]:
-    """Return all calls of a model in their order: pass by pass over the suite, in batches."""
-    size = prepared.protocol.batch_size
+def planned_calls(prepared: PreparedTask, passes: Iterable[int]) -> list[PlannedCall]:
+    """Return the calls of a model in these passes, in batches; a seed shuffles each pass, alike for all models."""
+    protocol = prepared.protocol
     return [
-        PlannedCall(case, repeat, position // size + 1)
-        for repeat in range(1, prepared.protocol.repeats + 1)
-        for position, case in enumerate(prepared.suite.test_cases)
+        PlannedCall(case, repeat, position // protocol.batch_size + 1)
+        for repeat in passes
+        for position, case in enumerate(_in_order(prepared.suite.test_cases, protocol.order_seed, repeat))
     ]
+
+
+def _in_order(cases: Sequence[TestCase], seed: int | None, repeat: int) -> list[TestCase]:
+    if seed is None:
+        return list(cases)
+    return random.Random(f"{seed}:{repeat}").sample(cases, len(cases))  # noqa: S311 - an order, no secret

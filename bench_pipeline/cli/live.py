@@ -6,7 +6,16 @@ from collections.abc import Callable
 
 import click
 
-from bench_pipeline.benchmark.events import BenchmarkStarted, Event, ModelFinished, ModelStarted, SampleTaken
+from bench_pipeline.benchmark.events import (
+    AnchorStarted,
+    BenchmarkStarted,
+    CallRetried,
+    Event,
+    FinalPass,
+    ModelFinished,
+    ModelStarted,
+    SampleTaken,
+)
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.cli.output import duration, safe
 from bench_pipeline.domain.sample import Outcome, Sample
@@ -35,6 +44,14 @@ class LiveTree:
                 self._left = event.calls - event.calls_done
                 done = f" ({event.calls_done} of {event.calls} calls were made before)" if event.calls_done else ""
                 self._write(f"\n[{event.number}/{event.total}] {safe(event.model)}{done}")
+            case AnchorStarted():
+                self._left = event.calls
+                self._write(f"\n⚓ {safe(event.model)}")
+            case FinalPass():
+                self._left = 0
+                self._write(f"\n⚔️  final, pass {event.number}: {safe(' then '.join(event.models))}")
+            case CallRetried():
+                self._write(f"  ├─ {event.case_id}: 🔁 attempt {event.attempt} failed: {safe(event.failure)}")
             case SampleTaken():
                 self._left -= 1
                 self._write(f"  {'├─' if self._left else '└─'} {self._sample(event.sample)}")

@@ -11,9 +11,9 @@ from bench_pipeline.benchmark.preparation import PreparedTask, prepare, read_tas
 from bench_pipeline.benchmark.ranking import latest_ranked
 from bench_pipeline.cli.live import LiveTree
 from bench_pipeline.cli.output import json_option, print_json, safe, table
-from bench_pipeline.domain.decision import Policy
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.plan import PromotionPlan
+from bench_pipeline.domain.policy import Policy
 from bench_pipeline.promotion.applying import Rollback, apply_plan, roll_back
 from bench_pipeline.promotion.planning import make_plan, store_plan
 from bench_pipeline.promotion.validating import ValidationResult, validate_promotion

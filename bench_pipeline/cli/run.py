@@ -7,14 +7,16 @@ from pathlib import Path
 import click
 
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
+from bench_pipeline.benchmark.field import Field, field_of, fresh_enough
 from bench_pipeline.benchmark.preparation import PreparedTask, prepare
-from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark
+from bench_pipeline.benchmark.ranking import RankedBenchmark, latest_benchmark_id, rank_benchmark
 from bench_pipeline.benchmark.runner import run_benchmark
 from bench_pipeline.cli.live import LiveTree, summary
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.domain.actor import Candidate
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.promotion.planning import incumbent_models
+from bench_pipeline.domain.policy import Policy
+from bench_pipeline.domain.protocol import RunPolicy
 from bench_pipeline.reporting.files import write_if_changed, write_new
 from bench_pipeline.reporting.report import render_report, render_report_json, report_path
 from bench_pipeline.settings import load_settings
@@ -42,6 +44,13 @@ from bench_pipeline.workbench import Workbench, open_workbench
 )
 @click.option("--repeats", type=click.IntRange(1, 100), help="Passes over the suite.  [default: BENCH_REPEATS, 1]")
 @click.option(
+    "--policy",
+    type=click.Choice(["full", "race"]),
+    help="full: every model makes all calls. race: a model stops when its place is decided.  "
+    "[default: BENCH_POLICY, full]",
+)
+@click.option("--reuse", is_flag=True, help="Do not measure again what was measured under the same evidence.")
+@click.option(
     "--output", type=click.Path(path_type=Path, dir_okay=False), help="Write the report to this file as well."
 )
 @click.option("--fresh", is_flag=True, help="Start anew instead of going on with an interrupted benchmark.")
@@ -53,6 +62,8 @@ def run(
     models_file: Path | None,
     batch_size: int | None,
     repeats: int | None,
+    policy: RunPolicy | None,
+    reuse: bool,
     output: Path | None,
     fresh: bool,
     as_json: bool,
@@ -60,12 +71,15 @@ def run(
     """Measure models on a task, rank them and write the report.
 
     Every eligible actor is run through all test cases, one model after another. Models that are correct in
-    every case are ranked by latency. Production is not touched: `bench plan` shows what would change.
+    every case are ranked by latency. The models that production uses for the task are always measured with
+    them, and the fastest challenger meets them in a final. Production is not touched: `bench plan` shows what
+    would change.
 
     \b
     Examples:
       bench run --task grading
       bench run --task grading --models qwen2.5:7b,llama3.2:3b --repeats 3
+      bench run --task grading --policy race --repeats 3
       bench run --task grading --models-file models.txt --output report.md
 
     An interrupted run goes on where it stopped when you type the same command again.
@@ -73,14 +87,12 @@ def run(
     """
     names = _names(models, models_file)
     with open_workbench(load_settings()) as bench:
-        prepared = _prepared(bench, task, suite_file, batch_size, repeats)
-        chosen = _candidates(bench, names)
-        hours = 0.0 if fresh else bench.settings.resume_hours
-        benchmark_id = run_benchmark(
-            bench.database, prepared, chosen, bench.runtimes, LiveTree(err=as_json), resume_hours=hours
+        prepared = prepare(bench.settings, task, bench.database, bench.application, suite_file)
+        prepared = prepared.with_terms(batch_size=batch_size, repeats=repeats, policy=policy)
+        field = field_of(
+            _candidates(bench, names), prepared, bench.settings, bench.database, bench.application, bench.runtimes
         )
-        incumbents = incumbent_models(bench.database, bench.application, prepared.task)
-        ranked = rank_benchmark(bench.database, benchmark_id, incumbents=incumbents)
+        ranked = _measured(bench, prepared, field, reuse, fresh, LiveTree(err=as_json))
         _report(bench, ranked, output, as_json)
     return 0 if ranked.scoreboard.champion else 1
 
@@ -103,11 +115,26 @@ def _names(models: str | None, models_file: Path | None) -> list[str] | None:
     return names
 
 
-def _prepared(
-    bench: Workbench, task: str, suite_file: Path | None, batch_size: int | None, repeats: int | None
-) -> PreparedTask:
-    prepared = prepare(bench.settings, task, bench.database, bench.application, suite_file)
-    return prepared.with_protocol(batch_size=batch_size, repeats=repeats)
+def _measured(
+    bench: Workbench, prepared: PreparedTask, field: Field, reuse: bool, fresh: bool, tree: LiveTree
+) -> RankedBenchmark:
+    days = bench.settings.evidence_days if reuse else 0.0
+    running = field.without(fresh_enough(bench.database, prepared, field, days))
+    if not running.candidates:
+        benchmark_id = latest_benchmark_id(bench.database, prepared.name)
+    else:
+        benchmark_id = run_benchmark(
+            bench.database,
+            prepared,
+            running.candidates,
+            bench.runtimes,
+            tree,
+            resume_hours=0.0 if fresh else bench.settings.resume_hours,
+            incumbents=running.incumbents,
+            anchor=running.anchor,
+            policy=Policy(bench.settings.min_gain),
+        )
+    return rank_benchmark(bench.database, benchmark_id, field.candidates if reuse else (), days, field.incumbents)
 
 
 def _candidates(bench: Workbench, names: list[str] | None) -> list[Candidate]:

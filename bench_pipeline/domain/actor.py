@@ -23,6 +23,7 @@ class Exclusion(StrEnum):
     TOO_LARGE = "too_large"
     REMOTE = "remote"
     RUNTIME_UNAVAILABLE = "runtime_unavailable"
+    PROTOCOL = "protocol"
 
 
 @dataclass(frozen=True, slots=True)

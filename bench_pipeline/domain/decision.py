@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from bench_pipeline.domain.actor import Exclusion
 from bench_pipeline.domain.final import decisive, gains_enough, promotable
-from bench_pipeline.domain.policy import Policy as Policy
+from bench_pipeline.domain.policy import Policy
 from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing, met_in_final
 from bench_pipeline.domain.statistics import PairedComparison
 
@@ -120,13 +120,16 @@ def _already(champion: ModelResult, first: ModelResult) -> str:
     return f"{champion.model} was the fastest of the final; {first.model}, which leads by its mean, was not in it"
 
 
-# What may be otherwise tomorrow without anybody's decision: an outage must never promote.
-_PASSING = (None, Exclusion.RUNTIME_UNAVAILABLE)
+# What may be otherwise tomorrow without anybody's decision: neither an outage nor a setting may promote.
+_PASSING = {
+    None: "it was not part of this benchmark",
+    Exclusion.RUNTIME_UNAVAILABLE: "its runtime did not answer",
+    Exclusion.PROTOCOL: "its runtime cannot keep the protocol",
+}
 
 
 def _unmeasured(incumbent: Incumbent) -> tuple[DecisionKind, str]:
-    if incumbent.exclusion in _PASSING:
-        why = "its runtime did not answer" if incumbent.exclusion else "it was not part of this benchmark"
+    if why := _PASSING.get(incumbent.exclusion):
         return DecisionKind.INCONCLUSIVE, f"{incumbent.name} was not measured: {why}"
     return DecisionKind.PROMOTE, f"{incumbent.name} is not eligible any more ({incumbent.exclusion})"
 

@@ -27,12 +27,22 @@ class ModelIdentity(BaseModel):
     remote: bool = False
 
 
-class LoadReport(BaseModel):
-    """What loading cost. `memory_bytes`: held for the model; `vram_bytes`: the part of it on the GPU."""
+class Placement(BaseModel):
+    """Where a model is while it answers; `None` where the runtime cannot say.
+
+    `memory_bytes`: held for the model; `vram_bytes`: the part of it on the GPU; `context_length`: tokens that
+    were really allocated; `others`: models beside it in the runtime's memory.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    load_ns: int
     memory_bytes: int | None = None
     vram_bytes: int | None = None
     context_length: int | None = None
+    others: tuple[str, ...] = ()
+
+
+class LoadReport(Placement):
+    """What loading cost, and where the model is now."""
+
+    load_ns: int

@@ -103,7 +103,8 @@ def plan_row(
 def evidence_hash(results: tuple[ModelResult, ...], terms: dict[str, Any]) -> str:
     """Hash a scoreboard with the terms it was measured under (suite, prompt, protocol, reader)."""
     lines = [
-        [r.model, r.actor_id, r.digest, r.standing.value, r.rank, r.cases_correct, r.cases, r.calls, r.avg_latency_ms]
+        [r.model, r.actor_id, r.digest, r.standing.value, r.rank, r.cases_correct, r.cases, r.calls, r.avg_latency_ms,
+         dict(r.case_medians_ms), dict(r.final_case_medians_ms), r.final_passes]
         for r in results
-    ]
+    ]  # fmt: skip
     return content_hash({"results": lines, "terms": terms})

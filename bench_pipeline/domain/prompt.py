@@ -16,6 +16,12 @@ def fields_of(template: str) -> frozenset[str]:
     return frozenset(_FIELD.findall(template))
 
 
+def shared_beginning(template: str) -> str:
+    """Return what stands before the template's first field: the part of every prompt that is the same."""
+    first = _FIELD.search(template)
+    return template[: first.start()] if first else template
+
+
 def render_prompt(template: str, fields: Mapping[str, str]) -> str:
     """Fill every field of `template` in one pass. Raises `InputError` when one is not given."""
     if missing := fields_of(template) - fields.keys():

@@ -59,8 +59,9 @@ class Reply:
 class Sample:
     """One call's record: the case, the pass over the suite, the outcome and what it rests on.
 
-    `exclusion` names the validity rule that keeps the latency out of every ranking. `elapsed_ns` is the
-    client's time with loading, of which `latency_ns` is the part without.
+    `latency_ns` is without load and None unless a verdict was read, `elapsed_ns` with all that the client
+    waited. `exclusion` is the rule that keeps the latency out of the ranking. `attempts` are the failures of
+    infrastructure before this reply, or all of them.
     """
 
     case_id: str
@@ -71,12 +72,13 @@ class Sample:
     verdict: str | None = None
     reason: str | None = None
     latency_ns: int | None = None
+    elapsed_ns: int | None = None
+    exclusion: str | None = None
+    attempts: tuple[str, ...] = ()
     done_reason: str | None = None
     reply_text: str | None = None
     thinking: str | None = None
     timings: ServerTimings = ServerTimings()
-    exclusion: str | None = None
-    elapsed_ns: int | None = None
 
     @property
     def ranks(self) -> bool:

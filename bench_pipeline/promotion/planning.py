@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from bench_pipeline.benchmark.ranking import RankedBenchmark
-from bench_pipeline.domain.decision import Decision, DecisionKind, Incumbent, Policy, decide
+from bench_pipeline.domain.decision import Decision, DecisionKind, Incumbent, decide
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.plan import PlanRow, PromotionPlan, evidence_hash, plan_row
+from bench_pipeline.domain.policy import Policy
 from bench_pipeline.domain.scoreboard import Scoreboard
 from bench_pipeline.domain.task import Task
 from bench_pipeline.storage import promotions
@@ -63,15 +64,6 @@ def stored_plan(database: Database, task: str) -> PromotionPlan:
     return plan
 
 
-def incumbent_models(database: Database, production: Production | None, task: Task) -> list[str]:
-    """Return the names of the actors that carry out the task's conversations now."""
-    if production is None:
-        return []
-    with database.engine.connect() as connection:
-        found = production.conversations(connection, task.conversations)
-    return [conversation.actor_name for conversation in found if conversation.actor_name]
-
-
 def hash_of_evidence(benchmark: BenchmarkRow, scoreboard: Scoreboard) -> str:
     """Hash what a decision rests on: the scoreboard and the terms of its measurement."""
     terms = {
@@ -80,6 +72,7 @@ def hash_of_evidence(benchmark: BenchmarkRow, scoreboard: Scoreboard) -> str:
         "protocol": benchmark.protocol_hash,
         "reader": benchmark.reader_version,
         "hardware": benchmark.hardware,
+        "invalid": benchmark.invalid,
     }
     return evidence_hash(scoreboard.results, terms)
 

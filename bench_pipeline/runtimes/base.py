@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from bench_pipeline.domain.identity import LoadReport, ModelIdentity
+from bench_pipeline.domain.identity import LoadReport, ModelIdentity, Placement
 from bench_pipeline.domain.model_ref import ModelRef
 from bench_pipeline.domain.protocol import DecodingOptions
+from bench_pipeline.domain.protocol import Protocol as Terms
 from bench_pipeline.domain.sample import Reply
 
 
@@ -17,12 +18,20 @@ class Runtime(Protocol):
         """Say who `model` is, without loading it. Kind `not_found` when it is not installed."""
         ...
 
+    def refusal(self, terms: Terms) -> str | None:
+        """Return which of the terms this runtime cannot keep and what to do, None when it keeps all."""
+        ...
+
     def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
         """Unload every other model, then load this one, within `time_limit_s` seconds."""
         ...
 
     def call(self, model: ModelRef, prompt: str, decoding: DecodingOptions, time_limit_s: float) -> Reply:
         """Send `prompt` as one user message; the whole reply must arrive within `time_limit_s` seconds."""
+        ...
+
+    def placement(self, model: ModelRef) -> Placement:
+        """Say where the loaded model is, and what is in memory beside it."""
         ...
 
     def unload(self, model: ModelRef) -> None:

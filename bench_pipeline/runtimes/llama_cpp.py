@@ -20,9 +20,9 @@ import psutil
 from pydantic import BaseModel, ValidationError
 
 from bench_pipeline.domain.errors import FailureKind, InputError, RuntimeFailure
-from bench_pipeline.domain.identity import LoadReport, ModelIdentity
+from bench_pipeline.domain.identity import LoadReport, ModelIdentity, Placement
 from bench_pipeline.domain.model_ref import ModelRef, RuntimeKind
-from bench_pipeline.domain.protocol import DecodingOptions
+from bench_pipeline.domain.protocol import DecodingOptions, Protocol
 from bench_pipeline.domain.sample import Reply, ServerTimings
 from bench_pipeline.runtimes.catalogue import Catalogue
 from bench_pipeline.runtimes.gguf import GgufHead, read_head
@@ -93,6 +93,7 @@ class LlamaCppRuntime:
         # Read through the attribute only: a local name would live on in tracebacks and keep the memory.
         self._server: Any = None
         self._loaded: tuple[str, int] | None = None
+        self._placement = Placement()
 
     def describe(self, model: ModelRef) -> ModelIdentity:
         """Say who `model` is, from its file. Kind `not_found` when there is none, `server_error` when it is broken."""
@@ -110,6 +111,10 @@ class LlamaCppRuntime:
             template_hash=head.template_hash,
             capabilities=("embedding",) if head.embeds else ("completion",),
         )
+
+    def refusal(self, terms: Protocol) -> str | None:  # noqa: ARG002 - all terms are this process's own
+        """Return None: this process keeps every term."""
+        return None
 
     def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
         """Drop the model in memory and load this one.
@@ -142,11 +147,11 @@ class LlamaCppRuntime:
                 f"{model.address}: loading took {load_ns / 1e9:.1f} s, the limit is {time_limit_s:.1f} s",
             )
         self._loaded = (model.address, decoding.num_ctx)
-        return LoadReport(
-            load_ns=load_ns,
+        self._placement = Placement(
             memory_bytes=max(process.memory_info().rss - memory_before, 0),
             context_length=min(decoding.num_ctx, head.context_length or decoding.num_ctx),
         )
+        return LoadReport(load_ns=load_ns, **self._placement.model_dump())
 
     def call(self, model: ModelRef, prompt: str, decoding: DecodingOptions, time_limit_s: float) -> Reply:
         """Send `prompt` as one user message; a model that is not loaded is loaded before the clock starts.
@@ -164,6 +169,10 @@ class LlamaCppRuntime:
                 FailureKind.DEADLINE, f"{model.address}: no complete reply within {time_limit_s:.1f} s"
             )
         return _reply(model, stream.chunks, elapsed_ns)
+
+    def placement(self, model: ModelRef) -> Placement:  # noqa: ARG002 - there is one model at a time
+        """Say what the model in memory holds; there is no other beside it."""
+        return self._placement
 
     def unload(self, model: ModelRef) -> None:
         """Give the model's memory back; nothing happens when it is not the one in memory."""

@@ -16,9 +16,9 @@ from pydantic import BaseModel, NonNegativeInt
 
 from bench_pipeline.domain.errors import FailureKind, InputError, RuntimeFailure
 from bench_pipeline.domain.hashing import content_hash
-from bench_pipeline.domain.identity import LoadReport, ModelIdentity
+from bench_pipeline.domain.identity import LoadReport, ModelIdentity, Placement
 from bench_pipeline.domain.model_ref import ModelRef, RuntimeKind
-from bench_pipeline.domain.protocol import DecodingOptions
+from bench_pipeline.domain.protocol import DecodingOptions, Protocol
 from bench_pipeline.domain.sample import Reply, ServerTimings
 from bench_pipeline.runtimes.deadline import ErrorWords, Server, TotalTimeoutTransport, read
 
@@ -144,6 +144,10 @@ class OllamaRuntime:
         """Return the names of the models on the server. Raises `RuntimeFailure`."""
         return sorted(entry.name for entry in self._list().models.values())
 
+    def refusal(self, terms: Protocol) -> str | None:  # noqa: ARG002 - the native API has a field for every term
+        """Return None: the native API keeps every term."""
+        return None
+
     def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
         """Unload every other model, then load this one with the context that `decoding` asks for.
 
@@ -153,15 +157,7 @@ class OllamaRuntime:
         self._evict_others(model, min(ends, time.monotonic() + _EVICTION_LIMIT_S))
         body = self._chat_body(model.address, [], decoding)
         _, load_ns = self._chat(model, body, _until(ends))
-        mine = next((entry for entry in self._residents(model) if self._is_same(entry, model)), None)
-        if mine is None:
-            return LoadReport(load_ns=load_ns)
-        return LoadReport(
-            load_ns=load_ns,
-            memory_bytes=mine.size,
-            vram_bytes=mine.size_vram,
-            context_length=mine.context_length,
-        )
+        return LoadReport(load_ns=load_ns, **self.placement(model).model_dump())
 
     def call(self, model: ModelRef, prompt: str, decoding: DecodingOptions, time_limit_s: float) -> Reply:
         """Send `prompt` as one user message; the whole reply must arrive within `time_limit_s` seconds.
@@ -175,6 +171,17 @@ class OllamaRuntime:
         if "thinking" in self._known(model).capabilities:
             body["think"] = False
         return _reply(*self._chat(model, body, time_limit_s, quote_errors=False))
+
+    def placement(self, model: ModelRef) -> Placement:
+        """Say where the loaded model is, and what is in memory beside it. Raises `RuntimeFailure`."""
+        residents = self._residents(model)
+        others = tuple(entry.name for entry in residents if not self._is_same(entry, model))
+        mine = next((entry for entry in residents if self._is_same(entry, model)), None)
+        if mine is None:
+            return Placement(others=others)
+        return Placement(
+            memory_bytes=mine.size, vram_bytes=mine.size_vram, context_length=mine.context_length, others=others
+        )
 
     def unload(self, model: ModelRef) -> None:
         """Ask the server to let go of the model; it does so soon after. Raises `RuntimeFailure`."""
@@ -279,7 +286,7 @@ class OllamaRuntime:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     def _others(self, model: ModelRef) -> list[str]:
-        return [resident.name for resident in self._residents(model) if not self._is_same(resident, model)]
+        return list(self.placement(model).others)
 
 
 def _until(moment: float) -> float:

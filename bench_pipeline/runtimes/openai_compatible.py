@@ -11,9 +11,9 @@ import httpx
 from pydantic import BaseModel, NonNegativeInt
 
 from bench_pipeline.domain.errors import FailureKind, InputError, RuntimeFailure
-from bench_pipeline.domain.identity import LoadReport, ModelIdentity
+from bench_pipeline.domain.identity import LoadReport, ModelIdentity, Placement
 from bench_pipeline.domain.model_ref import ModelRef, RuntimeKind
-from bench_pipeline.domain.protocol import DecodingOptions
+from bench_pipeline.domain.protocol import DecodingOptions, Protocol
 from bench_pipeline.domain.sample import Reply, ServerTimings
 from bench_pipeline.runtimes.deadline import (
     ErrorWords,
@@ -64,11 +64,11 @@ class _Chunk(BaseModel):
 class OpenAICompatibleRuntime:
     """The models of one server at `base_url`, which usually ends in `/v1`.
 
-    The context window is the server's own: this API cannot ask for one, so `num_ctx` has no effect here.
+    The context window is the server's own, for this API cannot ask for one: `num_ctx` is what its operator says.
     Raises `RuntimeFailure`, `unsupported` when `base_url` is no address, and `InputError` for an unusable key.
     """
 
-    def __init__(self, base_url: str, api_key: str | None) -> None:
+    def __init__(self, base_url: str, api_key: str | None, num_ctx: int | None = None) -> None:
         if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
             raise InputError(f"the API key for {base_url} has characters that no HTTP header can carry")
         headers = {"Content-Type": "application/json"}
@@ -84,6 +84,7 @@ class OpenAICompatibleRuntime:
         except httpx.InvalidURL as error:
             text = f"{base_url} is no address; write openai:http://HOST:PORT/v1#MODEL"
             raise RuntimeFailure(FailureKind.UNSUPPORTED, text) from error
+        self._num_ctx = num_ctx
         self._server = Server(
             http,
             if_down="no OpenAI-compatible server answers at {address}; start it or correct the address",
@@ -99,6 +100,20 @@ class OpenAICompatibleRuntime:
         if names and model.address not in names:
             raise self._server.missing(model.address)
         return ModelIdentity(name=model.address, runtime=RuntimeKind.OPENAI_COMPATIBLE.value)
+
+    def refusal(self, terms: Protocol) -> str | None:
+        """Return which of the terms this API cannot keep: the context window, unless it is known, and unloading."""
+        asked = terms.decoding.num_ctx
+        if self._num_ctx is None:
+            return (
+                f"an OpenAI-compatible server cannot be asked for num_ctx {asked}; start it with that context and "
+                f"set BENCH_OPENAI_NUM_CTX={asked}"
+            )
+        if self._num_ctx < asked:
+            return f"num_ctx {asked} is more than the server's own {self._num_ctx} (BENCH_OPENAI_NUM_CTX)"
+        if terms.cache_regime == "cold":
+            return "an OpenAI-compatible server cannot be asked to unload a model; use cache_regime as_production"
+        return None
 
     def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
         """Ask for one token, so that the server loads the model; what else it holds is its own affair.
@@ -124,6 +139,10 @@ class OpenAICompatibleRuntime:
                 text = self._server.with_reason(text, chunk.error, quote=False)
                 raise RuntimeFailure(FailureKind.SERVER_ERROR, text)
         return _reply(chunks, answer.elapsed_ns)
+
+    def placement(self, model: ModelRef) -> Placement:  # noqa: ARG002 - the same for every model
+        """Return the context window that the operator states; this API tells nothing else."""
+        return Placement(context_length=self._num_ctx)
 
     def unload(self, model: ModelRef) -> None:
         """Do nothing: this API has no request for it, and such a server usually serves one model for good."""

@@ -53,7 +53,7 @@ class Runtimes:
         if host not in settings.hosts:
             raise HostNotAllowed(host)
         key = settings.openai_api_key
-        return OpenAICompatibleRuntime(base_url, key.get_secret_value() if key else None)
+        return OpenAICompatibleRuntime(base_url, key.get_secret_value() if key else None, settings.openai_num_ctx)
 
     def close(self) -> None:
         """Close every runtime that was opened."""

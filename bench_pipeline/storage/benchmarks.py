@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, case, delete, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, and_, case, delete, distinct, func, insert, select, update
 
 from bench_pipeline.domain.actor import Candidate, Exclusion
 from bench_pipeline.domain.identity import LoadReport, ModelIdentity
 from bench_pipeline.domain.model_ref import ModelRef, parse_execution_path
 from bench_pipeline.domain.new_models import Attempts
+from bench_pipeline.domain.racing import StopReason
 from bench_pipeline.domain.sample import Outcome, Sample, ServerTimings
 from bench_pipeline.storage.tables import (
     benchmark_candidates,
@@ -23,6 +24,7 @@ from bench_pipeline.storage.tables import (
 
 RUNNING, FINISHED = "running", "finished"
 BENCHMARK, VALIDATION = "benchmark", "validation"
+CANDIDATE, ANCHOR_FIRST, ANCHOR_LAST = "candidate", "anchor_first", "anchor_last"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class BenchmarkRow:
     dagster_run_id: str | None
     started_at: datetime
     finished_at: datetime | None
+    invalid: str | None = None
+    rescored_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,9 @@ class ModelRun:
     started_at: datetime
     finished_at: datetime | None
     load_ns: int | None
+    role: str = CANDIDATE
+    stopped: str | None = None
+    final_passes: int = 0
 
 
 def insert_benchmark(connection: Connection, row: BenchmarkRow) -> None:
@@ -163,7 +170,12 @@ def participants(connection: Connection, benchmark_id: str) -> frozenset[str]:
 
 
 def insert_model_run(
-    connection: Connection, benchmark_id: str, candidate: Candidate, identity: ModelIdentity, at: datetime
+    connection: Connection,
+    benchmark_id: str,
+    candidate: Candidate,
+    identity: ModelIdentity,
+    at: datetime,
+    role: str = CANDIDATE,
 ) -> int:
     """Store that a model begins; return the id of its run."""
     assert candidate.ref is not None  # noqa: S101 - an eligible candidate has an address
@@ -175,6 +187,7 @@ def insert_model_run(
             execution_path=candidate.ref.execution_path,
             digest=identity.digest,
             identity=identity.model_dump(mode="json"),
+            role=role,
             started_at=at,
         )
     )
@@ -182,11 +195,11 @@ def insert_model_run(
     return int(done.inserted_primary_key[0])
 
 
-def model_runs(connection: Connection, benchmark_id: str) -> list[ModelRun]:
-    """Return the model runs of a benchmark in the order in which they began."""
+def model_runs(connection: Connection, benchmark_id: str, role: str = CANDIDATE) -> list[ModelRun]:
+    """Return the model runs of a benchmark in this role, in the order in which they began."""
     query = (
         select(benchmark_model_runs)
-        .where(benchmark_model_runs.c.benchmark_id == benchmark_id)
+        .where(benchmark_model_runs.c.benchmark_id == benchmark_id, benchmark_model_runs.c.role == role)
         .order_by(benchmark_model_runs.c.model_run_id)
     )
     return [_model_run(row) for row in connection.execute(query).mappings()]
@@ -220,6 +233,8 @@ def earlier_model_runs(connection: Connection, evidence_key: str, since: datetim
             benchmark_runs.c.purpose == BENCHMARK,
             benchmark_runs.c.evidence_key == evidence_key,
             benchmark_model_runs.c.started_at >= since,
+            benchmark_model_runs.c.role == CANDIDATE,
+            benchmark_model_runs.c.stopped.is_distinct_from(StopReason.OUTPACED.value),
             _ENDED,
         )
         .order_by(benchmark_model_runs.c.model_run_id.desc())
@@ -241,6 +256,9 @@ def _model_run(row: RowMapping) -> ModelRun:
         failure=row["failure"],
         memory_bytes=row["memory_bytes"],
         load_ns=row["load_ns"],
+        role=row["role"],
+        stopped=row["stopped"],
+        final_passes=row["final_passes"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )
@@ -256,7 +274,11 @@ def attempts_of(connection: Connection, evidence_key: str) -> dict[tuple[str, st
             func.sum(case((_ENDED, 1), else_=0)),
         )
         .join(benchmark_runs, benchmark_runs.c.benchmark_id == benchmark_model_runs.c.benchmark_id)
-        .where(benchmark_runs.c.evidence_key == evidence_key, benchmark_runs.c.purpose == BENCHMARK)
+        .where(
+            benchmark_runs.c.evidence_key == evidence_key,
+            benchmark_runs.c.purpose == BENCHMARK,
+            benchmark_model_runs.c.role == CANDIDATE,
+        )
         .group_by(benchmark_model_runs.c.model_name, benchmark_model_runs.c.digest)
     )
     return {(model, digest): Attempts(begun, bool(ended)) for model, digest, begun, ended in connection.execute(query)}
@@ -270,12 +292,44 @@ def delete_model_run(connection: Connection, model_run_id: int) -> None:
 
 def record_load(connection: Connection, model_run_id: int, report: LoadReport) -> None:
     """Store what loading the model cost."""
-    _update_model_run(connection, model_run_id, report.model_dump())
+    _update_model_run(connection, model_run_id, report.model_dump(exclude={"others"}))
 
 
-def finish_model_run(connection: Connection, model_run_id: int, at: datetime, failure: str | None) -> None:
-    """Mark a model run as ended; `failure` is what stopped it."""
-    _update_model_run(connection, model_run_id, {"finished_at": at, "failure": failure})
+def finish_model_run(
+    connection: Connection, model_run_id: int, at: datetime, failure: str | None, stopped: str | None = None
+) -> None:
+    """Mark a model run as ended; `failure` is what broke it off, `stopped` why a race needs no more of it."""
+    _update_model_run(connection, model_run_id, {"finished_at": at, "failure": failure, "stopped": stopped})
+
+
+def case_failures(connection: Connection, suite_hash: str) -> dict[str, int]:
+    """Return how many model runs failed each case of a suite so far; a case that nobody failed is not in it."""
+    s, m, b = benchmark_samples.c, benchmark_model_runs.c, benchmark_runs.c
+    query = (
+        select(s.case_id, func.count(distinct(s.model_run_id)))
+        .join(benchmark_model_runs, m.model_run_id == s.model_run_id)
+        .join(benchmark_runs, b.benchmark_id == m.benchmark_id)
+        .where(b.suite_hash == suite_hash, s.outcome.in_((Outcome.WRONG.value, Outcome.INVALID.value)))
+        .group_by(s.case_id)
+    )
+    return {case_id: count for case_id, count in connection.execute(query)}  # noqa: C416 - rows are no pairs to mypy
+
+
+def set_final_passes(connection: Connection, model_run_id: int, passes: int) -> None:
+    """Store how many passes of the final the model has been asked for."""
+    _update_model_run(connection, model_run_id, {"final_passes": passes})
+
+
+def invalidate_benchmark(connection: Connection, benchmark_id: str, why: str) -> None:
+    """Mark a benchmark as one from which nothing may be decided."""
+    connection.execute(update(benchmark_runs).where(benchmark_runs.c.benchmark_id == benchmark_id).values(invalid=why))
+
+
+def exclude_samples(connection: Connection, model_run_id: int, exclusion: str) -> None:
+    """Keep every latency of a model run out of the ranking, by this rule."""
+    connection.execute(
+        update(benchmark_samples).where(benchmark_samples.c.model_run_id == model_run_id).values(exclusion=exclusion)
+    )
 
 
 def _update_model_run(connection: Connection, model_run_id: int, values: Mapping[str, Any]) -> None:
@@ -302,6 +356,9 @@ def insert_sample(connection: Connection, model_run_id: int, sample: Sample, at:
             "verdict": sample.verdict,
             "reason": sample.reason,
             "latency_ns": sample.latency_ns,
+            "elapsed_ns": sample.elapsed_ns,
+            "exclusion": sample.exclusion,
+            "attempts": list(sample.attempts),
             "server_load_ns": timings.load_ns,
             "server_prompt_ns": timings.prompt_ns,
             "server_generation_ns": timings.generation_ns,
@@ -340,6 +397,9 @@ def _sample(row: RowMapping) -> Sample:
         verdict=row["verdict"],
         reason=row["reason"],
         latency_ns=row["latency_ns"],
+        elapsed_ns=row["elapsed_ns"],
+        exclusion=row["exclusion"],
+        attempts=tuple(row["attempts"] or ()),
         done_reason=row["done_reason"],
         reply_text=row["reply"],
         thinking=row["thinking"],

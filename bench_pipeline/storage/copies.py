@@ -52,6 +52,7 @@ def update_judgement(connection: Connection, model_run_id: int, sample: Sample) 
             verdict=sample.verdict,
             reason=sample.reason,
             latency_ns=sample.latency_ns,
+            exclusion=sample.exclusion,
         )
     )
 

@@ -59,6 +59,16 @@ def replace_history(
             "tied_with": list(result.tied_with),
             "size_bytes": result.size_bytes,
             "family": result.family,
+            "cases_seen": result.cases_seen,
+            "valid_calls": result.valid_calls,
+            "median_ms": result.median_ms,
+            "p90_ms": result.p90_ms,
+            "cv": result.cv,
+            "case_medians_ms": dict(result.case_medians_ms),
+            "final_case_medians_ms": dict(result.final_case_medians_ms),
+            "final_passes": result.final_passes,
+            "flaky": list(result.flaky),
+            "memory_bytes": result.memory_bytes,
         }
         for result in scoreboard.results
     ]
@@ -138,4 +148,14 @@ def _result(row: RowMapping) -> ModelResult:
         size_bytes=row["size_bytes"],
         family=row["family"],
         digest=row["digest"],
+        cases_seen=row["cases_seen"],
+        valid_calls=row["valid_calls"],
+        median_ms=row["median_ms"],
+        p90_ms=row["p90_ms"],
+        cv=row["cv"],
+        case_medians_ms=row["case_medians_ms"] or {},
+        final_case_medians_ms=row["final_case_medians_ms"] or {},
+        final_passes=row["final_passes"],
+        flaky=tuple(row["flaky"] or ()),
+        memory_bytes=row["memory_bytes"],
     )

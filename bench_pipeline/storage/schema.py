@@ -10,7 +10,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insp
 
 from bench_pipeline.storage.tables import metadata
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION = Table(
     "benchmark_schema_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False)

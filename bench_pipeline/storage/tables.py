@@ -49,6 +49,8 @@ benchmark_runs = Table(
     Column("protocol_hash", String(64), nullable=False),
     Column("hardware", JSON, nullable=False),
     Column("tool_version", String(40), nullable=False),
+    Column("invalid", ForeignText, comment="why nothing may be decided from it, such as the anchor's drift"),
+    Column("rescored_from", String(120), comment="the benchmark whose stored replies were read again"),
     Column("dagster_run_id", String(60)),
     Column("started_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
@@ -64,6 +66,8 @@ benchmark_candidates = Table(
     Column("execution_path", Text),
     Column("exclusion", String(40), comment="NULL for a model that was run"),
     Column("detail", ForeignText, nullable=False),
+    Column("reason_code", String(40), comment="what became of it; see the elimination ledger"),
+    Column("reason", ForeignText),
 )
 
 benchmark_model_runs = Table(
@@ -81,6 +85,9 @@ benchmark_model_runs = Table(
     Column("vram_bytes", BigInteger),
     Column("context_length", BigInteger),
     Column("failure", ForeignText, comment="what stopped the whole model run"),
+    Column("role", String(20), nullable=False, server_default="candidate", comment="candidate, or the anchor's two"),
+    Column("stopped", String(20), comment="why a race stopped it: failed, outpaced"),
+    Column("final_passes", Integer, nullable=False, server_default="0", comment="passes beyond the repeats"),
     Column("started_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
     UniqueConstraint("benchmark_id", "model_name"),
@@ -99,6 +106,9 @@ benchmark_samples = Table(
     Column("verdict", String(20)),
     Column("reason", ForeignText),
     Column("latency_ns", BigInteger, comment="client side, without load; NULL without a complete reply"),
+    Column("elapsed_ns", BigInteger, comment="client side, from sending to the last byte, with load"),
+    Column("exclusion", String(40), comment="the rule by which the latency does not rank"),
+    Column("attempts", JSON, comment="failures of infrastructure before the reply"),
     Column("server_load_ns", BigInteger),
     Column("server_prompt_ns", BigInteger),
     Column("server_generation_ns", BigInteger),
@@ -136,6 +146,16 @@ benchmark_history = Table(
     Column("tied_with", JSON, nullable=False),
     Column("size_bytes", BigInteger),
     Column("family", ForeignText),
+    Column("cases_seen", Integer, nullable=False, server_default="0"),
+    Column("valid_calls", Integer, nullable=False, server_default="0", comment="calls whose latency ranks"),
+    Column("median_ms", Double),
+    Column("p90_ms", Double),
+    Column("cv", Double),
+    Column("case_medians_ms", JSON),
+    Column("final_case_medians_ms", JSON),
+    Column("final_passes", Integer, nullable=False, server_default="0"),
+    Column("flaky", JSON),
+    Column("memory_bytes", BigInteger),
     Index("ix_benchmark_history_task", "task_type", "benchmark_date"),
 )
 
@@ -148,6 +168,22 @@ plans = Table(
     Column("benchmark_id", String(120), nullable=False),
     Column("plan", JSON, nullable=False),
     Column("made_at", UtcDateTime, nullable=False),
+)
+
+decisions = Table(
+    "benchmark_decisions",
+    metadata,
+    Column("decision_id", _Id, primary_key=True),
+    Column("plan_hash", String(64), nullable=False),
+    Column("benchmark_id", String(120), nullable=False),
+    Column("task_type", String(60), nullable=False),
+    Column("conversation_id", BigInteger, nullable=False),
+    Column("decision", String(20), nullable=False),
+    Column("reason", ForeignText, nullable=False),
+    Column("evidence", JSON, nullable=False, comment="scoreboard, incumbent and policy: all that it is a function of"),
+    Column("evidence_hash", String(64), nullable=False),
+    Column("decided_at", UtcDateTime, nullable=False),
+    Index("ix_benchmark_decisions_benchmark", "benchmark_id"),
 )
 
 promotions = Table(

@@ -96,7 +96,7 @@ def test_nothing_is_measured_again_when_nothing_changed_and_that_is_asked_for(pi
 
 
 @ONE_ENGINE
-def test_a_partition_measures_its_model_alone_and_ranks_it_among_the_others(pipeline: Pipeline) -> None:
+def test_a_partition_measures_its_model_with_the_incumbent_and_ranks_it_among_the_others(pipeline: Pipeline) -> None:
     pipeline.world.set_actor(FAST, enabled=False)
     pipeline.run()
     pipeline.world.set_actor(FAST, enabled=True)
@@ -105,10 +105,10 @@ def test_a_partition_measures_its_model_alone_and_ranks_it_among_the_others(pipe
 
     pipeline.run(partition="fast", assets=["grading/model_runs", "grading/scoreboard"])
 
-    assert {model for model, _ in pipeline.world.calls(since=before)} == {"fast:1b"}
+    assert {model for model, _ in pipeline.world.calls(since=before)} == {"fast:1b", "slow:7b"}
     board = pipeline.metadata("grading/scoreboard")
     assert (board["champion"], board["runner_up"]) == ("fast", "slow")
-    assert board["reused"] == len(ACTORS) - 2  # the broken one has nothing to reuse
+    assert board["reused"] == len(ACTORS) - 3  # the two that were run, and the broken one has nothing to reuse
 
 
 @ONE_ENGINE

@@ -19,7 +19,7 @@ from bench_pipeline.benchmark.ranking import (
 )
 from bench_pipeline.benchmark.rescoring import Rescoring, rejudged, rescore_benchmark, save_rescored
 from bench_pipeline.domain.errors import FileRefused, InputError
-from bench_pipeline.domain.sample import Outcome, Sample
+from bench_pipeline.domain.sample import Outcome, Sample, ServerTimings
 from bench_pipeline.domain.scoreboard import Standing
 from bench_pipeline.domain.verdict import READER_VERSION, FinalLine, LeadingTag
 from bench_pipeline.storage import tables
@@ -41,7 +41,13 @@ def state_contract(world: World, contract: dict[str, Any]) -> None:
 def age(world: World) -> None:
     """Make the stored benchmark one of an older reader, which could not read the first case."""
     c = tables.benchmark_samples.c
-    unread = {"outcome": "invalid", "verdict": None, "reason": "not understood", "latency_ns": None}
+    unread = {
+        "outcome": "invalid",
+        "verdict": None,
+        "reason": "not understood",
+        "latency_ns": None,
+        "exclusion": "no_verdict",
+    }
     world.change(
         update(tables.benchmark_runs).values(reader_version="0", evidence_key="0" * 64),
         update(tables.benchmark_samples).where(c.case_id == "PASS_001").values(unread),
@@ -65,7 +71,12 @@ def sample_of(outcome: Outcome, reply: str | None = "[PASS] fine", **more: Any) 
     ("sample", "outcome", "latency_ns"),
     [
         pytest.param(sample_of(Outcome.CORRECT, verdict="PASS", latency_ns=5), Outcome.CORRECT, 5, id="as before"),
-        pytest.param(sample_of(Outcome.INVALID), Outcome.CORRECT, None, id="a verdict is read now"),
+        pytest.param(
+            sample_of(Outcome.INVALID, elapsed_ns=9, exclusion="no_verdict", timings=ServerTimings(load_ns=2)),
+            Outcome.CORRECT,
+            7,
+            id="a verdict is read now",
+        ),
         pytest.param(sample_of(Outcome.CORRECT, "fine", latency_ns=5), Outcome.INVALID, None, id="none is read now"),
         pytest.param(sample_of(Outcome.INVALID, done_reason="length"), Outcome.INVALID, None, id="cut off"),
         pytest.param(sample_of(Outcome.INVALID, done_reason=None), Outcome.INVALID, None, id="incomplete"),
@@ -226,13 +237,24 @@ def test_the_new_evidence_is_the_one_that_a_new_run_would_have(world: World) -> 
 
 
 @ONE_ENGINE
-def test_a_correct_sample_without_a_latency_is_not_ranked(world: World) -> None:
+def test_a_reply_that_is_read_now_is_ranked_by_the_time_that_it_took(world: World) -> None:
     world.ranked("fast", "slow")
     age(world)
     result = saved(world).scoreboard.of("fast")
     assert result is not None
-    assert (result.standing, result.cases_correct) == (Standing.INCONCLUSIVE, 3)
-    assert only(result.failures).reason == "a reply without a latency cannot be ranked"
+    assert (result.standing, result.cases_correct, result.valid_calls) == (Standing.QUALIFIED, 4, 4)
+
+
+@ONE_ENGINE
+def test_a_rule_that_keeps_a_latency_out_of_the_ranking_stays_in_force(world: World) -> None:
+    world.ranked("fast", "slow")
+    age(world)
+    samples = tables.benchmark_samples
+    world.change(update(samples).where(samples.c.case_id == "PASS_001").values(exclusion="contention"))
+    result = saved(world).scoreboard.of("fast")
+    assert result is not None
+    assert (result.standing, result.cases_correct) == (Standing.INCONCLUSIVE, 4)
+    assert only(result.failures).reason.endswith("excluded by contention")
 
 
 @ONE_ENGINE

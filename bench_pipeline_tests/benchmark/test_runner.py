@@ -28,7 +28,9 @@ from bench_pipeline.storage.database import LockTaken, open_database
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.world import (
     CASES,
+    FAST,
     ONE_ENGINE,
+    SERVED,
     Shell,
     World,
     only,
@@ -429,6 +431,8 @@ class Strikes:
 def test_after_kill_9_in_the_middle_of_a_call_only_missing_calls_are_made(world: World, shell: Shell) -> None:
     wrong, third_case = world.server.models["wrong:3b"], Strikes(4)  # after the warm-up and two cases
     wrong.fault, wrong.fault_on_calls = Fault.NEVER_ANSWERS, third_case
+    for conversation in SERVED:
+        world.give(conversation, FAST)
     arguments = ("run", "--task", "grading", "--models", "fast,wrong")
     process = shell.begin(*arguments)
     assert third_case.arrived.wait(60), "the call that never ends was not made"

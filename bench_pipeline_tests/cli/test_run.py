@@ -12,7 +12,7 @@ from bench_pipeline.benchmark.events import Event, SampleTaken
 from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.fakes.ollama_server import FakeModel
-from bench_pipeline_tests.world import CASES, ONE_ENGINE, World, is_calm, only, suite_value, today
+from bench_pipeline_tests.world import CASES, ONE_ENGINE, SERVED, WRONG, World, is_calm, only, suite_value, today
 
 pytestmark = ONE_ENGINE
 
@@ -82,7 +82,9 @@ def test_the_report_that_is_named_is_there(typed: Typed, world: World) -> None:
     assert "Champion: fast, 4/4 correct" in path.read_text(encoding="utf-8")
 
 
-def test_without_a_champion_the_exit_status_is_1_and_it_says_why(typed: Typed) -> None:
+def test_without_a_champion_the_exit_status_is_1_and_it_says_why(typed: Typed, world: World) -> None:
+    for conversation in SERVED:
+        world.give(conversation, WRONG)
     done = typed("run", "--task", "grading", "--models", "wrong")
     assert (done.returncode, done.stderr) == (1, "")
     assert "   nobody: no model was correct in every case" in done.stdout
@@ -101,31 +103,31 @@ def test_json_is_all_there_is_on_standard_output(typed: Typed) -> None:
 # Options
 
 
-def test_named_models_are_run_in_the_order_of_their_names(typed: Typed, world: World) -> None:
+def test_named_models_are_run_in_the_order_of_their_names_and_then_the_incumbent(typed: Typed, world: World) -> None:
     typed("run", "--task", "grading", "--models", " wrong , fast:1b ,wrong")
-    assert [model for model, case in world.calls() if case == "PASS_001"] == ["wrong:3b", "fast:1b"]
+    assert [model for model, case in world.calls() if case == "PASS_001"] == ["wrong:3b", "fast:1b", "slow:7b"]
 
 
 def test_a_file_of_models_has_one_name_a_line_and_comments(typed: Typed, world: World) -> None:
     (world.folder / "models.txt").write_text("\ufeff# ours\n\nwrong  # is cheap\r\nfast\n", encoding="utf-8")
     done = typed("run", "--task", "grading", "--models-file", "models.txt")
     assert done.returncode == 0
-    assert [model for model, case in world.calls() if case == "PASS_001"] == ["wrong:3b", "fast:1b"]
+    assert [model for model, case in world.calls() if case == "PASS_001"] == ["wrong:3b", "fast:1b", "slow:7b"]
 
 
 def test_another_suite_can_be_given(typed: Typed, world: World) -> None:
     suite = suite_value() | {"version": "2.0.0", "test_cases": suite_value()["test_cases"][1:3]}
     (world.folder / "other.json").write_text(json.dumps(suite), encoding="utf-8")
-    typed("run", "--task", "grading", "--models", "fast", "--test-cases", "other.json")
-    assert world.calls() == [("fast:1b", "PASS_002"), ("fast:1b", "FAIL_001")]
+    typed("run", "--task", "grading", "--models", "slow", "--test-cases", "other.json")
+    assert world.calls() == [("slow:7b", "PASS_002"), ("slow:7b", "FAIL_001")]
     assert world.rows("benchmark_runs", "suite_version") == [("2.0.0",)]
 
 
 def test_batch_size_and_repeats_are_terms_of_the_protocol(typed: Typed, world: World) -> None:
-    done = typed("run", "--task", "grading", "--models", "fast", "--batch-size", "3", "--repeats", "2")
+    done = typed("run", "--task", "grading", "--models", "slow", "--batch-size", "3", "--repeats", "2")
     (protocol,) = only(world.rows("benchmark_runs", "protocol"))
     assert (protocol["batch_size"], protocol["repeats"]) == (3, 2)
-    assert world.calls() == [("fast:1b", case) for case in CASES] * 2
+    assert world.calls() == [("slow:7b", case) for case in CASES] * 2
     assert "├─ PASS_001 #2: ✅ PASS" in done.stdout
     assert done.stdout.count("└─") == 1
 
@@ -158,8 +160,8 @@ def test_an_interrupted_run_goes_on_unless_a_fresh_one_is_asked_for(
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        world.run("fast", on_event=stop)
-    done = typed("run", "--task", "grading", "--models", "fast", *options)
+        world.run("slow", on_event=stop)
+    done = typed("run", "--task", "grading", "--models", "slow", *options)
     assert f"grading: {verb}" in done.stdout
     assert ("(2 of 4 calls were made before)" in done.stdout) is (verb == "going on with")
     assert len(world.calls()) == calls

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench_pipeline.domain.actor import Exclusion
-from bench_pipeline.domain.decision import Decision, DecisionKind, Incumbent, Policy, decide
+from bench_pipeline.domain.decision import Decision, DecisionKind, Incumbent, decide
 from bench_pipeline.domain.final import level_at
-from bench_pipeline.domain.policy import ALPHA
+from bench_pipeline.domain.policy import ALPHA, Policy
 from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing, rank
 from bench_pipeline.domain.statistics import compare_paired
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
+from bench_pipeline.benchmark.field import incumbent_models
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark, read_ranked
 from bench_pipeline.domain.decision import DecisionKind
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.promotion.planning import incumbent_models, store_plan, stored_plan
+from bench_pipeline.promotion.planning import store_plan, stored_plan
 from bench_pipeline.storage import tables
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.world import (

@@ -1,0 +1,72 @@
+"""Who meets in a benchmark: the chosen candidates, every incumbent of the task, and the anchor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bench_pipeline.benchmark.eligibility import named_candidates
+from bench_pipeline.benchmark.preparation import PreparedTask
+from bench_pipeline.benchmark.ranking import reusable_runs
+from bench_pipeline.domain.actor import Candidate
+from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.task import Task
+from bench_pipeline.runtimes.registry import Runtimes
+from bench_pipeline.settings import Settings
+from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.production import Production
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Who takes part. `incumbents` are the names of the candidates that production uses for the task now."""
+
+    candidates: tuple[Candidate, ...]
+    incumbents: frozenset[str] = frozenset()
+    anchor: Candidate | None = None
+
+    def without(self, names: frozenset[str]) -> Field:
+        """Return the field without these candidates; an incumbent stays, for it is measured in every run."""
+        staying = tuple(c for c in self.candidates if c.name not in names or c.name in self.incumbents)
+        return replace(self, candidates=staying)
+
+
+def field_of(
+    chosen: Sequence[Candidate],
+    prepared: PreparedTask,
+    settings: Settings,
+    database: Database,
+    production: Production | None,
+    runtimes: Runtimes,
+) -> Field:
+    """Complete the chosen candidates by the incumbents of the task and the protocol's anchor.
+
+    A challenger is only ever compared with an incumbent of the same run; without any challenger nothing is added.
+    Raises `InputError` when the anchor cannot be measured.
+    """
+    incumbents = incumbent_models(database, production, prepared.task)
+    if not any(candidate.eligible for candidate in chosen):
+        return Field(tuple(chosen), frozenset(incumbents))
+    missing = [name for name in incumbents if all(candidate.name != name for candidate in chosen)]
+    added = named_candidates(missing, settings, database, production, runtimes)
+    anchor = None
+    if prepared.protocol.anchor is not None:
+        (anchor,) = named_candidates([prepared.protocol.anchor], settings, database, production, runtimes)
+        if not anchor.eligible:
+            raise InputError(f"BENCH_ANCHOR: {anchor.name} cannot be measured: {anchor.detail}")
+    return Field((*chosen, *added), frozenset(incumbents), anchor)
+
+
+def incumbent_models(database: Database, production: Production | None, task: Task) -> list[str]:
+    """Return the names of the actors that carry out the task's conversations now, each once."""
+    if production is None:
+        return []
+    with database.engine.connect() as connection:
+        found = production.conversations(connection, task.conversations)
+    return list(dict.fromkeys(conversation.actor_name for conversation in found if conversation.actor_name))
+
+
+def fresh_enough(database: Database, prepared: PreparedTask, field: Field, evidence_days: float) -> frozenset[str]:
+    """Return the candidates whose earlier runs count as if they were made now; see `rank_benchmark`."""
+    runs = reusable_runs(database, prepared, [c for c in field.candidates if c.eligible], evidence_days)
+    return frozenset(runs) - field.incumbents

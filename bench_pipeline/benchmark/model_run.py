@@ -1,0 +1,294 @@
+"""The run of one model: load, warm up, call, unload. Each call is screened, judged and a row as soon as it ends.
+
+Knows no other model; who runs when stands in runner.py.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import groupby
+
+from sqlalchemy import Connection
+
+from bench_pipeline.benchmark.events import BatchStarted, CallRetried, ModelLoaded, OnEvent, SampleTaken
+from bench_pipeline.benchmark.preparation import PreparedTask
+from bench_pipeline.domain.actor import Candidate
+from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
+from bench_pipeline.domain.identity import ModelIdentity, Placement
+from bench_pipeline.domain.prompt import PROMPT_FIELDS, render_prompt, shared_beginning
+from bench_pipeline.domain.racing import StopReason
+from bench_pipeline.domain.sample import Outcome, Reply, Sample, ServerTimings
+from bench_pipeline.domain.suite import TestCase
+from bench_pipeline.domain.validity import ValidityRule, misplaced, screen, truncation
+from bench_pipeline.domain.verdict import judge
+from bench_pipeline.runtimes.base import Runtime
+from bench_pipeline.runtimes.registry import Runtimes
+from bench_pipeline.storage import benchmarks as store
+from bench_pipeline.storage.benchmarks import ModelRun
+from bench_pipeline.storage.database import Database
+
+# What may pass by itself. A deadline is not among them: a second wait as long would tell nothing new.
+_RETRIED = (FailureKind.BUSY, FailureKind.SERVER_ERROR, FailureKind.CONNECTION_LOST)
+# After these the model may be gone from memory; loading it again keeps the load out of the next latency.
+_RELOADED = (FailureKind.SERVER_ERROR, FailureKind.CONNECTION_LOST)
+
+Stop = Callable[[Sequence[Sample]], StopReason | None]
+"""Asked after every call with all samples of the model; a reason ends the model's run."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCall:
+    """One case in one pass over the suite."""
+
+    case: TestCase
+    repeat: int
+    batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A model run with all its samples, after the calls that were asked for."""
+
+    run: ModelRun
+    samples: tuple[Sample, ...]
+
+
+class _AttemptsSpent(Exception):
+    """No reply came in any attempt; `args[0]` holds what each failed of."""
+
+
+class ModelMeasurement:
+    """Makes the calls of one benchmark, model by model."""
+
+    def __init__(
+        self, database: Database, prepared: PreparedTask, runtimes: Runtimes, on_event: OnEvent, benchmark_id: str
+    ) -> None:
+        self._database = database
+        self._prepared = prepared
+        self._runtimes = runtimes
+        self._on_event = on_event
+        self._benchmark_id = benchmark_id
+        self._shared_chars = len(shared_beginning(prepared.template))
+
+    def begin(self, candidate: Candidate, role: str = store.CANDIDATE) -> Measured:
+        """Return the model's run in this benchmark, begun now or before an interruption, and its samples."""
+        assert candidate.identity is not None  # noqa: S101 - an eligible candidate was described
+        with self._database.writing() as connection:
+            run = store.model_run(connection, self._benchmark_id, candidate.name)
+            if run is not None and run.identity != candidate.identity:
+                store.delete_model_run(connection, run.model_run_id)
+                run = None
+            if run is None:
+                store.insert_model_run(
+                    connection, self._benchmark_id, candidate, candidate.identity, datetime.now(UTC), role
+                )
+            return self._stored(connection, candidate.name)
+
+    def take(self, measured: Measured, calls: Sequence[PlannedCall], stop: Stop | None = None) -> Measured:
+        """Make the calls that have no sample yet and mark the run as ended; return it with all samples.
+
+        A run that infrastructure broke off is not taken up again.
+        """
+        run, samples = measured.run, list(measured.samples)
+        done = {(sample.case_id, sample.repeat) for sample in samples}
+        missing = [call for call in calls if (call.case.id, call.repeat) not in done]
+        if run.failure is not None or (not missing and run.finished_at is not None):
+            return measured
+        stopped = stop(samples) if stop else None
+        failure = None
+        if missing and stopped is None:
+            stopped, failure = self._loads(run, missing, samples, stop)
+        with self._database.writing() as connection:
+            store.finish_model_run(connection, run.model_run_id, datetime.now(UTC), failure, stopped)
+            return self._stored(connection, run.model)
+
+    def mark_stopped(self, measured: Measured, reason: StopReason) -> Measured:
+        """Store why a race asks no more of the model."""
+        with self._database.writing() as connection:
+            run = measured.run
+            store.finish_model_run(connection, run.model_run_id, datetime.now(UTC), run.failure, reason)
+            return self._stored(connection, run.model)
+
+    def begin_final_pass(self, measured: Measured, number: int) -> Measured:
+        """Store that the model is asked for the final's pass `number`."""
+        with self._database.writing() as connection:
+            store.set_final_passes(connection, measured.run.model_run_id, number)
+            return self._stored(connection, measured.run.model)
+
+    def _stored(self, connection: Connection, model: str) -> Measured:
+        run = store.model_run(connection, self._benchmark_id, model)
+        assert run is not None  # noqa: S101 - it was inserted before
+        return Measured(run, tuple(store.samples(connection, [run.model_run_id])[run.model_run_id]))
+
+    def _loads(
+        self, run: ModelRun, calls: Sequence[PlannedCall], samples: list[Sample], stop: Stop | None
+    ) -> tuple[StopReason | None, str | None]:
+        """Make the calls in one load, or in the cold regime in a load a pass; return what stopped or broke it off."""
+        cold = self._prepared.protocol.cache_regime == "cold"
+        for _, of_load in groupby(calls, key=lambda call: call.repeat if cold else 0):
+            try:
+                if stopped := self._one_load(run, list(of_load), samples, stop):
+                    return stopped, None
+            except RuntimeFailure as failure:
+                return None, f"{failure.kind}: {failure}"
+        return None, None
+
+    def _one_load(
+        self, run: ModelRun, calls: Sequence[PlannedCall], samples: list[Sample], stop: Stop | None
+    ) -> StopReason | None:
+        """Load, warm up, call, unload, and look whether the model is still who it was. Raises `RuntimeFailure`."""
+        runtime = self._runtimes.of(run.ref)
+        stopped = None
+        try:
+            self._load(runtime, run)
+            for call in self._announced(run.model, calls):
+                samples.append(self._sample(runtime, run, call, samples))
+                if stop and (stopped := stop(samples)):
+                    if stopped is StopReason.FAILED and self._prepared.protocol.confirm_wrong:
+                        again = replace(call, repeat=self._prepared.protocol.repeats + 1)
+                        samples.append(self._sample(runtime, run, again, samples))
+                    break
+        finally:
+            _unload(runtime, run)
+        self._check_identity(runtime, run)
+        return stopped
+
+    def _load(self, runtime: Runtime, run: ModelRun) -> None:
+        protocol = self._prepared.protocol
+        report = runtime.load(run.ref, protocol.decoding, protocol.load_time_limit_s)
+        with self._database.writing() as connection:
+            store.record_load(connection, run.model_run_id, report)
+        if misplaced(report, protocol):
+            on_gpu = f"{(report.vram_bytes or 0) / 1e9:.1f} of {(report.memory_bytes or 0) / 1e9:.1f} GB"
+            raise RuntimeFailure(
+                FailureKind.UNSUPPORTED,
+                f"{run.model}: only {on_gpu} are on the GPU; free its memory or restart the server, or set "
+                "BENCH_PLACEMENT=any to measure it all the same",
+            )
+        self._on_event(ModelLoaded(run.model, report.load_ns / 1e6))
+        # The production template without a case: its prefix is warm afterwards, no case's text is.
+        prompt = render_prompt(self._prepared.template, dict.fromkeys(PROMPT_FIELDS, "(warm-up)"))
+        for _ in range(protocol.warm_up_calls):
+            runtime.call(run.ref, prompt, protocol.decoding, protocol.time_limit_s)
+
+    def _announced(self, model: str, calls: Iterable[PlannedCall]) -> Iterator[PlannedCall]:
+        batches = -(-len(self._prepared.case_ids) // self._prepared.protocol.batch_size)
+        for (repeat, batch), of_batch in groupby(calls, key=lambda call: (call.repeat, call.batch)):
+            self._on_event(BatchStarted(model, repeat, batch, batches))
+            yield from of_batch
+
+    def _check_identity(self, runtime: Runtime, run: ModelRun) -> None:
+        now = runtime.describe(run.ref)
+        if now == run.identity:
+            return
+        with self._database.writing() as connection:
+            store.exclude_samples(connection, run.model_run_id, ValidityRule.IDENTITY_CHANGED)
+        raise RuntimeFailure(
+            FailureKind.UNSUPPORTED, f"{run.model} was changed while it was measured: {_difference(run.identity, now)}"
+        )
+
+    # One call
+
+    def _sample(self, runtime: Runtime, run: ModelRun, call: PlannedCall, earlier: Sequence[Sample]) -> Sample:
+        prompt = render_prompt(self._prepared.template, call.case.prompt_fields)
+        called_at = datetime.now(UTC)
+        try:
+            reply, placement, attempts = self._reply(runtime, run, call, prompt)
+        except _AttemptsSpent as spent:
+            sample = _failed(call, tuple(spent.args[0]))
+        else:
+            first = next((s.timings for s in earlier if s.case_id == call.case.id and s.latency_ns is not None), None)
+            sample = self._judged(call, reply, placement, len(prompt), first, attempts)
+        with self._database.writing() as connection:
+            store.insert_sample(connection, run.model_run_id, sample, called_at)
+        self._on_event(SampleTaken(run.model, sample))
+        return sample
+
+    def _reply(
+        self, runtime: Runtime, run: ModelRun, call: PlannedCall, prompt: str
+    ) -> tuple[Reply, Placement, tuple[str, ...]]:
+        """Return the reply, where the model was, and what failed before. The clock starts anew in every attempt."""
+        protocol = self._prepared.protocol
+        attempts: list[str] = []
+        pause_s = protocol.retry_pause_s
+        while True:
+            try:
+                if attempts:
+                    self._prepare_retry(runtime, run, attempts)
+                reply = runtime.call(run.ref, prompt, protocol.decoding, protocol.time_limit_s)
+                return reply, runtime.placement(run.ref), tuple(attempts)
+            except RuntimeFailure as failure:
+                attempts.append(f"{failure.kind}: {failure}")
+                if failure.kind not in _RETRIED or len(attempts) > protocol.retries:
+                    raise _AttemptsSpent(attempts) from failure
+            self._on_event(CallRetried(run.model, call.case.id, len(attempts), attempts[-1]))
+            time.sleep(pause_s)
+            pause_s *= 2
+
+    def _prepare_retry(self, runtime: Runtime, run: ModelRun, attempts: Sequence[str]) -> None:
+        if attempts[-1].startswith(tuple(f"{kind}:" for kind in _RELOADED)):
+            runtime.load(run.ref, self._prepared.protocol.decoding, self._prepared.protocol.load_time_limit_s)
+
+    def _judged(
+        self,
+        call: PlannedCall,
+        reply: Reply,
+        placement: Placement,
+        prompt_chars: int,
+        first: ServerTimings | None,
+        attempts: tuple[str, ...],
+    ) -> Sample:
+        protocol = self._prepared.protocol
+        judgement = judge(self._prepared.task.verdict, call.case, reply)
+        outcome, verdict, reason = judgement.outcome, judgement.verdict, judgement.reason
+        if cut := truncation(reply, prompt_chars, protocol, placement):
+            # The model answered another question than the one that was asked.
+            outcome, verdict = Outcome.ERROR, None
+            reason = f"prompt truncated: {cut}; raise decoding.num_ctx or shorten the prompt"
+        read = outcome in (Outcome.CORRECT, Outcome.WRONG)
+        exclusion = screen(reply, prompt_chars, self._shared_chars, protocol, placement, first)
+        return Sample(
+            case_id=call.case.id,
+            repeat=call.repeat,
+            batch=call.batch,
+            outcome=outcome,
+            expected=call.case.expected_verdict,
+            verdict=verdict,
+            reason=reason,
+            latency_ns=reply.latency_ns if read else None,
+            elapsed_ns=reply.elapsed_ns,
+            exclusion=exclusion or (None if read else ValidityRule.NO_VERDICT),
+            attempts=attempts,
+            done_reason=reply.done_reason if reply.complete else None,
+            reply_text=reply.text,
+            thinking=reply.thinking or None,
+            timings=reply.timings,
+        )
+
+
+def _failed(call: PlannedCall, attempts: tuple[str, ...]) -> Sample:
+    return Sample(
+        case_id=call.case.id,
+        repeat=call.repeat,
+        batch=call.batch,
+        outcome=Outcome.ERROR,
+        expected=call.case.expected_verdict,
+        reason=attempts[-1],
+        attempts=attempts,
+    )
+
+
+def _unload(runtime: Runtime, run: ModelRun) -> None:
+    """Give the memory back; a server that is gone has given it back already."""
+    try:
+        runtime.unload(run.ref)
+    except RuntimeFailure:
+        return
+
+
+def _difference(before: ModelIdentity, after: ModelIdentity) -> str:
+    old, new = before.model_dump(), after.model_dump()
+    return "; ".join(f"{name} {old[name]} became {new[name]}" for name in old if old[name] != new[name])

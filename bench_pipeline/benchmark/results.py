@@ -1,0 +1,56 @@
+"""From the stored runs and samples of models to their lines of a scoreboard, not yet ranked. Calls no model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bench_pipeline.domain.protocol import Protocol
+from bench_pipeline.domain.sample import Outcome, Sample
+from bench_pipeline.domain.scoreboard import ModelResult, Standing, score_model
+from bench_pipeline.storage.benchmarks import ModelRun
+
+
+def model_result(case_ids: Sequence[str], protocol: Protocol, run: ModelRun, samples: Sequence[Sample]) -> ModelResult:
+    """Return the line of one model. A race's unmade calls are no failures of the model that it stopped."""
+    result = score_model(
+        run.model,
+        case_ids,
+        samples,
+        protocol.repeats + run.final_passes,
+        run.failure,
+        main_passes=protocol.repeats,
+        error_budget=protocol.error_budget,
+    )
+    result = replace(
+        result,
+        actor_id=run.actor_id,
+        digest=run.identity.digest,
+        size_bytes=run.identity.size_bytes,
+        family=run.identity.family,
+        memory_bytes=run.memory_bytes,
+    )
+    return _stopped(result) if run.stopped else result
+
+
+def model_results(
+    case_ids: Sequence[str],
+    protocol: Protocol,
+    runs: Mapping[str, ModelRun],
+    samples: Mapping[str, Sequence[Sample]],
+) -> list[ModelResult]:
+    """Return the lines of all `runs`, by the names of their models."""
+    return [model_result(case_ids, protocol, run, samples[model]) for model, run in runs.items()]
+
+
+def _stopped(result: ModelResult) -> ModelResult:
+    if result.standing is Standing.DISQUALIFIED:
+        wrong = tuple(f for f in result.failures if f.outcome in (Outcome.WRONG, Outcome.INVALID))
+        return replace(result, failures=wrong)
+    return replace(
+        result,
+        standing=Standing.OUTPACED,
+        failures=(),
+        speed_score=None,
+        reason=f"outpaced: two models are faster beyond doubt after {result.cases_seen} of {result.cases} cases",
+    )

@@ -1,0 +1,126 @@
+"""Whether the latency of a call may rank: the screen of named rules. Says nothing of whether the reply is right."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from bench_pipeline.domain.identity import Placement
+from bench_pipeline.domain.protocol import Protocol
+from bench_pipeline.domain.sample import Reply, ServerTimings
+
+# A call to a loaded model reports up to 0.1 s of load; more is a load, or a queue behind another model's.
+LOAD_IN_CALL_NS = 500_000_000
+# total - load - prompt - generation is waiting inside the runner; tokenizing stays far below both bounds.
+CONTENTION_NS = 100_000_000
+CONTENTION_SHARE = 0.2
+# No tokenizer packs more characters into a token on average, in any language of words.
+CHARS_PER_TOKEN = 16
+# Beyond the share of the prompt's characters that stand before the first field, for tokens are no characters.
+CACHE_SLACK_SHARE, CACHE_SLACK_TOKENS = 0.1, 32
+# A repeat whose prompt is read in less than half the time of its first pass was not read.
+COLLAPSED_SHARE = 0.5
+
+
+class ValidityRule(StrEnum):
+    """Why a call's latency does not rank. Stored with the sample, counted in the report."""
+
+    LOADED_IN_CALL = "loaded_in_call"
+    CUT_OFF = "cut_off"
+    INCOMPLETE = "incomplete"
+    NO_VERDICT = "no_verdict"
+    PROMPT_TRUNCATED = "prompt_truncated"
+    CACHED_PROMPT = "cached_prompt"
+    NOT_ON_GPU = "not_on_gpu"
+    ANOTHER_MODEL_RESIDENT = "another_model_resident"
+    IDENTITY_CHANGED = "identity_changed"
+    CONTENTION = "contention"
+
+
+def screen(
+    reply: Reply,
+    prompt_chars: int,
+    shared_chars: int,
+    protocol: Protocol,
+    placement: Placement,
+    first_pass: ServerTimings | None = None,
+) -> ValidityRule | None:
+    """Return the first rule by which the latency of `reply` does not rank, None when it does.
+
+    `shared_chars` of the `prompt_chars` sent are the same for every case. `placement` is what the runtime
+    says of the model after the call. `first_pass` is the same case's account in an earlier pass.
+    """
+    if not reply.complete:
+        return ValidityRule.INCOMPLETE
+    if reply.done_reason == "length":
+        return ValidityRule.CUT_OFF
+    if truncation(reply, prompt_chars, protocol, placement):
+        return ValidityRule.PROMPT_TRUNCATED
+    if placement.others:
+        return ValidityRule.ANOTHER_MODEL_RESIDENT
+    if misplaced(placement, protocol):
+        return ValidityRule.NOT_ON_GPU
+    if (reply.timings.load_ns or 0) > LOAD_IN_CALL_NS:
+        return ValidityRule.LOADED_IN_CALL
+    if _is_contended(reply.timings):
+        return ValidityRule.CONTENTION
+    if _is_cached(reply.timings, prompt_chars, shared_chars, first_pass):
+        return ValidityRule.CACHED_PROMPT
+    return None
+
+
+def truncation(reply: Reply, prompt_chars: int, protocol: Protocol, placement: Placement) -> str | None:
+    """Return how the runtime's count shows that the model did not see all of the prompt, or None.
+
+    A runtime that cuts keeps half the window and two tokens, and answers as if nothing had happened.
+    """
+    tokens = reply.timings.prompt_tokens
+    if tokens is None:
+        return None
+    asked = protocol.decoding.num_ctx
+    window = min(asked, placement.context_length or asked)
+    if tokens * CHARS_PER_TOKEN < prompt_chars:
+        return f"{tokens} tokens were read of a prompt of {prompt_chars} characters"
+    if abs(tokens - (window // 2 + 2)) <= 1 and prompt_chars > 3 * window:
+        return f"{tokens} tokens were read, half of the window of {window}"
+    if tokens + (reply.timings.generated_tokens or 0) > window:
+        return f"{tokens} tokens were read, and the window has {window}"
+    return None
+
+
+def misplaced(placement: Placement, protocol: Protocol) -> bool:
+    """Whether the model is, in part, not on the GPU although the protocol asks for it."""
+    if protocol.placement != "gpu" or placement.vram_bytes is None or placement.memory_bytes is None:
+        return False
+    return placement.vram_bytes < placement.memory_bytes
+
+
+def _is_contended(timings: ServerTimings) -> bool:
+    parts = (timings.load_ns or 0, timings.prompt_ns, timings.generation_ns)
+    if timings.total_ns is None or parts[1] is None or parts[2] is None:
+        return False
+    residue_ns = timings.total_ns - parts[0] - parts[1] - parts[2]
+    return residue_ns > CONTENTION_NS and residue_ns > CONTENTION_SHARE * timings.total_ns
+
+
+def _is_cached(timings: ServerTimings, prompt_chars: int, shared_chars: int, first: ServerTimings | None) -> bool:
+    """Compare what came from a cache with the template's beginning, which alone is warm in production."""
+    if timings.cached_prompt_tokens is not None and timings.prompt_tokens:
+        share = shared_chars / prompt_chars if prompt_chars else 0.0
+        allowed = (share + CACHE_SLACK_SHARE) * timings.prompt_tokens + CACHE_SLACK_TOKENS
+        return timings.cached_prompt_tokens > allowed
+    if first is None or not first.prompt_ns or timings.prompt_ns is None:
+        return False
+    return timings.prompt_ns < COLLAPSED_SHARE * first.prompt_ns
+
+
+def drift(first: Sequence[float], last: Sequence[float]) -> float | None:
+    """Return how much slower the anchor model ended than it began, as a share; None without a common case.
+
+    `first` and `last` are its latencies (ms) of the same cases in the same order: exp(mean ln(last/first)) - 1.
+    """
+    from math import exp, log
+
+    if not first or len(first) != len(last):
+        return None
+    return exp(sum(log(b / a) for a, b in zip(first, last, strict=True)) / len(first)) - 1

@@ -1,0 +1,113 @@
+"""Who meets in a benchmark: the chosen ones, the incumbents, the anchor, and whoever must be measured again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from bench_pipeline.benchmark.eligibility import candidates
+from bench_pipeline.benchmark.field import Field, field_of, fresh_enough, incumbent_models
+from bench_pipeline.benchmark.ranking import rank_benchmark
+from bench_pipeline.domain.errors import InputError
+from bench_pipeline.runtimes.registry import Runtimes
+from bench_pipeline_tests.world import FAST, GRADE_A, GRADE_B, REGRADE, World
+
+ALL = ("fast", "slow", "wrong", "silent", "broken")
+
+
+def field(world: World, *names: str, **protocol: str) -> Field:
+    prepared = world.prepared()
+    prepared = prepared.with_terms(**protocol)
+    return field_of(
+        world.candidates(*names), prepared, world.settings, world.database, world.production, world.runtimes
+    )
+
+
+def test_the_incumbent_of_the_task_is_measured_with_whoever_is_chosen(world: World) -> None:
+    chosen = field(world, "fast", "wrong")
+    assert [candidate.name for candidate in chosen.candidates] == ["fast", "wrong", "slow"]
+    assert chosen.incumbents == {"slow"}
+
+
+def test_every_conversation_has_its_incumbent_and_each_is_measured_once(world: World) -> None:
+    world.give(GRADE_A, FAST)
+    world.give(REGRADE, None)
+    assert incumbent_models(world.database, world.production, world.prepared().task) == ["fast", "slow"]
+    chosen = field(world, "slow")
+    assert [candidate.name for candidate in chosen.candidates] == ["slow", "fast"]
+    assert chosen.incumbents == {"slow", "fast"}
+
+
+def test_without_production_there_is_no_incumbent(world: World) -> None:
+    assert incumbent_models(world.database, None, world.prepared().task) == []
+
+
+def test_nobody_is_added_to_a_choice_of_which_nobody_can_be_measured(world: World) -> None:
+    assert [candidate.name for candidate in field(world, "absent").candidates] == ["absent"]
+
+
+def test_the_anchor_may_be_an_actor_or_a_model_of_the_server(world: World) -> None:
+    for name in ("fast", "fast:1b"):
+        anchor = field(world, "wrong", anchor=name).anchor
+        assert anchor is not None
+        assert anchor.eligible
+
+
+def test_an_anchor_that_cannot_be_measured_is_named(world: World) -> None:
+    with pytest.raises(InputError, match=r"BENCH_ANCHOR: absent cannot be measured: .*not installed"):
+        field(world, "wrong", anchor="absent")
+
+
+# Reuse
+
+
+def test_what_was_measured_under_the_same_evidence_need_not_run_again_but_for_the_incumbent(world: World) -> None:
+    world.run("fast", "slow", "wrong")
+    again = field(world)
+    fresh = fresh_enough(world.database, world.prepared(), again, evidence_days=1)
+    assert fresh == {"fast", "wrong"}
+    assert [c.name for c in again.without(fresh).candidates if c.eligible] == ["slow", "silent", "broken"]
+
+
+def change_the_weights(world: World) -> None:
+    world.server.models["fast:1b"].digest = "sha256:new"
+
+
+def change_the_server(world: World) -> None:
+    world.server.version = "0.34.0"
+
+
+def change_the_prompt(world: World) -> None:
+    world.set_template(GRADE_A, "Now judge {summary} by {posting}")
+
+
+@pytest.mark.parametrize("changes", [change_the_weights, change_the_server, change_the_prompt])
+def test_evidence_of_other_weights_another_server_or_prompt_is_measured_again(
+    world: World, changes: Callable[[World], None]
+) -> None:
+    world.run("fast", "slow")
+    changes(world)
+    with Runtimes(world.settings) as runtimes:  # what it asked before is a second old at most
+        now = candidates(world.settings, world.database, world.production, runtimes)
+        again = field_of(now, world.prepared(), world.settings, world.database, world.production, runtimes)
+    assert fresh_enough(world.database, world.prepared(), again, evidence_days=1) == frozenset()
+
+
+def test_evidence_that_is_too_old_is_measured_again(world: World) -> None:
+    world.run("fast", "slow")
+    assert fresh_enough(world.database, world.prepared(), field(world), evidence_days=0) == frozenset()
+
+
+def test_a_reused_run_is_ranked_with_the_new_ones_and_named(world: World) -> None:
+    first = world.run("fast", "slow", "wrong")
+    again = field(world)
+    second = world.run("slow")
+    ranked = rank_benchmark(world.database, second, again.candidates, evidence_days=1, incumbents=again.incumbents)
+    assert [result.model for result in ranked.scoreboard.ranked] == ["fast", "slow"]
+    assert {model: run.benchmark_id for model, run in ranked.reused.items()} == {"fast": first, "wrong": first}
+
+
+def test_a_model_of_another_conversation_is_no_incumbent_of_the_task(world: World) -> None:
+    world.give(GRADE_B, FAST)
+    assert "ticket.py" not in field(world, "wrong").incumbents

@@ -1,0 +1,320 @@
+"""The terms of a measurement as the runner keeps them: order, cache regime, retries, anchor, final and race."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from bench_pipeline.benchmark.events import CallRetried, FinalPass, ModelFinished
+from bench_pipeline.benchmark.ranking import rank_benchmark
+from bench_pipeline.benchmark.runner import run_benchmark
+from bench_pipeline.domain.policy import Policy
+from bench_pipeline.domain.scoreboard import Standing
+from bench_pipeline.storage import tables
+from bench_pipeline_tests.fakes.faults import Fault
+from bench_pipeline_tests.fakes.ollama_server import FakeModel
+from bench_pipeline_tests.world import CASES, ONE_ENGINE, World, only
+
+pytestmark = ONE_ENGINE
+
+
+def run(
+    world: World,
+    *names: str,
+    incumbents: tuple[str, ...] = (),
+    anchor: str | None = None,
+    **terms: Any,  # noqa: ANN401
+) -> str:
+    prepared = world.prepared().with_terms(**{"anchor": anchor, "retry_pause_s": 0.0} | terms)
+    found = world.candidates(*names)
+    return run_benchmark(
+        world.database,
+        prepared,
+        found,
+        world.runtimes,
+        world.events.append,
+        incumbents=frozenset(incumbents),
+        anchor=only(world.candidates(anchor)) if anchor else None,
+        policy=Policy(min_gain=0.05),
+    )
+
+
+def order_of(world: World, model: str) -> list[str]:
+    return [case for name, case in world.calls() if name == model]
+
+
+# The order
+
+
+def test_without_a_seed_the_cases_come_as_they_are_written(world: World) -> None:
+    run(world, "fast", repeats=2)
+    assert order_of(world, "fast:1b") == [*CASES] * 2
+
+
+def test_a_seed_shuffles_every_pass_alike_for_all_models_and_is_stored(world: World) -> None:
+    run(world, "fast", "slow", repeats=2, order_seed=7)
+    order = order_of(world, "fast:1b")
+    assert order == order_of(world, "slow:7b")
+    assert sorted(order[:4]) == sorted(order[4:]) == sorted(CASES)
+    assert order != [*CASES] * 2
+    assert only(world.rows("benchmark_runs", "protocol"))[0]["order_seed"] == 7
+
+
+# The cache regime
+
+
+@pytest.mark.parametrize(("regime", "loads"), [("as_production", 1), ("cold", 3)])
+def test_cold_unloads_the_model_before_every_pass(world: World, regime: str, loads: int) -> None:
+    run(world, "fast", repeats=3, cache_regime=regime)
+    assert world.server.models["fast:1b"].loads == loads
+    assert len(world.rows("benchmark_samples", "case_id")) == 12
+
+
+# What a runtime cannot keep
+
+
+@pytest.mark.parametrize(
+    ("terms", "own", "says"),
+    [
+        ({}, None, "cannot be asked for num_ctx 2048; start it with that context and set BENCH_OPENAI_NUM_CTX=2048"),
+        ({}, 1024, "num_ctx 2048 is more than the server's own 1024"),
+        ({"cache_regime": "cold"}, 4096, "cannot be asked to unload a model"),
+    ],
+    ids=["context unknown", "context too small", "cold"],
+)
+def test_a_term_that_a_runtime_cannot_keep_excludes_the_model_before_the_first_call(
+    world: World, terms: dict[str, Any], own: int | None, says: str
+) -> None:
+    world.settings = world.settings.model_copy(update={"openai_num_ctx": own})
+    world.runtimes._settings = world.settings
+    world.add_actor(20, "own server", f"openai:{world.server.url}/v1#fast:1b")
+    run(world, "own server", "fast", **terms)
+    found = dict(world.rows("benchmark_candidates", "model_name", "exclusion"))
+    assert found == {"own server": "protocol", "fast": None}
+    assert says in dict(world.rows("benchmark_candidates", "model_name", "detail"))["own server"]
+    assert not world.server.requests("/v1/chat/completions")
+
+
+def test_a_runtime_that_keeps_all_terms_is_measured(world: World) -> None:
+    world.runtimes._settings = world.settings.model_copy(update={"openai_num_ctx": 4096})
+    world.add_actor(20, "own server", f"openai:{world.server.url}/v1#fast:1b")
+    run(world, "own server")
+    assert [outcome for (outcome,) in world.rows("benchmark_samples", "outcome")] == ["correct"] * 4
+
+
+# Retries
+
+
+@pytest.mark.parametrize("fault", [Fault.BUSY, Fault.SERVER_ERROR, Fault.CUT_STREAM, Fault.ERROR_IN_STREAM])
+def test_a_failure_of_infrastructure_is_made_good_by_a_retry_and_every_attempt_is_recorded(
+    world: World, fault: Fault
+) -> None:
+    model = world.server.models["fast:1b"]
+    model.fault, model.fault_on_calls = fault, {2, 3}
+    run(world, "fast", retries=2)
+    attempts, outcome, exclusion = world.rows("benchmark_samples", "attempts", "outcome", "exclusion")[0]
+    assert (len(attempts), outcome, exclusion) == (2, "correct", None)
+    assert [event.attempt for event in world.events if isinstance(event, CallRetried)] == [1, 2]
+
+
+def test_retries_are_bounded_and_then_the_call_is_an_error(world: World) -> None:
+    model = world.server.models["fast:1b"]
+    model.fault, model.fault_on_calls = Fault.BUSY, {2, 3, 4}
+    run(world, "fast", retries=2)
+    attempts, outcome, latency = world.rows("benchmark_samples", "attempts", "outcome", "latency_ns")[0]
+    assert (len(attempts), outcome, latency) == (3, "error", None)
+
+
+@pytest.mark.parametrize("fault", [Fault.NOT_FOUND, Fault.JUNK])
+def test_what_a_second_try_cannot_change_is_not_tried_again(world: World, fault: Fault) -> None:
+    model = world.server.models["fast:1b"]
+    model.fault, model.fault_on_calls = fault, {2}
+    run(world, "fast", retries=2)
+    assert world.rows("benchmark_samples", "outcome")[0] == ("error",)
+    assert Counter(order_of(world, "fast:1b"))["PASS_001"] == 1
+
+
+def test_after_a_crash_the_model_is_loaded_again_outside_every_latency(world: World) -> None:
+    model = world.server.models["fast:1b"]
+    model.fault, model.fault_on_calls = Fault.SERVER_ERROR, {2}
+    run(world, "fast", retries=1)
+    asked = [bool(record.body["messages"]) for record in world.server.requests("/api/chat")]
+    assert asked[:5] == [False, True, True, False, True]  # load, warm-up, the call that fails, load, again
+
+
+@pytest.mark.parametrize(("budget", "standing"), [(0, Standing.INCONCLUSIVE), (1, Standing.QUALIFIED)])
+def test_errors_within_the_budget_are_forgiven_where_another_pass_was_right(
+    world: World, budget: int, standing: Standing
+) -> None:
+    model = world.server.models["fast:1b"]
+    model.fault, model.fault_on_calls = Fault.CUT_STREAM, {3}
+    benchmark_id = run(world, "fast", repeats=2, error_budget=budget)
+    assert only(rank_benchmark(world.database, benchmark_id).scoreboard.results).standing is standing
+
+
+# The anchor
+
+
+def set_latencies(world: World, model: str, latency_ms: float) -> None:
+    """Give all calls of one model run this latency."""
+    runs, samples = tables.benchmark_model_runs, tables.benchmark_samples
+    mine = runs.select().with_only_columns(runs.c.model_run_id).where(runs.c.model_name == model)
+    world.change(
+        update(samples).where(samples.c.model_run_id.in_(mine)).values(latency_ns=round(latency_ms * 1_000_000))
+    )
+
+
+def test_the_anchor_is_measured_first_and_last_and_not_ranked(world: World) -> None:
+    benchmark_id = run(world, "wrong", anchor="fast")
+    assert [model for model, case in world.calls() if case == "PASS_001"] == ["fast:1b", "wrong:3b", "fast:1b"]
+    assert world.rows("benchmark_model_runs", "role") == [("anchor_first",), ("candidate",), ("anchor_last",)]
+    assert [line.model for line in rank_benchmark(world.database, benchmark_id).scoreboard.results] == ["wrong"]
+
+
+def test_a_model_can_be_candidate_and_anchor(world: World) -> None:
+    run(world, "fast", anchor="fast")
+    assert len(world.rows("benchmark_model_runs", "role")) == 3
+
+
+@pytest.mark.parametrize(
+    ("slower_by_ms", "invalid"), [(0, False), (400, True)], ids=["as fast as before", "slower than before"]
+)
+def test_drift_of_the_anchor_marks_the_run_invalid(world: World, slower_by_ms: float, invalid: bool) -> None:
+    world.server.models["fast:1b"].latency_ms = 200
+
+    def slow_down(event: object) -> None:
+        if isinstance(event, ModelFinished):
+            world.server.models["fast:1b"].latency_ms += slower_by_ms
+
+    prepared = world.prepared().with_terms(anchor="fast")
+    benchmark_id = run_benchmark(
+        world.database,
+        prepared,
+        world.candidates("wrong"),
+        world.runtimes,
+        slow_down,
+        anchor=only(world.candidates("fast")),
+    )
+    board = rank_benchmark(world.database, benchmark_id).scoreboard
+    assert bool(board.invalid) is invalid
+    assert ("the anchor's latency changed by +" in board.invalid) is invalid
+
+
+def test_an_anchor_that_fails_leaves_the_run_invalid(world: World) -> None:
+    benchmark_id = run(world, "wrong", anchor="broken")
+    board = rank_benchmark(world.database, benchmark_id).scoreboard
+    assert board.invalid == "the anchor broken (anchor, first) has no valid latency to compare"
+
+
+# The final
+
+
+def passes_of(world: World) -> list[tuple[str, ...]]:
+    return [event.models for event in world.events if isinstance(event, FinalPass)]
+
+
+def test_challenger_and_incumbent_alternate_until_a_look_decides(world: World) -> None:
+    for name, latency_ms in (("fast:1b", 20), ("slow:7b", 80)):  # far above what a busy machine adds
+        world.server.models[name].latency_ms = latency_ms
+    benchmark_id = run(world, "fast", "slow", "wrong", incumbents=("slow",), final_passes=20)
+    assert passes_of(world) == [("fast", "slow"), ("slow", "fast")]
+    ranked = rank_benchmark(world.database, benchmark_id)
+    by_name = {result.model: result for result in ranked.scoreboard.results}
+    assert (by_name["fast"].final_passes, by_name["slow"].final_passes, by_name["wrong"].final_passes) == (2, 2, 0)
+    assert set(by_name["fast"].final_case_medians_ms) == set(CASES)
+
+
+def test_each_pass_of_the_final_has_a_load_of_its_own_so_that_no_pass_is_warmer(world: World) -> None:
+    run(world, "fast", "slow", incumbents=("slow",), final_passes=20)
+    assert [world.server.models[name].loads for name in ("fast:1b", "slow:7b")] == [3, 3]
+
+
+def test_a_final_is_bounded(world: World) -> None:
+    run(world, "fast", "slow", incumbents=("slow",), final_passes=1)
+    assert passes_of(world) == [("fast", "slow")]
+
+
+@pytest.mark.parametrize(
+    ("incumbents", "passes", "names"),
+    [((), 20, ("fast", "slow")), (("slow",), 0, ("fast", "slow")), (("wrong",), 20, ("fast", "slow", "wrong"))],
+    ids=["no incumbent", "switched off", "incumbent that does not qualify"],
+)
+def test_without_need_there_is_no_final(
+    world: World, incumbents: tuple[str, ...], passes: int, names: tuple[str, ...]
+) -> None:
+    run(world, *names, incumbents=incumbents, final_passes=passes)
+    assert passes_of(world) == []
+
+
+def test_a_wrong_answer_in_the_final_disqualifies(world: World) -> None:
+    answers = iter(["[PASS] yes"] * 3 + ["[FAIL] no"] * 2)  # warm-up and the two PASS cases, then the FAIL cases
+
+    def tired(prompt: str) -> str:
+        return next(answers, "[PASS] whatever")
+
+    world.server.models["fast:1b"].answers = tired
+    benchmark_id = run(world, "fast", "slow", incumbents=("slow",), final_passes=20)
+    board = rank_benchmark(world.database, benchmark_id).scoreboard
+    assert {result.model: result.standing for result in board.results} == {
+        "fast": Standing.DISQUALIFIED,
+        "slow": Standing.QUALIFIED,
+    }
+
+
+# The race
+
+
+def test_a_race_stops_a_model_at_its_first_wrong_answer(world: World) -> None:
+    benchmark_id = run(world, "fast", "slow", "wrong", policy="race")
+    assert len(order_of(world, "fast:1b")) == len(order_of(world, "slow:7b")) == 4
+    assert order_of(world, "wrong:3b")[-1] == "FAIL_002"
+    ranked = rank_benchmark(world.database, benchmark_id)
+    wrong = ranked.scoreboard.of("wrong")
+    assert wrong is not None
+    assert (wrong.standing, [failure.case_id for failure in wrong.failures]) == (Standing.DISQUALIFIED, ["FAIL_002"])
+    assert dict(world.rows("benchmark_model_runs", "model_name", "stopped"))["wrong"] == "failed"
+
+
+def test_the_case_that_most_models_failed_comes_first(world: World) -> None:
+    world.server.models["same:3b"] = FakeModel(digest="sha256:5a", answers=world.server.models["wrong:3b"].answers)
+    run(world, "wrong")
+    run(world, "same:3b", policy="race")
+    assert order_of(world, "same:3b") == ["FAIL_002"]
+
+
+def test_a_wrong_answer_is_confirmed_when_the_protocol_says_so(world: World) -> None:
+    run(world, "wrong", policy="race", confirm_wrong=True)
+    assert order_of(world, "wrong:3b")[-2:] == ["FAIL_002", "FAIL_002"]
+
+
+def test_a_model_that_two_others_outpace_stops_and_is_not_disqualified(world: World) -> None:
+    third = FakeModel(digest="sha256:03", answers=world.server.models["fast:1b"].answers, latency_ms=400)
+    world.server.models |= {"third:7b": third}
+    for name, latency_ms in (("fast:1b", 40), ("slow:7b", 120)):
+        world.server.models[name].latency_ms = latency_ms
+    benchmark_id = run(world, "fast", "slow", "third:7b", policy="race", repeats=3)
+    assert [len(order_of(world, name)) for name in ("fast:1b", "slow:7b", "third:7b")] == [12, 12, 4]
+    board = rank_benchmark(world.database, benchmark_id).scoreboard
+    assert [result.model for result in board.ranked] == ["fast", "slow"]
+    outpaced = board.of("third:7b")
+    assert outpaced is not None
+    assert (outpaced.standing, outpaced.cases_seen, outpaced.rank) == (Standing.OUTPACED, 4, None)
+
+
+def test_an_incumbent_is_never_outpaced(world: World) -> None:
+    for name, latency_ms in (("fast:1b", 40), ("slow:7b", 400)):
+        world.server.models[name].latency_ms = latency_ms
+    world.server.models["third:7b"] = FakeModel(
+        digest="sha256:03", answers=world.server.models["fast:1b"].answers, latency_ms=80
+    )
+    run(world, "fast", "third:7b", "slow", policy="race", repeats=2, incumbents=("slow",))
+    assert len(order_of(world, "slow:7b")) == 8
+
+
+def test_the_leaders_of_a_race_meet_in_a_final_when_they_are_close(world: World) -> None:
+    world.server.models["twin:1b"] = FakeModel(digest="sha256:71", answers=world.server.models["fast:1b"].answers)
+    run(world, "fast", "twin:1b", policy="race", final_passes=2)
+    assert len(passes_of(world)) == 2
