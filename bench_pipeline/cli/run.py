@@ -119,8 +119,9 @@ def _measured(
     bench: Workbench, prepared: PreparedTask, field: Field, reuse: bool, fresh: bool, tree: LiveTree
 ) -> RankedBenchmark:
     days = bench.settings.evidence_days if reuse else 0.0
-    running = field.without(fresh_enough(bench.database, prepared, field, days))
-    if not running.candidates:
+    reused = fresh_enough(bench.database, prepared, field, days)
+    running = field.without(reused)
+    if reused and not any(candidate.eligible for candidate in running.candidates):
         benchmark_id = latest_benchmark_id(bench.database, prepared.name)
     else:
         benchmark_id = run_benchmark(

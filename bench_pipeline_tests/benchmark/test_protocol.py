@@ -16,7 +16,7 @@ from bench_pipeline.domain.scoreboard import Standing
 from bench_pipeline.storage import tables
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.fakes.ollama_server import FakeModel
-from bench_pipeline_tests.world import CASES, ONE_ENGINE, World, only
+from bench_pipeline_tests.world import CASES, FAST, ONE_ENGINE, SERVED, World, only
 
 pytestmark = ONE_ENGINE
 
@@ -264,6 +264,16 @@ def test_a_wrong_answer_in_the_final_disqualifies(world: World) -> None:
     }
 
 
+def test_the_same_model_entered_twice_never_promotes_itself(world: World) -> None:
+    for conversation in SERVED:
+        world.give(conversation, FAST)
+    world.add_actor(20, "again", "ollama:fast:1b")
+    benchmark_id = run(world, "fast", "again", incumbents=("fast",), repeats=2, final_passes=4)
+    ranked = rank_benchmark(world.database, benchmark_id, incumbents=["fast"])
+    assert len(ranked.scoreboard.ranked) == 2
+    assert world.plan(ranked).changes == ()
+
+
 # The race
 
 
@@ -314,7 +324,20 @@ def test_an_incumbent_is_never_outpaced(world: World) -> None:
     assert len(order_of(world, "slow:7b")) == 8
 
 
-def test_the_leaders_of_a_race_meet_in_a_final_when_they_are_close(world: World) -> None:
-    world.server.models["twin:1b"] = FakeModel(digest="sha256:71", answers=world.server.models["fast:1b"].answers)
+def swaying(digest: str, latencies_ms: tuple[float, float]) -> FakeModel:
+    """A model that is right, and takes now the one and now the other time."""
+    model = FakeModel(digest=digest, latency_ms=latencies_ms[0])
+
+    def answer(prompt: str) -> str:
+        model.latency_ms = next(latency_ms for latency_ms in latencies_ms if latency_ms != model.latency_ms)
+        return "[FAIL] no" if CASES["FAIL_001"] in prompt or CASES["FAIL_002"] in prompt else "[PASS] yes"
+
+    model.answers = answer
+    return model
+
+
+def test_the_leaders_of_a_race_meet_in_a_final_when_their_cases_do_not_separate_them(world: World) -> None:
+    world.server.models["fast:1b"] = swaying("sha256:fa", (5, 40))
+    world.server.models["twin:1b"] = swaying("sha256:71", (40, 5))
     run(world, "fast", "twin:1b", policy="race", final_passes=2)
     assert len(passes_of(world)) == 2

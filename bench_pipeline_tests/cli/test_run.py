@@ -167,6 +167,56 @@ def test_an_interrupted_run_goes_on_unless_a_fresh_one_is_asked_for(
     assert len(world.calls()) == calls
 
 
+# Reuse, race and final
+
+
+def test_with_reuse_only_the_incumbent_is_measured_again_and_the_report_names_what_is_reused(
+    typed: Typed, world: World
+) -> None:
+    typed("run", "--task", "grading", "--models", "fast,wrong")
+    before = len(world.server.log)
+    done = typed("run", "--task", "grading", "--models", "fast,wrong", "--reuse", "--json")
+    assert {model for model, _ in world.calls(since=before)} == {"slow:7b"}
+    report = json.loads(done.stdout)
+    assert [line["model"] for line in report["rankings"]] == ["fast", "slow"]
+    assert report["top_five"][0]["reused"] is not None
+
+
+def test_with_reuse_nothing_runs_when_everything_is_known_and_nobody_is_an_incumbent(
+    typed: Typed, world: World
+) -> None:
+    for conversation in SERVED:
+        world.give(conversation, None)
+    typed("run", "--task", "grading", "--models", "fast,wrong")
+    before = len(world.server.log)
+    done = typed("run", "--task", "grading", "--models", "fast,wrong", "--reuse")
+    assert (done.returncode, world.calls(since=before)) == (0, [])
+    assert "🥇 Champion: fast" in done.stdout
+
+
+def test_a_race_makes_fewer_calls_for_the_same_champion(typed: Typed, world: World) -> None:
+    done = typed("run", "--task", "grading", "--policy", "race", "--repeats", "2")
+    assert "🥇 Champion: fast" in done.stdout
+    assert len(world.calls()) < 5 * 4 * 2
+
+
+def test_the_final_is_told_pass_by_pass(typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_FINAL_PASSES", "2")
+    done = typed("run", "--task", "grading", "--models", "fast")
+    assert "⚔️  final, pass 1: fast then slow" in done.stdout
+    assert "⚔️  final, pass 2: slow then fast" in done.stdout
+
+
+def test_every_retry_is_told(typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_RETRIES", "1")
+    monkeypatch.setenv("BENCH_RETRY_PAUSE_S", "0")
+    model = world.server.models["slow:7b"]
+    model.fault, model.fault_on_calls = Fault.BUSY, {2}
+    done = typed("run", "--task", "grading", "--models", "slow")
+    assert "  ├─ PASS_001: 🔁 attempt 1 failed: busy: " in done.stdout
+    assert "  Result: 4/4 ✅" in done.stdout
+
+
 # Hostile words
 
 
