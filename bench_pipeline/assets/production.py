@@ -182,7 +182,7 @@ def validation_check(task: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=dg.AssetKey([task, "validation"]),
         name="validation_passed",
-        description="The promoted champion was correct in all cases and faster than the incumbent.",
+        description="The promoted champion was correct in all cases and not slower than the incumbent.",
     )
     def validation_passed(workbench: WorkbenchParam) -> dg.AssetCheckResult:
         with workbench.open() as bench, bench.database.engine.connect() as connection:

@@ -11,7 +11,8 @@ from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.benchmark.ranking import measured_alone, read_ranked
 from bench_pipeline.benchmark.runner import run_benchmark
 from bench_pipeline.domain.actor import Candidate
-from bench_pipeline.domain.scoreboard import ModelResult
+from bench_pipeline.domain.scoreboard import TIE_LEVEL, ModelResult
+from bench_pipeline.domain.statistics import compare_paired
 from bench_pipeline.promotion.applying import Rollback, roll_back
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.storage import promotions
@@ -44,8 +45,9 @@ def validate_promotion(
 ) -> ValidationResult:
     """Run the suite once more on the new champion and undo the promotion when it does not hold.
 
-    It holds when every case is correct, when it is faster than each incumbent that qualified, and when its
-    memory is below `max_model_bytes`. A champion that cannot be called does not hold either.
+    It holds when every case is correct, when it is not slower than an incumbent that qualified beyond what chance
+    explains (95 %, paired by case), and when its memory is below `max_model_bytes`. A champion that cannot be
+    called does not hold either.
     """
     new_actor_id, name = promotion.plan.changes[0].new_actor_id, promotion.plan.changes[0].new_actor
     line = next((candidate for candidate in candidates if candidate.actor_id == new_actor_id), None)
@@ -91,9 +93,11 @@ def _faults(
     if not champion.qualified:
         faults.append(f"{champion.model} got {champion.cases_correct}/{champion.cases} cases right: {champion.why}")
     for incumbent in incumbents:
-        mine, theirs = champion.avg_latency_ms, incumbent.avg_latency_ms
-        if mine is not None and theirs is not None and mine >= theirs:
-            faults.append(f"{champion.model} took {mine:.0f} ms a case, {incumbent.model} {theirs:.0f} ms")
+        # One pass proves no gain of a few percent: the final did. It would show that the final was wrong.
+        found = compare_paired(champion.case_medians_ms, incumbent.case_medians_ms, TIE_LEVEL)
+        if found is not None and found.low > 1:
+            interval = f"{TIE_LEVEL:.0%} interval {found.low - 1:.1%} to {found.high - 1:.1%}, n={found.cases} cases"
+            faults.append(f"{champion.model} is {found.ratio - 1:.1%} slower than {incumbent.model} was ({interval})")
     if memory_bytes is not None and memory_bytes > max_model_bytes:
         faults.append(
             f"{champion.model} holds {memory_bytes / 1e9:.1f} GB, the limit is {max_model_bytes / 1e9:.1f} GB"
