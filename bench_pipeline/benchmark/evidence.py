@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
+from datetime import datetime
+
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.verdict import READER_VERSION, Contract
 
@@ -21,3 +24,8 @@ def evidence_key(
             "hardware": hardware,
         }
     )
+
+
+def new_benchmark_id(task: str, now: datetime) -> str:
+    """Return an id that tells task and time, and that two benchmarks of one second do not share."""
+    return f"{task}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"

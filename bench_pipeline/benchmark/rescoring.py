@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from bench_pipeline.benchmark.evidence import evidence_key
+from bench_pipeline.benchmark.evidence import evidence_key, new_benchmark_id
 from bench_pipeline.benchmark.preparation import read_task, task_names
 from bench_pipeline.benchmark.ranking import (
     RankedBenchmark,
@@ -152,7 +151,7 @@ def save_rescored(database: Database, rescoring: Rescoring, incumbents: Iterable
         now = datetime.now(UTC)
         row = replace(
             old,
-            benchmark_id=f"{old.task_type}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
+            benchmark_id=new_benchmark_id(old.task_type, now),
             rescored_from=old.benchmark_id,
             status=store.RUNNING,  # until it is ranked
             evidence_key=rescoring.evidence_key,

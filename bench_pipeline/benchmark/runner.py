@@ -7,7 +7,6 @@ model_run.py.
 from __future__ import annotations
 
 import random
-import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +20,7 @@ from bench_pipeline.benchmark.events import (
     ModelStarted,
     OnEvent,
 )
+from bench_pipeline.benchmark.evidence import new_benchmark_id
 from bench_pipeline.benchmark.hardware import hardware
 from bench_pipeline.benchmark.model_run import Measured, ModelMeasurement, PlannedCall
 from bench_pipeline.benchmark.preparation import PreparedTask
@@ -110,7 +110,7 @@ def _begin(
         if interrupted := store.interrupted_benchmark(connection, purpose, key, since):
             return interrupted, True
         row = BenchmarkRow(
-            benchmark_id=f"{prepared.name}-{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
+            benchmark_id=new_benchmark_id(prepared.name, now),
             task_type=prepared.name,
             purpose=purpose,
             status=store.RUNNING,
