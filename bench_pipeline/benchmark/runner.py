@@ -170,7 +170,7 @@ class _BenchmarkRun:
         else:
             for number, candidate in enumerate(eligible, start=1):
                 self._model(candidate, number, len(eligible))
-        if purpose == store.BENCHMARK and self._protocol.final_passes:
+        if purpose == store.BENCHMARK and self._is_decided_by_a_final():
             self._final(eligible)
         self._compare_anchor(first, self._anchor(anchor, store.ANCHOR_LAST))
 
@@ -211,7 +211,7 @@ class _BenchmarkRun:
         """Let challenger and incumbents alternate, forward and backward, until every pair of them is decided."""
         measured = {candidate.name: self._measurement.begin(candidate) for candidate in eligible}
         main = rank((self._main_result(one) for one in measured.values()), self._incumbents)
-        names = contenders(main, self._incumbents, self._policy) if self._is_decided_by_a_final() else ()
+        names = contenders(main, self._incumbents, self._policy)
         passes = 0
         while names and passes < self._protocol.final_passes:
             passes += 1
@@ -227,7 +227,8 @@ class _BenchmarkRun:
 
     def _is_decided_by_a_final(self) -> bool:
         """Whether there is somebody to protect, or a race that left its leaders close."""
-        return bool(self._incumbents) or self._protocol.policy == "race"
+        wanted = bool(self._incumbents) or self._protocol.policy == "race"
+        return wanted and self._protocol.final_passes > 0
 
     def _final_pass(self, measured: Measured, number: int) -> Measured:
         if measured.run.final_passes < number:
