@@ -24,13 +24,17 @@ from bench_pipeline.storage.history import model_run_ids, replace_history, store
 
 @dataclass(frozen=True)
 class RankedBenchmark:
-    """A benchmark with everything that a report or a decision needs."""
+    """A benchmark with everything that a report or a decision needs.
+
+    `incumbents` are the models that production uses for the task, as far as whoever asked for this said so.
+    """
 
     benchmark: BenchmarkRow
     scoreboard: Scoreboard
     runs: Mapping[str, ModelRun]
     samples: Mapping[str, Sequence[Sample]]
     excluded: Sequence[tuple[str, Exclusion, str]]
+    incumbents: frozenset[str] = frozenset()
 
     @property
     def reused(self) -> dict[str, ModelRun]:
@@ -69,7 +73,7 @@ def rank_benchmark(
     return ranked
 
 
-def read_ranked(database: Database, benchmark_id: str) -> RankedBenchmark:
+def read_ranked(database: Database, benchmark_id: str, incumbents: Iterable[str] = ()) -> RankedBenchmark:
     """Return a benchmark as it was ranked. Raises `InputError` when it is unknown or was not."""
     with database.engine.connect() as connection:
         benchmark = _known(connection, benchmark_id)
@@ -81,7 +85,7 @@ def read_ranked(database: Database, benchmark_id: str) -> RankedBenchmark:
         samples = _samples_by_model(connection, runs)
         excluded = store.excluded_candidates(connection, benchmark_id)
         board = replace(scoreboard, invalid=benchmark.invalid or "")
-        return RankedBenchmark(benchmark, board, runs, samples, excluded)
+        return RankedBenchmark(benchmark, board, runs, samples, excluded, frozenset(incumbents))
 
 
 def latest_benchmark_id(database: Database, task: str) -> str:
@@ -93,9 +97,9 @@ def latest_benchmark_id(database: Database, task: str) -> str:
     return latest.benchmark_id
 
 
-def latest_ranked(database: Database, task: str) -> RankedBenchmark:
+def latest_ranked(database: Database, task: str, incumbents: Iterable[str] = ()) -> RankedBenchmark:
     """Return the task's latest benchmark as it was ranked. Raises `InputError` when there is none."""
-    return read_ranked(database, latest_benchmark_id(database, task))
+    return read_ranked(database, latest_benchmark_id(database, task), incumbents)
 
 
 def unmeasured_models(database: Database, benchmark_id: str) -> dict[str, str]:
@@ -195,6 +199,7 @@ def _ranked(
         runs,
         samples,
         store.excluded_candidates(connection, benchmark.benchmark_id),
+        incumbents,
     )
 
 

@@ -36,8 +36,10 @@ def insights(scoreboard: Scoreboard, samples_by_model: Mapping[str, Sequence[Sam
 def _share_qualified(scoreboard: Scoreboard) -> Iterator[str]:
     qualified, models = len(scoreboard.ranked), len(scoreboard.results)
     unfinished = sum(result.standing is Standing.INCONCLUSIVE for result in scoreboard.results)
+    outpaced = sum(result.standing is Standing.OUTPACED for result in scoreboard.results)
     cases = _counted(scoreboard.results[0].cases, "case")
     rest = f"; {unfinished} could not be measured to the end" if unfinished else ""
+    rest += f"; {outpaced} stopped by the race, not known to be right or wrong" if outpaced else ""
     share = f"{qualified} of {_counted(models, 'model')} qualified ({qualified / models:.0%})"
     yield f"{share}: correct in all {cases}{rest}."
 
@@ -171,7 +173,7 @@ def _listed(parts: Sequence[str]) -> str:
 
 
 def _speed(result: ModelResult) -> str:
-    return f"{_ms(result.avg_latency_ms or 0)} (n={_counted(result.calls, 'call')})"
+    return f"{_ms(result.avg_latency_ms or 0)} (n={_counted(result.valid_calls, 'call')})"
 
 
 def _ms(milliseconds: float) -> str:

@@ -275,7 +275,7 @@ def rank(results: Iterable[ModelResult], incumbents: frozenset[str] = frozenset(
     """
     everyone = list(results)
     qualified = [result for result in everyone if result.qualified]
-    qualified.sort(key=lambda result: (_whole_ms(result), result.model not in incumbents, *_tie_break(result)))
+    qualified.sort(key=lambda result: _order(result, incumbents))
     tied = _ties(qualified)
     ranked = [
         replace(
@@ -294,9 +294,20 @@ def _whole_ms(result: ModelResult) -> int:
     return round(result.avg_latency_ms or 0)
 
 
-def _tie_break(result: ModelResult) -> tuple[float, float, str]:
+def ahead_by(ahead: ModelResult, behind: ModelResult, incumbents: frozenset[str] = frozenset()) -> str:
+    """Return by what one ranked model stands before another: `mean latency`, or the tie-break that told them apart."""
+    pairs = zip(_ORDER, _order(ahead, incumbents), _order(behind, incumbents), strict=True)
+    return next((name for name, one, other in pairs if one != other), _ORDER[-1])
+
+
+_ORDER = ("mean latency", "incumbent", "p90", "memory", "name")
+
+
+def _order(result: ModelResult, incumbents: frozenset[str]) -> tuple[int, bool, float, float, str]:
+    """What ranks a model, in the order of `_ORDER`; what is not known comes last."""
     unknown = float("inf")
-    return result.p90_ms or unknown, result.memory_bytes or result.size_bytes or unknown, result.model
+    memory = result.memory_bytes or result.size_bytes or unknown
+    return _whole_ms(result), result.model not in incumbents, result.p90_ms or unknown, memory, result.model
 
 
 def _ties(qualified: Sequence[ModelResult]) -> set[frozenset[str]]:

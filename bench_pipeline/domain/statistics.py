@@ -44,6 +44,13 @@ def coefficient_of_variation(groups: Iterable[Sequence[float]]) -> float | None:
     return sqrt(squares / freedom) if freedom else None
 
 
+def steadiness(cv: float) -> str:
+    """Return a coefficient of variation in a word, by AIPerf's bands: `excellent` to 5 %, `unstable` above 20 %."""
+    if cv > 0.20:
+        return "unstable"
+    return "excellent" if cv < 0.05 else "good" if cv < 0.10 else "fair"
+
+
 def wilson_lower(successes: int, n: int, confidence: float = 0.95) -> float:
     """Return the lower end of the two-sided Wilson score interval of a proportion (Wilson 1927)."""
     _check_counts(successes, n)
@@ -62,6 +69,8 @@ def exact_lower(successes: int, n: int, confidence: float = 0.95) -> float:
     _check_counts(successes, n)
     if successes == 0:
         return 0.0
+    if successes == n:  # what every ranked model has: its report needs no scipy
+        return float((1 - confidence) ** (1 / n))
     from scipy.special import betaincinv
 
     return float(betaincinv(successes, n - successes + 1, 1 - confidence))

@@ -37,6 +37,21 @@ class ValidityRule(StrEnum):
     CONTENTION = "contention"
 
 
+MEANING = {
+    ValidityRule.LOADED_IN_CALL: "the runtime loaded for more than 0.5 s within the call",
+    ValidityRule.CUT_OFF: "the reply was cut off at its longest length",
+    ValidityRule.INCOMPLETE: "the runtime ended the reply without saying that it was finished",
+    ValidityRule.NO_VERDICT: "no verdict could be read",
+    ValidityRule.PROMPT_TRUNCATED: "the model did not see all of the prompt",
+    ValidityRule.CACHED_PROMPT: "more of the prompt came from a cache than the template's beginning",
+    ValidityRule.NOT_ON_GPU: "the model was, in part, not on the GPU",
+    ValidityRule.ANOTHER_MODEL_RESIDENT: "another model was in the runtime's memory",
+    ValidityRule.IDENTITY_CHANGED: "the model was another after its run than before",
+    ValidityRule.CONTENTION: "the call waited within the runtime",
+}
+"""Each rule in words."""
+
+
 def screen(
     reply: Reply,
     prompt_chars: int,

@@ -68,7 +68,15 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"number": number, "gb": gb, "medal": medal, "short_hash": short_hash, "sentence": sentence}
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "ratio": ratio,
+        "gb": gb,
+        "medal": medal,
+        "short_hash": short_hash,
+        "sentence": sentence,
+    }
     return environment
 
 
@@ -88,6 +96,16 @@ def number(value: float | None) -> str:
     if value is None:
         return NOTHING
     return f"{value:.2f}" if value < 10 else f"{value:,.0f}"
+
+
+def percent(share: float | None) -> str:
+    """Return a share of 1 as per cent, with one decimal."""
+    return NOTHING if share is None else f"{share:.1%}"
+
+
+def ratio(value: float | None) -> str:
+    """Return a ratio or a p-value with three decimals."""
+    return NOTHING if value is None else f"{value:.3f}"
 
 
 def gb(size_bytes: int | None) -> str:

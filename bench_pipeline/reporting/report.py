@@ -18,6 +18,7 @@ from bench_pipeline.domain.twins import twin_flips
 from bench_pipeline.domain.verdict_quality import verdict_quality
 from bench_pipeline.reporting.files import path_in, slug
 from bench_pipeline.reporting.markdown import number, render
+from bench_pipeline.reporting.report_statistics import certainty
 from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun
 
 _NOTED = 5
@@ -35,11 +36,13 @@ def render_report_json(ranked: RankedBenchmark) -> dict[str, Any]:
     results = ranked.scoreboard.results
     return {
         **_terms(ranked.benchmark),
+        "invalid": ranked.scoreboard.invalid or None,
         "result": _result_line(ranked.scoreboard),
         "rankings": [_ranking(result) for result in ranked.scoreboard.ranked],
         "top_five": [_notes(result, ranked) for result in ranked.scoreboard.ranked[:_NOTED]],
         "disqualified": [_failed(result) for result in results if result.standing is Standing.DISQUALIFIED],
         "inconclusive": [_failed(result) for result in results if result.standing is Standing.INCONCLUSIVE],
+        **certainty(ranked),
         "verdicts": [_verdicts(result.model, ranked) for result in results if ranked.samples.get(result.model)],
         "injection_twins": _injection_twins(ranked),
         "not_run": [{"model": name, "reason": reason.value, "detail": text} for name, reason, text in ranked.excluded],
@@ -56,6 +59,8 @@ def report_path(reports_dir: Path, ranked: RankedBenchmark) -> Path:
 
 
 def _result_line(scoreboard: Scoreboard) -> str:
+    if scoreboard.invalid:
+        return f"This run is invalid: {scoreboard.invalid}; nothing may be decided from it."
     if not scoreboard.results:
         return "No champion: no model was run. Production is untouched."
     first, second = scoreboard.champion, scoreboard.runner_up
@@ -71,7 +76,7 @@ def _result_line(scoreboard: Scoreboard) -> str:
 
 
 def _speed(result: ModelResult) -> str:
-    return f"{number(result.avg_latency_ms)} ms a case (n={result.calls} calls)"
+    return f"{number(result.avg_latency_ms)} ms a case (n={result.valid_calls} calls)"
 
 
 def _ranking(result: ModelResult) -> dict[str, Any]:
@@ -83,6 +88,7 @@ def _ranking(result: ModelResult) -> dict[str, Any]:
         "cases": result.cases,
         "avg_latency_ms": result.avg_latency_ms,
         "calls": result.calls,
+        "valid_calls": result.valid_calls,
         "speed_score": result.speed_score,
         "size_bytes": result.size_bytes,
         "tied_with": list(result.tied_with),
@@ -92,7 +98,7 @@ def _ranking(result: ModelResult) -> dict[str, Any]:
 def _notes(result: ModelResult, ranked: RankedBenchmark) -> dict[str, Any]:
     run = ranked.runs.get(result.model)
     samples = ranked.samples.get(result.model, ())
-    latencies = [sample.latency_ns / 1e6 for sample in samples if sample.latency_ns is not None]
+    latencies = [sample.latency_ns / 1e6 for sample in samples if sample.latency_ns is not None and sample.ranks]
     return {
         "rank": result.rank,
         "model": result.model,
@@ -128,6 +134,7 @@ def _failed(result: ModelResult) -> dict[str, Any]:
         "standing": result.standing.value,
         "cases_correct": result.cases_correct,
         "cases": result.cases,
+        "cases_seen": result.cases_seen,
         "reason": result.reason,
         "failures": [
             {"case_id": failure.case_id, "outcome": failure.outcome.value, "reason": failure.reason}
@@ -192,7 +199,10 @@ def _identity(model: str, ranked: RankedBenchmark) -> dict[str, Any]:
         "quantization": identity.quantization,
         "runtime": identity.runtime,
         "runtime_version": identity.runtime_version,
-        "context_length": identity.context_length,
+        "memory_bytes": run.memory_bytes,
+        "vram_bytes": run.vram_bytes,
+        "context_length": run.context_length,
+        "longest_context_length": identity.context_length,
     }
 
 

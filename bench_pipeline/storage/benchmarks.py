@@ -56,7 +56,7 @@ class BenchmarkRow:
 
 @dataclass(frozen=True, slots=True)
 class ModelRun:
-    """All calls of one model in one benchmark."""
+    """All calls of one model in one benchmark. Memory in bytes and context in tokens are what its load took."""
 
     model_run_id: int
     benchmark_id: str
@@ -72,6 +72,8 @@ class ModelRun:
     role: str = CANDIDATE
     stopped: str | None = None
     final_passes: int = 0
+    vram_bytes: int | None = None
+    context_length: int | None = None
 
 
 def insert_benchmark(connection: Connection, row: BenchmarkRow) -> None:
@@ -255,6 +257,8 @@ def _model_run(row: RowMapping) -> ModelRun:
         identity=ModelIdentity.model_validate(row["identity"]),
         failure=row["failure"],
         memory_bytes=row["memory_bytes"],
+        vram_bytes=row["vram_bytes"],
+        context_length=row["context_length"],
         load_ns=row["load_ns"],
         role=row["role"],
         stopped=row["stopped"],

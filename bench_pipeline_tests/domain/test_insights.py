@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from bench_pipeline.domain.insights import insights
 from bench_pipeline.domain.sample import Outcome, Sample, ServerTimings
-from bench_pipeline.domain.scoreboard import Scoreboard, rank, score_model
+from bench_pipeline.domain.scoreboard import Scoreboard, Standing, rank, score_model
 
 GOLD = {"P1": "PASS", "P2": "PASS", "F1": "FAIL", "F2": "FAIL"}
 RIGHT = ("PASS", "PASS", "FAIL", "FAIL")
@@ -54,6 +54,14 @@ def test_a_model_that_was_never_called_gives_its_share_and_nothing_else() -> Non
 def test_the_share_of_qualified_models_tells_the_unfinished_ones_apart() -> None:
     text = said({"a": samples(RIGHT), "b": samples(("PASS",) * 4), "c": samples((None,) * 4)})
     assert "1 of 3 models qualified (33%): correct in all 4 cases; 1 could not be measured to the end." in text
+
+
+def test_the_share_of_qualified_models_tells_those_apart_that_a_race_stopped() -> None:
+    by_model = {"a": samples(RIGHT), "b": samples(RIGHT)}
+    results = board(by_model).results
+    raced = Scoreboard((results[0], replace(results[1], standing=Standing.OUTPACED, rank=None)))
+    (share, *_) = insights(raced, by_model)
+    assert share.endswith("in all 4 cases; 1 stopped by the race, not known to be right or wrong.")
 
 
 def test_the_margin_is_in_milliseconds_and_per_cent_of_the_runner_up() -> None:

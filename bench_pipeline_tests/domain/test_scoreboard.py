@@ -14,6 +14,7 @@ from bench_pipeline.domain.scoreboard import (
     CaseFailure,
     ModelResult,
     Standing,
+    ahead_by,
     correctness_score,
     rank,
     score_model,
@@ -437,6 +438,22 @@ def test_equal_means_stand_by_incumbent_then_size_then_name(
 )
 def test_equal_means_stand_by_p90_then_by_memory(one: ModelResult, other: ModelResult, order: str) -> None:
     assert [r.model for r in rank([one, other]).ranked] == list(order)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "behind", "word"),
+    [
+        pytest.param(result_of("b", 99.4), result_of("i", 100.6), "mean latency", id="another whole millisecond"),
+        pytest.param(result_of("i", 100.4), result_of("a", 99.6), "incumbent", id="the incumbent"),
+        pytest.param(result_of("b", p90_ms=110, size=2), result_of("a", p90_ms=120, size=1), "p90", id="lower p90"),
+        pytest.param(result_of("b", size=1), result_of("a", size=2), "memory", id="less memory"),
+        pytest.param(result_of("a"), result_of("b"), "name", id="nothing but the name"),
+    ],
+)
+def test_what_puts_one_model_before_another_has_a_name(ahead: ModelResult, behind: ModelResult, word: str) -> None:
+    incumbents = frozenset({"i"})
+    assert [result.model for result in rank([behind, ahead], incumbents).ranked] == [ahead.model, behind.model]
+    assert ahead_by(ahead, behind, incumbents) == word
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from bench_pipeline.domain.statistics import (
     p90,
     paired_checks,
     pass_hat_k,
+    steadiness,
     wilson_lower,
 )
 
@@ -57,6 +58,17 @@ def test_no_values_have_no_p90() -> None:
 def test_variation_is_what_repeats_of_a_case_differ_by(groups: list[list[float]], variation: float | None) -> None:
     found = coefficient_of_variation(groups)
     assert found == (None if variation is None else pytest.approx(variation, abs=1e-6))
+
+
+@pytest.mark.parametrize(
+    ("cv", "word"),
+    [
+        (0.0, "excellent"), (0.049, "excellent"), (0.05, "good"), (0.099, "good"),
+        (0.10, "fair"), (0.20, "fair"), (0.201, "unstable"),
+    ],
+)  # fmt: skip
+def test_variation_is_called_by_its_band(cv: float, word: str) -> None:
+    assert steadiness(cv) == word
 
 
 @pytest.mark.parametrize(

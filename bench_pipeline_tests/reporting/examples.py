@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 from bench_pipeline.benchmark.ranking import RankedBenchmark
+from bench_pipeline.benchmark.results import model_results
 from bench_pipeline.domain.actor import Exclusion
 from bench_pipeline.domain.identity import ModelIdentity
 from bench_pipeline.domain.model_ref import ollama_ref
 from bench_pipeline.domain.protocol import Protocol
+from bench_pipeline.domain.racing import StopReason
 from bench_pipeline.domain.sample import Outcome, Sample, ServerTimings
 from bench_pipeline.domain.scoreboard import rank, score_model
 from bench_pipeline.storage.benchmarks import BENCHMARK, FINISHED, BenchmarkRow, ModelRun
@@ -65,7 +67,9 @@ def model_run(number: int, model: str, benchmark_id: str, failure: str | None = 
         ref=ollama_ref(f"example:{number}"),
         identity=identity,
         failure=failure,
-        memory_bytes=None,
+        memory_bytes=number * 1_500_000_000,
+        vram_bytes=number * 1_500_000_000,
+        context_length=4096,
         started_at=STARTED,
         finished_at=STARTED,
         load_ns=number * 1_500_000_000,
@@ -126,3 +130,35 @@ def ranked_example(
 
 def unranked_example() -> RankedBenchmark:
     return RankedBenchmark(benchmark(started_at=datetime(2025, 3, 1, tzinfo=UTC)), rank([]), {}, {}, [])
+
+
+def passes(latencies_ms: Iterable[int], first: int = 1) -> list[Sample]:
+    """A pass over the suite for each latency, right in every case; case by case it takes 1 ms longer."""
+    return [
+        replace(sample, repeat=repeat)
+        for repeat, latency_ms in enumerate(latencies_ms, start=first)
+        for sample in right_samples(latency_ms)
+    ]
+
+
+def ranked_of(
+    samples: Mapping[str, Sequence[Sample]],
+    repeats: int = 1,
+    final_passes: Mapping[str, int] = {},
+    stopped: Mapping[str, StopReason] = {},
+    incumbents: frozenset[str] = frozenset(),
+    invalid: str = "",
+) -> RankedBenchmark:
+    """A benchmark of these samples, as the runner would have ranked it."""
+    protocol = Protocol(repeats=repeats)
+    row = benchmark(protocol=protocol.model_dump(mode="json"), invalid=invalid or None)
+    runs = {
+        model: replace(
+            model_run(number, model, row.benchmark_id),
+            final_passes=final_passes.get(model, 0),
+            stopped=stopped.get(model),
+        )
+        for number, model in enumerate(samples, start=1)
+    }
+    board = rank(model_results(list(GOLD), protocol, runs, samples), incumbents)
+    return RankedBenchmark(row, replace(board, invalid=invalid), runs, samples, [], incumbents)

@@ -34,4 +34,9 @@ def rows(markdown: str) -> list[int]:
 def links(markdown: str) -> list[str]:
     """What a renderer would make a link, an image or HTML of, bare addresses too."""
     active = [t.type for t in tokens(markdown) if t.type in ("link_open", "image", "html_inline", "html_block")]
-    return active + _AUTOLINK.findall("".join(t.content for t in tokens(markdown) if t.type == "text"))
+    return active + _AUTOLINK.findall("".join(_read(token) for token in tokens(markdown)))
+
+
+def _read(token: Token) -> str:
+    """A line of a list and the next one are not one word."""
+    return token.content if token.type == "text" else "\n" if token.type in ("inline", "softbreak") else ""

@@ -1,0 +1,157 @@
+"""How sure the figures of a report are: statistics, comparisons, what does not rank, who was outpaced, the final.
+
+Gives JSON-safe values for both forms of the report. The formulae stand in the domain, and nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from itertools import combinations
+from typing import Any
+
+from bench_pipeline.benchmark.ranking import RankedBenchmark
+from bench_pipeline.domain.consistency import pass_hat
+from bench_pipeline.domain.sample import Outcome, Sample
+from bench_pipeline.domain.scoreboard import TIE_LEVEL, ModelResult, Standing, ahead_by, compare, met_in_final
+from bench_pipeline.domain.statistics import (
+    MIN_CALLS_FOR_P90,
+    PairedChecks,
+    exact_lower,
+    paired_checks,
+    steadiness,
+    wilson_lower,
+)
+from bench_pipeline.domain.validity import MEANING, ValidityRule
+
+
+def certainty(ranked: RankedBenchmark) -> dict[str, Any]:
+    """Return everything that this module says of a benchmark, by the names under which the report holds it."""
+    results = ranked.scoreboard.results
+    return {
+        "statistics": [_statistics(result, ranked) for result in ranked.scoreboard.ranked],
+        "repeats": [line for result in results if (line := _repeats(result, ranked.samples.get(result.model, ())))],
+        "comparisons": _comparisons(ranked),
+        "ties": _ties(ranked),
+        "outpaced": [_outpaced(result) for result in results if result.standing is Standing.OUTPACED],
+        "final": [{"model": r.model, "passes": r.final_passes} for r in results if r.final_passes],
+        "unranked_latencies": [
+            line for result in results if (line := _unranked(result.model, ranked.samples.get(result.model, ())))
+        ],
+        "rules": _rules(ranked),
+    }
+
+
+def _statistics(result: ModelResult, ranked: RankedBenchmark) -> dict[str, Any]:
+    """The bounds are over cases: a repeat is no new case."""
+    return {
+        "model": result.model,
+        "valid_calls": result.valid_calls,
+        "mean_ms": result.avg_latency_ms,
+        "median_ms": result.median_ms,
+        "p90_ms": result.p90_ms,
+        "p90_is_indicative": result.valid_calls < MIN_CALLS_FOR_P90,
+        "cv": result.cv,
+        "steadiness": None if result.cv is None else steadiness(result.cv),
+        "main_passes": int(ranked.benchmark.protocol["repeats"]),
+        "final_passes": result.final_passes,
+        "cases": result.cases,
+        "cases_correct": result.cases_correct,
+        "wilson_lower": wilson_lower(result.cases_correct, result.cases),
+        "exact_lower": exact_lower(result.cases_correct, result.cases),
+    }
+
+
+def _repeats(result: ModelResult, samples: Sequence[Sample]) -> dict[str, Any] | None:
+    """Return how consistent a model is; None where no case says so, for none was asked often enough."""
+    shares = pass_hat(samples)
+    if len(shares) < 2 and not result.flaky:
+        return None
+    return {"model": result.model, "pass_hat": list(shares), "flaky": list(result.flaky)}
+
+
+def _comparisons(ranked: RankedBenchmark) -> list[dict[str, Any]]:
+    """Compare the champion with the runner-up, the incumbents, and whom it met in the final."""
+    champion = ranked.scoreboard.champion
+    if champion is None:
+        return []
+    others = [result for result in ranked.scoreboard.results if result is not champion]
+    return [_comparison(champion, other, roles) for other in others if (roles := _roles(champion, other, ranked))]
+
+
+def _roles(champion: ModelResult, other: ModelResult, ranked: RankedBenchmark) -> list[str]:
+    roles = {
+        "runner-up": other is ranked.scoreboard.runner_up,
+        "incumbent": other.model in ranked.incumbents,
+        "finalist": met_in_final(champion, other),
+    }
+    return [role for role, it_is in roles.items() if it_is]
+
+
+def _comparison(champion: ModelResult, other: ModelResult, roles: Sequence[str]) -> dict[str, Any]:
+    found = compare(champion, other, TIE_LEVEL)
+    checks = _checks(champion, other)
+    return {
+        "champion": champion.model,
+        "other": other.model,
+        "roles": list(roles),
+        "standing": other.standing.value,
+        "passes": "final" if met_in_final(champion, other) else "main",
+        "level": TIE_LEVEL,
+        "cases": found.cases if found else 0,
+        "ratio": found.ratio if found else None,
+        "low": found.low if found else None,
+        "high": found.high if found else None,
+        "checks": asdict(checks) if checks else None,
+    }
+
+
+def _checks(champion: ModelResult, other: ModelResult) -> PairedChecks | None:
+    """Check what a final measured, for that decides about production.
+
+    `scipy.stats` takes half a second and 46 MB, more than all else of a run without a final.
+    """
+    if not met_in_final(champion, other):
+        return None
+    return paired_checks(champion.final_case_medians_ms, other.final_case_medians_ms, TIE_LEVEL)
+
+
+def _ties(ranked: RankedBenchmark) -> list[dict[str, Any]]:
+    return [
+        {"ahead": ahead.model, "behind": behind.model, "ahead_by": ahead_by(ahead, behind, ranked.incumbents)}
+        for ahead, behind in combinations(ranked.scoreboard.ranked, 2)
+        if behind.model in ahead.tied_with
+    ]
+
+
+def _outpaced(result: ModelResult) -> dict[str, Any]:
+    return {
+        "model": result.model,
+        "cases_seen": result.cases_seen,
+        "cases": result.cases,
+        "avg_latency_ms": result.avg_latency_ms,
+        "valid_calls": result.valid_calls,
+    }
+
+
+def _unranked(model: str, samples: Sequence[Sample]) -> dict[str, Any] | None:
+    """Return what of a model's calls does not rank or did not come at once; None when there is nothing to tell."""
+    excluded = Counter(sample.exclusion for sample in samples if sample.exclusion)
+    errors = sum(sample.outcome is Outcome.ERROR for sample in samples)
+    failed_attempts = sum(len(sample.attempts) for sample in samples)
+    if not (excluded or errors or failed_attempts):
+        return None
+    return {
+        "model": model,
+        "calls": len(samples),
+        "excluded": dict(sorted(excluded.items())),
+        "errors": errors,
+        "failed_attempts": failed_attempts,
+    }
+
+
+def _rules(ranked: RankedBenchmark) -> dict[str, str]:
+    """Return the rules that excluded a latency, each with its meaning."""
+    used = {sample.exclusion for samples in ranked.samples.values() for sample in samples}
+    return {rule.value: MEANING[rule] for rule in ValidityRule if rule.value in used}
