@@ -13,7 +13,7 @@ from bench_pipeline.assets.production import (
     production_equals_registry,
     validation_check,
 )
-from bench_pipeline.assets.scoreboard import champion_checks, report_asset, scoreboard_asset
+from bench_pipeline.assets.scoreboard import report_asset, scoreboard_asset, scoreboard_checks
 from bench_pipeline.assets.test_cases import suite_check, test_cases_asset
 from bench_pipeline.automation.jobs import jobs, monthly_schedule
 from bench_pipeline.automation.sensors import new_model_sensor
@@ -39,7 +39,7 @@ def build_definitions(settings: Settings, workbench: WorkbenchResource) -> dg.De
     checks = [
         check
         for task in tasks
-        for check in (suite_check(task), measured_check(task), *champion_checks(task), validation_check(task))
+        for check in (suite_check(task), measured_check(task), *scoreboard_checks(task), validation_check(task))
     ]
     return dg.Definitions(
         assets=[eligible_models, *stages, *document_assets(tasks)],

@@ -171,7 +171,14 @@ class _Reporter:
             "correctness_score": result.correctness_score,
             "calls": result.calls,
             "failed_cases": ", ".join(failure.case_id for failure in result.failures) or "none",
-            **numbers(avg_latency_ms=result.avg_latency_ms, speed_score=result.speed_score),
+            "valid_calls": result.valid_calls,
+            "excluded_calls": result.calls - result.valid_calls,
+            **numbers(
+                avg_latency_ms=result.avg_latency_ms,
+                median_ms=result.median_ms,
+                p90_ms=result.p90_ms,
+                speed_score=result.speed_score,
+            ),
         }
 
 

@@ -38,11 +38,15 @@ def scoreboard_asset(task: str) -> dg.AssetsDefinition:
         board = ranked.scoreboard
         rows = [
             {"rank": r.rank, "model": r.model, "standing": r.standing.value, "correct": f"{r.cases_correct}/{r.cases}",
-             "avg_latency_ms": r.avg_latency_ms, "speed_score": r.speed_score, "calls": r.calls}
+             "avg_latency_ms": r.avg_latency_ms, "median_ms": r.median_ms, "p90_ms": r.p90_ms,
+             "speed_score": r.speed_score, "calls": r.calls, "valid_calls": r.valid_calls,
+             "tied_with": ", ".join(r.tied_with)}
             for r in board.results
         ]  # fmt: skip
         columns = {"rank": "int", "model": "string", "standing": "string", "correct": "string",
-                   "avg_latency_ms": "float", "speed_score": "float", "calls": "int"}  # fmt: skip
+                   "avg_latency_ms": "float", "median_ms": "float", "p90_ms": "float",
+                   "speed_score": "float", "calls": "int", "valid_calls": "int",
+                   "tied_with": "string"}  # fmt: skip
         champion, runner_up = board.champion, board.runner_up
         return dg.MaterializeResult(
             metadata={
@@ -52,6 +56,7 @@ def scoreboard_asset(task: str) -> dg.AssetsDefinition:
                 "qualified": len(board.ranked),
                 "models": len(board.results),
                 "reused": len(ranked.reused),
+                "invalid": board.invalid or "no",
                 "table": table(rows, columns),
                 **numbers(
                     champion_latency_ms=champion.avg_latency_ms if champion else None,
@@ -76,7 +81,8 @@ def report_asset(task: str) -> dg.AssetsDefinition:
     )
     def report(workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
-            ranked = latest_ranked(bench.database, task)
+            incumbents = incumbent_models(bench.database, bench.application, read_task(bench.settings, task))
+            ranked = latest_ranked(bench.database, task, incumbents)
             text = render_report(ranked)
             path = write_new(report_path(bench.settings.reports_dir, ranked), text)
         return dg.MaterializeResult(
@@ -86,9 +92,15 @@ def report_asset(task: str) -> dg.AssetsDefinition:
     return report
 
 
-def champion_checks(task: str) -> list[dg.AssetChecksDefinition]:
-    """Return the checks that the scoreboard has a champion and a runner-up."""
+def scoreboard_checks(task: str) -> list[dg.AssetChecksDefinition]:
+    """Return the checks that the run is valid and that the scoreboard has a champion and a runner-up."""
     key = dg.AssetKey([task, "scoreboard"])
+
+    @dg.asset_check(asset=key, name="run_is_valid", description="Nothing may be decided from a run that is invalid.")
+    def run_is_valid(workbench: WorkbenchParam) -> dg.AssetCheckResult:
+        with workbench.open() as bench:
+            invalid = latest_ranked(bench.database, task).scoreboard.invalid
+        return dg.AssetCheckResult(passed=not invalid, description=invalid or "nothing speaks against it")
 
     @dg.asset_check(asset=key, name="there_is_a_champion", description="One model was correct in every case.")
     def there_is_a_champion(workbench: WorkbenchParam) -> dg.AssetCheckResult:
@@ -112,4 +124,4 @@ def champion_checks(task: str) -> list[dg.AssetChecksDefinition]:
             description=runner_up.model if runner_up else "fewer than two models qualified",
         )
 
-    return [there_is_a_champion, there_is_a_runner_up]
+    return [run_is_valid, there_is_a_champion, there_is_a_runner_up]

@@ -49,7 +49,7 @@ def _text(found: Sequence[PastBenchmark | ModelResult]) -> str:
         trend = _trend([line.champion_latency_ms for line in champions])
         return f"{table(header, rows)}\n\nchampion's latency, oldest first (n={len(champions)}): {trend}"
     results = [line for line in found if isinstance(line, ModelResult)]
-    columns = ("standing", "correct", "latency", "calls", "rank", "digest")
+    columns = ("standing", "correct", "latency", "median", "valid calls", "rank", "digest")
     trend = _trend([result.avg_latency_ms for result in results])
     return f"{table(columns, [_model_row(r) for r in results])}\n\nlatency, oldest first (n={len(results)}): {trend}"
 
@@ -59,7 +59,8 @@ def _model_row(result: ModelResult) -> tuple[object, ...]:
         result.standing.value,
         f"{result.cases_correct}/{result.cases}",
         duration(result.avg_latency_ms),
-        f"n={result.calls}",
+        duration(result.median_ms),
+        f"n={result.valid_calls} of {result.calls}",
         result.rank or "–",
         (result.digest or "–")[:12],
     )

@@ -19,7 +19,7 @@ from bench_pipeline.benchmark.events import (
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.cli.output import duration, safe
 from bench_pipeline.domain.sample import Outcome, Sample
-from bench_pipeline.domain.scoreboard import ModelResult
+from bench_pipeline.domain.scoreboard import TIE_LEVEL, ModelResult, Scoreboard, Standing, compare
 
 _MEDALS = {1: "🥇 Champion", 2: "🥈 Runner-up", 3: "🥉 Third"}
 
@@ -82,23 +82,40 @@ def _result(result: ModelResult) -> str:
 
 def summary(ranked: RankedBenchmark) -> list[str]:
     """Return the final rankings as lines."""
-    lines = ["", "📊 Final rankings:"]
-    for result in ranked.scoreboard.ranked:
+    board = ranked.scoreboard
+    lines = ["", f"📊 Final rankings{safe(f' (invalid run: {board.invalid})') if board.invalid else ''}:"]
+    for result in board.ranked:
         title = _MEDALS.get(result.rank or 0, f"   {result.rank}.")
         size = f", {result.size_bytes / 1e9:.2f} GB" if result.size_bytes else ""
         tied = f", tied with {', '.join(result.tied_with)}" if result.tied_with else ""
-        figures = f"{duration(result.avg_latency_ms)} (n={result.calls}), score {result.speed_score:.0f}"
+        figures = f"{duration(result.avg_latency_ms)} (n={result.valid_calls}), score {result.speed_score:.0f}"
         lines.append(f"{title}: {safe(result.model)}  {figures}{size}{safe(tied)}")
-    if not ranked.scoreboard.ranked:
+    if not board.ranked:
         lines.append("   nobody: no model was correct in every case")
-    failed = [result for result in ranked.scoreboard.results if not result.qualified]
+    lines += _lead(board)
+    outpaced = [result for result in board.results if result.standing is Standing.OUTPACED]
+    failed = [result for result in board.results if not result.qualified and result not in outpaced]
     if failed:
         lines.append("⚠️  Did not qualify:")
         lines += [f"   {_why(result)}" for result in failed]
+    if outpaced:
+        lines.append("🏃 Outpaced, stopped by the race:")
+        lines += [f"   {safe(r.model)}: {r.cases_seen} of {r.cases} cases seen" for r in outpaced]
     if ranked.excluded:
         lines.append("⏭️  Not run:")
         lines += [f"   {safe(name)}: {safe(detail)}" for name, _, detail in ranked.excluded]
     return lines
+
+
+def _lead(board: Scoreboard) -> list[str]:
+    """Say how the two leaders compare; the ranking has compared them already, so this costs nothing."""
+    if board.champion is None or board.runner_up is None:
+        return []
+    found = compare(board.champion, board.runner_up, TIE_LEVEL)
+    if found is None:
+        return []
+    interval = f"{found.level:.0%} interval {found.low:.2f} to {found.high:.2f}, n={found.cases} cases"
+    return [f"   champion / runner-up, case by case: {found.ratio:.2f} ({interval})"]
 
 
 def _why(result: ModelResult) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+from sqlalchemy import update
+
+from bench_pipeline.storage.tables import benchmark_runs
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.pipeline import Pipeline, checks_of, failures_of
 from bench_pipeline_tests.world import (
@@ -31,7 +34,10 @@ def test_every_model_has_its_own_partition_with_its_figures(pipeline: Pipeline) 
     pipeline.run()
 
     assert pipeline.partitions() == set(ACTORS.values())
-    assert pipeline.metadata("grading/model_runs", "fast")["correctness_score"] == 100
+    fast = pipeline.metadata("grading/model_runs", "fast")
+    assert fast["correctness_score"] == 100
+    assert 0 < fast["median_ms"] <= fast["p90_ms"]
+    assert (fast["valid_calls"], fast["excluded_calls"]) == (fast["calls"], 0)
     assert pipeline.metadata("grading/model_runs", "wrong")["failed_cases"] == "FAIL_002"
     assert pipeline.metadata("grading/model_runs", "broken")["standing"] == "inconclusive"
 
@@ -121,6 +127,27 @@ def test_a_range_of_partitions_is_one_run_in_which_each_keeps_its_figures(pipeli
 
     assert pipeline.partitions() == set(ordered[:2])
     assert pipeline.metadata("grading/model_runs", "fast")["avg_latency_ms"] > 0
+
+
+@ONE_ENGINE
+def test_the_scoreboard_shows_median_p90_and_the_valid_calls_of_every_model(pipeline: Pipeline) -> None:
+    pipeline.run()
+
+    rows = {record.data["model"]: record.data for record in pipeline.metadata("grading/scoreboard")["table"].records}
+    assert 0 < rows["fast"]["median_ms"] <= rows["fast"]["p90_ms"]
+    assert (rows["fast"]["valid_calls"], rows["broken"]["valid_calls"]) == (rows["fast"]["calls"], 0)
+
+
+@ONE_ENGINE
+def test_an_invalid_run_is_marked_and_its_check_fails(pipeline: Pipeline) -> None:
+    pipeline.run(assets=["eligible_models", "grading/test_cases", "grading/model_runs"])
+    pipeline.world.change(update(benchmark_runs).values(invalid="the machine drifted"))
+
+    checks = checks_of(pipeline.run(assets=["grading/scoreboard", "grading/report"]))
+
+    assert (checks["run_is_valid"], checks["there_is_a_champion"]) == (False, True)
+    assert pipeline.metadata("grading/scoreboard")["invalid"] == "the machine drifted"
+    assert "This run is invalid: the machine drifted;" in pipeline.metadata("grading/report")["report"]
 
 
 @ONE_ENGINE

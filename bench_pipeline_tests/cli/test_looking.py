@@ -131,6 +131,7 @@ def test_history_tells_what_became_of_one_model(typed: Typed, world: World) -> N
     assert (line["standing"], line["cases_correct"], line["rank"]) == ("disqualified", 3, None)
     shown = typed("history", "--task", "grading", "--model", "wrong").stdout
     assert "disqualified  3/4" in shown
+    assert "n=4 of 4" in shown
 
 
 @pytest.mark.parametrize("options", [(), ("--model", "absent")])

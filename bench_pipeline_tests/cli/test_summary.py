@@ -1,0 +1,33 @@
+"""The final rankings as the terminal shows them."""
+
+from __future__ import annotations
+
+from bench_pipeline.cli.live import summary
+from bench_pipeline.domain.racing import StopReason
+from bench_pipeline_tests.reporting.examples import hostile_samples, ranked_of, right_samples
+
+
+def test_the_leaders_are_compared_case_by_case() -> None:
+    ranked = ranked_of({"a": right_samples(100), "b": right_samples(200)})
+    assert "   champion / runner-up, case by case: 0.50 (95% interval 0.50 to 0.51, n=4 cases)" in summary(ranked)
+
+
+def test_a_lone_champion_is_compared_with_nobody() -> None:
+    assert not any("case by case" in line for line in summary(ranked_of({"a": right_samples(100)})))
+
+
+def test_an_invalid_run_is_called_that_beside_the_rankings() -> None:
+    ranked = ranked_of({"a": right_samples(100)}, invalid="the machine\x1b[2J drifted")
+    assert "📊 Final rankings (invalid run: the machine [2J drifted):" in summary(ranked)
+
+
+def test_outpaced_models_are_no_failures() -> None:
+    ranked = ranked_of(
+        {"a": right_samples(100), "b": right_samples(200), "c": right_samples(900)[:3], "d": hostile_samples("no")},
+        stopped={"c": StopReason.OUTPACED},
+    )
+    lines = summary(ranked)
+    outpaced = lines.index("🏃 Outpaced, stopped by the race:")
+    assert lines[outpaced + 1] == "   c: 3 of 4 cases seen"
+    failed = lines[lines.index("⚠️  Did not qualify:") + 1 : outpaced]
+    assert [line.split(":")[0].strip() for line in failed] == ["d"]
