@@ -12,7 +12,18 @@ from bench_pipeline.benchmark.events import Event, SampleTaken
 from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.fakes.ollama_server import FakeModel
-from bench_pipeline_tests.world import CASES, ONE_ENGINE, SERVED, WRONG, World, is_calm, only, suite_value, today
+from bench_pipeline_tests.world import (
+    BROKEN,
+    CASES,
+    ONE_ENGINE,
+    SERVED,
+    WRONG,
+    World,
+    is_calm,
+    only,
+    suite_value,
+    today,
+)
 
 pytestmark = ONE_ENGINE
 
@@ -149,6 +160,18 @@ def test_the_report_is_also_written_where_it_is_wanted(typed: Typed, world: Worl
     assert done.stdout.endswith("📄 Report: out/report.md\n")
     (kept,) = (world.folder / "reports" / "grading").iterdir()
     assert (world.folder / "out" / "report.md").read_bytes() == kept.read_bytes()
+
+
+def test_what_was_measured_under_the_same_evidence_is_not_measured_again_with_reuse(typed: Typed, world: World) -> None:
+    world.remove_actor(BROKEN)
+    for conversation in SERVED:
+        world.give(conversation, None)
+    typed("run", "--task", "grading")
+    before = len(world.server.log)
+    done = typed("run", "--task", "grading", "--reuse")
+    assert (done.returncode, world.calls(since=before)) == (0, [])
+    assert "🥇 Champion: fast" in done.stdout
+    assert "   ticket.py: its actor_type is" in done.stdout
 
 
 @pytest.mark.parametrize(
