@@ -6,10 +6,10 @@ INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: help demo test ui lint bench clean
+.PHONY: help demo test ui lint bench simulations clean
 
 help: ## Show the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-6s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -37,6 +37,10 @@ lint: $(INSTALLED) ## Check style, types and the direction of imports
 
 bench: $(INSTALLED) ## Measure this program itself, beside a plain loop (minutes)
 	$(BIN)/python -m benchmarks
+
+simulations: $(INSTALLED) ## Simulate how often decisions and races err, into docs/reference/simulations.md
+	$(BIN)/python -m benchmarks.decisions --markdown docs/reference/simulations.md
+	$(BIN)/python -m benchmarks.racing --markdown docs/reference/simulations.md
 
 clean: ## Remove the environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
