@@ -10,6 +10,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.policy import ALPHA, Policy
 from bench_pipeline.domain.protocol import CacheRegime, RunPolicy
 
 # Families trained for code alone, or that want an image. qwen2.5-coder is chat-tuned and stays in.
@@ -103,6 +104,9 @@ class Settings(BaseSettings):
     min_gain: float = Field(
         default=0.05, ge=0, lt=1, description="share of the incumbent's latency that a challenger must save"
     )
+    alpha: float = Field(
+        default=ALPHA, gt=0, lt=0.5, description="chance, at most, of promoting a challenger that is not faster"
+    )
     schedule: str = Field(default="0 3 1 * *", description="cron of the monthly benchmark")
     schedule_timezone: str = Field(default="UTC", description="time zone of the schedule")
 
@@ -110,6 +114,11 @@ class Settings(BaseSettings):
     def max_model_bytes(self) -> int:
         """The size limit in bytes."""
         return int(self.max_model_gb * 1e9)
+
+    @property
+    def promotion_policy(self) -> Policy:
+        """What a challenger must show."""
+        return Policy(self.min_gain, self.alpha)
 
     @property
     def hosts(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.policy import Policy
 from bench_pipeline.settings import Settings, load_settings
 
 
@@ -33,6 +34,13 @@ def test_without_variables_the_stated_defaults_hold() -> None:
     assert settings.hosts == {"localhost", "127.0.0.1", "::1"}
 
 
+def test_the_promotion_policy_is_what_the_variables_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().promotion_policy == Policy()
+    monkeypatch.setenv("BENCH_MIN_GAIN", "0.1")
+    monkeypatch.setenv("BENCH_ALPHA", "0.02")
+    assert load_settings().promotion_policy == Policy(min_gain=0.1, alpha=0.02)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -46,6 +54,8 @@ def test_without_variables_the_stated_defaults_hold() -> None:
         ("BENCH_EVIDENCE_DAYS", "soon"),
         ("BENCH_MIN_GAIN", "1"),
         ("BENCH_MIN_GAIN", "-0.1"),
+        ("BENCH_ALPHA", "0"),
+        ("BENCH_ALPHA", "0.5"),
         ("BENCH_LLAMA_CPP_THREADS", "0"),
         ("BENCH_PRODUCTION_NAMES", '["actors"]'),
         ("BENCH_EXCLUDED_NAMES", '{"a": 1}'),

@@ -27,7 +27,7 @@ from bench_pipeline.domain.actor import Candidate
 from bench_pipeline.domain.plan import PromotionPlan
 from bench_pipeline.domain.policy import Policy
 from bench_pipeline.promotion.applying import apply_plan
-from bench_pipeline.promotion.planning import make_plan
+from bench_pipeline.promotion.planning import DecidedPlan, make_plan
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database, open_database
@@ -249,6 +249,10 @@ class World:
 
     def plan(self, ranked: RankedBenchmark | None = None, min_gain: float = 0.05) -> PromotionPlan:
         """Plan from this benchmark, or from a new one of `fast` and `slow`."""
+        return self.decided(ranked, min_gain).plan
+
+    def decided(self, ranked: RankedBenchmark | None = None, min_gain: float = 0.05) -> DecidedPlan:
+        """The plan with what it rests on."""
         return make_plan(self.database, self.production, ranked or self.ranked("fast", "slow"), Policy(min_gain))
 
     def apply(self, plan: PromotionPlan) -> Promotion | None:

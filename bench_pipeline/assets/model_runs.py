@@ -23,7 +23,6 @@ from bench_pipeline.benchmark.ranking import latest_benchmark_id, unmeasured_mod
 from bench_pipeline.benchmark.runner import run_benchmark
 from bench_pipeline.domain.actor import Candidate
 from bench_pipeline.domain.partition import partition_key
-from bench_pipeline.domain.policy import Policy
 from bench_pipeline.domain.protocol import RunPolicy
 from bench_pipeline.domain.scoreboard import ModelResult, Standing
 
@@ -85,7 +84,7 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
                 dagster_run_id=context.run.run_id,
                 incumbents=field.incumbents,
                 anchor=field.anchor,
-                policy=Policy(bench.settings.min_gain),
+                policy=bench.settings.promotion_policy,
             )
         return dg.MaterializeResult(metadata={"benchmark_id": benchmark_id, "measured": len(reporter.results)})
 

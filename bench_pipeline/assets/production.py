@@ -8,10 +8,9 @@ from bench_pipeline.assets.common import ACCELERATOR_POOL, OWNERS, WorkbenchPara
 from bench_pipeline.benchmark.eligibility import candidates
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.ranking import latest_ranked
-from bench_pipeline.domain.plan import PlanRow, PromotionPlan
-from bench_pipeline.domain.policy import Policy
+from bench_pipeline.domain.plan import PlanRow
 from bench_pipeline.promotion.applying import apply_plan
-from bench_pipeline.promotion.planning import make_plan, store_plan, stored_plan
+from bench_pipeline.promotion.planning import DecidedPlan, make_plan, store_plan, stored_plan
 from bench_pipeline.promotion.validating import ValidationResult, validate_promotion
 from bench_pipeline.reporting.workflow_docs import champion_registry, write_documents
 from bench_pipeline.storage import promotions
@@ -23,10 +22,9 @@ def production_assets(task: str) -> list[dg.AssetsDefinition]:
     return [_decision(task), _promotion_plan(task), _production_update(task), _validation(task)]
 
 
-def _plan(bench: Workbench, task: str) -> PromotionPlan:
-    return make_plan(
-        bench.database, bench.production, latest_ranked(bench.database, task), Policy(bench.settings.min_gain)
-    )
+def _plan(bench: Workbench, task: str) -> DecidedPlan:
+    ranked = latest_ranked(bench.database, task)
+    return make_plan(bench.database, bench.production, ranked, bench.settings.promotion_policy)
 
 
 _DECISION_COLUMNS = {"conversation": "string", "decision": "string", "incumbent": "string", "champion": "string",
@@ -59,7 +57,7 @@ def _decision(task: str) -> dg.AssetsDefinition:
     )
     def decision(workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
-            plan = _plan(bench, task)
+            plan = _plan(bench, task).plan
         return dg.MaterializeResult(
             metadata={
                 "benchmark_id": plan.benchmark_id,
@@ -83,8 +81,9 @@ def _promotion_plan(task: str) -> dg.AssetsDefinition:
     )
     def promotion_plan(workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
-            plan = _plan(bench, task)
-            store_plan(bench.database, plan)
+            made = _plan(bench, task)
+            store_plan(bench.database, made)
+        plan = made.plan
         rows = [
             {"conversation_id": row.conversation_id, "old_actor_id": row.old_actor_id, "new_actor_id": row.new_actor_id,
              "change": f"{row.old_actor or 'none'} -> {row.new_actor}"}

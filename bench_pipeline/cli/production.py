@@ -13,9 +13,8 @@ from bench_pipeline.cli.live import LiveTree
 from bench_pipeline.cli.output import json_option, print_json, safe, table
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.plan import PromotionPlan
-from bench_pipeline.domain.policy import Policy
 from bench_pipeline.promotion.applying import Rollback, apply_plan, roll_back
-from bench_pipeline.promotion.planning import make_plan, store_plan
+from bench_pipeline.promotion.planning import DecidedPlan, make_plan, store_plan
 from bench_pipeline.promotion.validating import ValidationResult, validate_promotion
 from bench_pipeline.reporting.workflow_docs import write_documents
 from bench_pipeline.settings import load_settings
@@ -36,7 +35,7 @@ def plan(task: str, as_json: bool) -> int:
     Exit status: 0 there is something to promote, 1 everything stays as it is.
     """
     with open_workbench(load_settings()) as bench:
-        found = _plan(bench, task)
+        found = latest_plan(bench, task).plan
     if as_json:
         print_json(found.model_dump(mode="json") | {"hash": found.hash})
     else:
@@ -57,10 +56,11 @@ def promote(task: str, no_validate: bool, as_json: bool) -> int:
     Exit status: 0 promoted or nothing to promote, 1 refused or undone.
     """
     with open_workbench(load_settings()) as bench:
-        found = _plan(bench, task)
+        made = latest_plan(bench, task)
+        found = made.plan
         # Before anything changes: a suite that is refused must not leave a promotion without its validation.
         prepared = None if no_validate else prepare(bench.settings, task, bench.database, bench.production)
-        store_plan(bench.database, found)
+        store_plan(bench.database, made)
         promotion = apply_plan(bench.database, bench.production, found, getpass.getuser())
         result = None
         if promotion is not None and prepared is not None and promotion.status == promotions.APPLIED:
@@ -139,10 +139,11 @@ def docs(as_json: bool) -> int:
     return 0
 
 
-def _plan(bench: Workbench, task: str) -> PromotionPlan:
+def latest_plan(bench: Workbench, task: str) -> DecidedPlan:
+    """Return what the task's latest benchmark would change, with its decisions. Stores nothing."""
     read_task(bench.settings, task)
     ranked = latest_ranked(bench.database, task)
-    return make_plan(bench.database, bench.production, ranked, Policy(bench.settings.min_gain))
+    return make_plan(bench.database, bench.production, ranked, bench.settings.promotion_policy)
 
 
 def _validate(bench: Workbench, prepared: PreparedTask, promotion: Promotion, as_json: bool) -> ValidationResult:

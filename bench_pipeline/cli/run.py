@@ -15,7 +15,6 @@ from bench_pipeline.cli.live import LiveTree, summary
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.domain.actor import Candidate
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.policy import Policy
 from bench_pipeline.domain.protocol import RunPolicy
 from bench_pipeline.reporting.files import write_if_changed, write_new
 from bench_pipeline.reporting.report import render_report, render_report_json, report_path
@@ -133,7 +132,7 @@ def _measured(
             resume_hours=0.0 if fresh else bench.settings.resume_hours,
             incumbents=running.incumbents,
             anchor=running.anchor,
-            policy=Policy(bench.settings.min_gain),
+            policy=bench.settings.promotion_policy,
         )
     return rank_benchmark(bench.database, benchmark_id, field.candidates if reuse else (), days, field.incumbents)
 

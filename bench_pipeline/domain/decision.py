@@ -29,6 +29,8 @@ class Incumbent:
     """Who carries out a conversation now, and what the benchmark found of that model.
 
     `result` is None when it was not measured; `exclusion` then says why, None when nobody asked for it.
+    `other_prompt` says where the measured prompt came from when the conversation has another of its own.
+    `undone` says which promotion made this very change before and was undone. Both are empty otherwise.
     """
 
     actor_id: int | None
@@ -36,6 +38,8 @@ class Incumbent:
     actor_type: str | None = None
     result: ModelResult | None = None
     exclusion: Exclusion | None = None
+    other_prompt: str = ""
+    undone: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,24 +58,39 @@ class Decision:
     comparison: PairedComparison | None = None
 
 
-def decide(scoreboard: Scoreboard, incumbent: Incumbent, policy: Policy) -> Decision:
-    """Return the decision; the first rule that matches wins.
+def decide(scoreboard: Scoreboard, incumbent: Incumbent | None, policy: Policy) -> Decision:
+    """Return the decision; the first rule that matches wins. `incumbent` is None without such a conversation.
 
-    1. The run is invalid: invalid.
-    2. No actor qualified: inconclusive if one could not be measured to the end, else keep.
-    3. The incumbent is the champion: keep.
-    4. There is no incumbent: promote.
-    5. The incumbent is no model: keep.
-    6. The incumbent was not measured: inconclusive if that may pass, else promote.
-    7. The incumbent is disqualified: promote.
-    8. The incumbent was not measured to the end: inconclusive.
-    9. Challenger and incumbent have fewer than two cases in common: inconclusive.
-    10. The challenger saves less than the margin, case by case: keep.
-    11. The interval does not exclude that it is no faster: keep.
-    12. Otherwise: promote.
+    1. There is no such conversation: invalid.
+    2. Its own prompt is not the measured one: keep.
+    3. The run is invalid: invalid.
+    4. No actor qualified: inconclusive if one could not be measured to the end, else keep.
+    5. The incumbent is the champion: keep.
+    6. There is no incumbent: promote.
+    7. The incumbent is no model: keep.
+    8. The incumbent was not measured: inconclusive if that may pass, else promote.
+    9. The incumbent is disqualified: promote.
+    10. The incumbent was not measured to the end: inconclusive.
+    11. Challenger and incumbent have fewer than two cases in common: inconclusive.
+    12. The challenger saves less than the margin, case by case: keep.
+    13. The interval does not exclude that it is no faster: keep.
+    14. Otherwise: promote.
 
+    Where a rule says promote and this very change was made before and undone: keep.
     The champion is the fastest qualified actor; where the incumbent was in a final, the fastest of that final.
     """
+    if incumbent is None:
+        return Decision(DecisionKind.INVALID, "there is no such conversation; correct conversations in task.yaml")
+    if incumbent.other_prompt:
+        why = f"its own prompt is not the one that was measured ({incumbent.other_prompt})"
+        return Decision(DecisionKind.KEEP, why)
+    found = _by_scoreboard(scoreboard, incumbent, policy)
+    if found.kind is DecisionKind.PROMOTE and incumbent.undone:
+        return replace(found, kind=DecisionKind.KEEP, reason=incumbent.undone)
+    return found
+
+
+def _by_scoreboard(scoreboard: Scoreboard, incumbent: Incumbent, policy: Policy) -> Decision:
     if scoreboard.invalid:
         return Decision(DecisionKind.INVALID, scoreboard.invalid)
     actors = [result for result in scoreboard.ranked if result.actor_id is not None]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bench_pipeline.domain.decision import Decision, DecisionKind
 from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.policy import ALPHA
 from bench_pipeline.domain.scoreboard import ModelResult
 
 
@@ -49,7 +50,7 @@ class PlanRow(BaseModel):
 
 
 class PromotionPlan(BaseModel):
-    """The exact row changes that a benchmark justifies."""
+    """The exact row changes that a benchmark justifies, and the policy by which it does."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -57,6 +58,7 @@ class PromotionPlan(BaseModel):
     benchmark_id: str
     evidence_hash: str
     min_gain: float
+    alpha: float = ALPHA
     rows: tuple[PlanRow, ...]
 
     @property

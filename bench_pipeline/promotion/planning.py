@@ -2,57 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bench_pipeline.benchmark.ranking import RankedBenchmark
-from bench_pipeline.domain.decision import Decision, DecisionKind, Incumbent, decide
+from bench_pipeline.domain.decision import Decision, Incumbent
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.plan import PlanRow, PromotionPlan, evidence_hash, plan_row
 from bench_pipeline.domain.policy import Policy
+from bench_pipeline.domain.replay import Evidence
 from bench_pipeline.domain.scoreboard import Scoreboard
 from bench_pipeline.domain.task import Task
-from bench_pipeline.storage import promotions
+from bench_pipeline.storage import decisions, promotions
 from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.production import Conversation, Production
 
 
-def make_plan(database: Database, production: Production, ranked: RankedBenchmark, policy: Policy) -> PromotionPlan:
+@dataclass(frozen=True, slots=True)
+class DecidedRow:
+    """A row of a plan with its decision and all that this rests on."""
+
+    row: PlanRow
+    evidence: Evidence
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedPlan:
+    """A plan, and its rows in their order with what each rests on."""
+
+    plan: PromotionPlan
+    decided: tuple[DecidedRow, ...]
+
+
+def make_plan(database: Database, production: Production, ranked: RankedBenchmark, policy: Policy) -> DecidedPlan:
     """Decide for every conversation that the task serves.
 
     A change that was made on this very evidence and undone is not planned again.
     """
-    task = Task.model_validate(ranked.benchmark.task)
+    numbers = Task.model_validate(ranked.benchmark.task).conversations
     with database.engine.connect() as connection:
-        found = {row.conversation_id: row for row in production.conversations(connection, task.conversations)}
-        templates = production.templates(connection, task.conversations)
-    rows = tuple(
-        _row(number, found.get(number), templates.get(number), ranked, policy) for number in task.conversations
-    )
-    plan = PromotionPlan(
-        task=task.task,
-        benchmark_id=ranked.benchmark.benchmark_id,
-        evidence_hash=hash_of_evidence(ranked.benchmark, ranked.scoreboard),
-        min_gain=policy.min_gain,
-        rows=rows,
-    )
+        found = {row.conversation_id: row for row in production.conversations(connection, numbers)}
+        templates = production.templates(connection, numbers)
+    incumbents = [_incumbent(found.get(number), templates.get(number), ranked) for number in numbers]
+    made = _decided(numbers, found, incumbents, ranked, policy)
     with database.engine.connect() as connection:
-        earlier = promotions.promotion_by_plan(connection, plan.hash)
+        earlier = promotions.promotion_by_plan(connection, made.plan.hash)
     if earlier is None or earlier.status != promotions.ROLLED_BACK:
-        return plan
+        return made
     undone = f"promotion {earlier.promotion_id} did this and was undone ({earlier.rollback_reason})"
-    kept = tuple(
-        row.model_copy(update={"decision": DecisionKind.KEEP, "reason": undone}) if row.changes else row
-        for row in plan.rows
-    )
-    return plan.model_copy(update={"rows": kept})
+    warned = [incumbent and replace(incumbent, undone=undone) for incumbent in incumbents]
+    return _decided(numbers, found, warned, ranked, policy)
 
 
-def store_plan(database: Database, plan: PromotionPlan) -> None:
-    """Keep a plan, so that exactly what was shown can be applied."""
+def store_plan(database: Database, made: DecidedPlan) -> None:
+    """Keep a plan, so that exactly what was shown can be applied, with its decisions, so that they can be replayed."""
+    now = datetime.now(UTC)
     with database.writing() as connection:
-        promotions.insert_plan(connection, plan, datetime.now(UTC))
+        promotions.insert_plan(connection, made.plan, now)
+        for one in made.decided:
+            decisions.insert_decision(connection, made.plan, one.row.conversation_id, one.evidence, one.decision, now)
 
 
 def stored_plan(database: Database, task: str) -> PromotionPlan:
@@ -77,27 +89,47 @@ def hash_of_evidence(benchmark: BenchmarkRow, scoreboard: Scoreboard) -> str:
     return evidence_hash(scoreboard.results, terms)
 
 
-def _row(
-    number: int, conversation: Conversation | None, template: str | None, ranked: RankedBenchmark, policy: Policy
-) -> PlanRow:
+def _incumbent(conversation: Conversation | None, template: str | None, ranked: RankedBenchmark) -> Incumbent | None:
     if conversation is None:
-        missing = Decision(DecisionKind.INVALID, "there is no such conversation; correct conversations in task.yaml")
-        return plan_row(number, "unknown", None, None, missing, None)
-    decision = _decision(conversation, template, ranked, policy)
+        return None
+    number, name = conversation.actor_id, conversation.actor_name
+    other = template is not None and content_hash(template) != ranked.benchmark.prompt_hash
+    return Incumbent(
+        actor_id=number,
+        name=name,
+        actor_type=conversation.actor_type,
+        result=next((r for r in ranked.scoreboard.results if r.actor_id is not None and r.actor_id == number), None),
+        exclusion=next((reason for model, reason, _ in ranked.excluded if model == name), None),
+        other_prompt=ranked.benchmark.prompt_source if other else "",
+    )
+
+
+def _decided(
+    numbers: Sequence[int],
+    found: Mapping[int, Conversation],
+    incumbents: Sequence[Incumbent | None],
+    ranked: RankedBenchmark,
+    policy: Policy,
+) -> DecidedPlan:
+    decided = []
+    for number, incumbent in zip(numbers, incumbents, strict=True):
+        evidence = Evidence(ranked.scoreboard, incumbent, policy)
+        decision = evidence.decide()
+        decided.append(DecidedRow(_row(number, found.get(number), decision, ranked), evidence, decision))
+    plan = PromotionPlan(
+        task=ranked.benchmark.task_type,
+        benchmark_id=ranked.benchmark.benchmark_id,
+        evidence_hash=hash_of_evidence(ranked.benchmark, ranked.scoreboard),
+        min_gain=policy.min_gain,
+        alpha=policy.alpha,
+        rows=tuple(one.row for one in decided),
+    )
+    return DecidedPlan(plan, tuple(decided))
+
+
+def _row(number: int, conversation: Conversation | None, decision: Decision, ranked: RankedBenchmark) -> PlanRow:
+    if conversation is None:
+        return plan_row(number, "unknown", None, None, decision, None)
     run = ranked.runs.get(decision.challenger.model) if decision.challenger else None
     path = run.ref.execution_path if run else None
     return plan_row(number, conversation.name, conversation.actor_id, conversation.actor_name, decision, path)
-
-
-def _decision(conversation: Conversation, template: str | None, ranked: RankedBenchmark, policy: Policy) -> Decision:
-    if template is not None and content_hash(template) != ranked.benchmark.prompt_hash:
-        return Decision(
-            DecisionKind.KEEP, f"its own prompt is not the one that was measured ({ranked.benchmark.prompt_source})"
-        )
-    measured = next(
-        (r for r in ranked.scoreboard.results if r.actor_id is not None and r.actor_id == conversation.actor_id), None
-    )
-    name = conversation.actor_name
-    exclusion = next((reason for model, reason, _ in ranked.excluded if model == name), None)
-    incumbent = Incumbent(conversation.actor_id, name, conversation.actor_type, measured, exclusion)
-    return decide(ranked.scoreboard, incumbent, policy)

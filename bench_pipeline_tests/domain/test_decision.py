@@ -326,6 +326,34 @@ def test_an_invalid_run_decides_nothing_whatever_it_shows() -> None:
     assert (decision.kind, decision.reason) == (DecisionKind.INVALID, "the anchor drifted by 9 %")
 
 
+def test_a_conversation_that_does_not_exist_is_invalid() -> None:
+    decision = decide(rank([FAST]), None, Policy())
+    assert (decision.kind, decision.reason) == (
+        DecisionKind.INVALID,
+        "there is no such conversation; correct conversations in task.yaml",
+    )
+
+
+@pytest.mark.parametrize("invalid", ["", "the anchor drifted by 9 %"])
+def test_a_conversation_with_a_prompt_of_its_own_is_kept_whatever_the_run_shows(invalid: str) -> None:
+    board = replace(rank([FAST, OLD]), invalid=invalid)
+    decision = decide(board, Incumbent(9, "old", "ai_model", OLD, other_prompt="task.yaml"), Policy())
+    assert (decision.kind, decision.challenger) == (KEEP, None)
+    assert decision.reason == "its own prompt is not the one that was measured (task.yaml)"
+
+
+def test_a_change_that_was_undone_is_kept_with_what_the_benchmark_found() -> None:
+    undone = Incumbent(9, "old", "ai_model", OLD, undone="promotion 3 did this and was undone (by Ann)")
+    decision, without = decided([FAST, OLD], undone), decided([FAST, OLD])
+    assert without.kind is PROMOTE
+    assert decision == replace(without, kind=KEEP, reason="promotion 3 did this and was undone (by Ann)")
+
+
+def test_what_was_undone_does_not_matter_where_nothing_would_be_promoted() -> None:
+    held = Incumbent(1, "fast", "ai_model", FAST)
+    assert decided([FAST], replace(held, undone="promotion 3")) == decided([FAST], held)
+
+
 def test_equal_models_change_nothing() -> None:
     old = result("old", 9, 100)
     board = rank([result("another", 1, 100), old], frozenset({"old"}))

@@ -8,6 +8,7 @@ import pytest
 
 from bench_pipeline.domain.decision import Decision, DecisionKind
 from bench_pipeline.domain.plan import PlanRow, PromotionPlan, evidence_hash, plan_row
+from bench_pipeline.domain.policy import ALPHA
 from bench_pipeline.domain.scoreboard import ModelResult, Standing
 from bench_pipeline.domain.statistics import PairedComparison
 
@@ -52,7 +53,14 @@ OTHER_ROW_VALUES = {
     "ratio_high": 0.56,
     "level": 0.95,
 }
-OTHER_PLAN_VALUES = {"task": "grading", "benchmark_id": "b2", "evidence_hash": "e2", "min_gain": 0.06, "rows": ()}
+OTHER_PLAN_VALUES = {
+    "task": "grading",
+    "benchmark_id": "b2",
+    "evidence_hash": "e2",
+    "min_gain": 0.06,
+    "alpha": 0.01,
+    "rows": (),
+}
 OTHER_RESULT_VALUES = {
     "model": "other",
     "actor_id": None,
@@ -85,6 +93,11 @@ def test_the_hash_changes_with_the_order_of_rows() -> None:
 
 def test_a_plan_that_was_stored_and_read_has_the_same_hash() -> None:
     assert PromotionPlan.model_validate_json(PLAN.model_dump_json()).hash == PLAN.hash
+
+
+def test_a_plan_of_before_alpha_was_told_had_the_default() -> None:
+    stored = {name: value for name, value in PLAN.model_dump(mode="json").items() if name != "alpha"}
+    assert PromotionPlan.model_validate(stored).alpha == ALPHA
 
 
 @pytest.mark.parametrize("name", sorted(OTHER_RESULT_VALUES))

@@ -9,8 +9,11 @@ from bench_pipeline.benchmark.field import incumbent_models
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark, read_ranked
 from bench_pipeline.domain.decision import DecisionKind
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.replay import decide_again
+from bench_pipeline.promotion.applying import roll_back
 from bench_pipeline.promotion.planning import store_plan, stored_plan
 from bench_pipeline.storage import tables
+from bench_pipeline.storage.decisions import decisions_of
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.world import (
     FAST,
@@ -68,6 +71,7 @@ def test_planning_changes_nothing(world: World) -> None:
     assert world.plan(ranked) == world.plan(ranked)
     assert world.snapshot() == before
     assert world.rows("benchmark_plans", "plan_id") == []
+    assert world.rows("benchmark_decisions", "decision_id") == []
 
 
 def test_the_same_plan_comes_of_the_benchmark_as_it_is_read_back(world: World) -> None:
@@ -205,11 +209,36 @@ def test_a_task_that_serves_no_conversation_plans_nothing(world: World) -> None:
 
 def test_the_last_stored_plan_is_read_back_as_it_was(world: World) -> None:
     ranked = world.ranked("fast", "slow")
-    store_plan(world.database, world.plan(ranked, min_gain=0.9999))
-    plan = world.plan(ranked)
-    store_plan(world.database, plan)
-    assert stored_plan(world.database, "grading") == plan
-    assert stored_plan(world.database, "grading").hash == plan.hash
+    store_plan(world.database, world.decided(ranked, min_gain=0.9999))
+    made = world.decided(ranked)
+    store_plan(world.database, made)
+    assert stored_plan(world.database, "grading") == made.plan
+    assert stored_plan(world.database, "grading").hash == made.plan.hash
+
+
+def test_a_stored_plan_has_a_decision_for_every_conversation_that_decides_the_same_again(world: World) -> None:
+    write_task(world.folder / "testcases", task=task_value() | {"conversations": [GRADE_A, 9999, GRADE_B, REGRADE]})
+    world.set_template(GRADE_B, TEMPLATE + " Be strict.")
+    made = world.decided()
+    store_plan(world.database, made)
+    with world.database.engine.connect() as connection:
+        stored = decisions_of(connection, made.plan.benchmark_id)
+    assert [(d.conversation_id, d.kind, d.reason) for d in stored] == [
+        (row.conversation_id, row.decision, row.reason) for row in made.plan.rows
+    ]
+    assert [d.kind for d in stored] == [PROMOTE, INVALID, KEEP, PROMOTE]
+    assert {d.plan_hash for d in stored} == {made.plan.hash}
+    assert [decide_again(d.evidence) for d in stored] == [one.decision for one in made.decided]
+
+
+@ONE_ENGINE
+def test_a_plan_that_was_undone_is_kept_by_decisions_that_replay(world: World) -> None:
+    promotion = world.promoted()
+    roll_back(world.database, world.production, "the tests")
+    made = world.decided(read_ranked(world.database, promotion.benchmark_id))
+    assert [one.decision.kind for one in made.decided] == [KEEP] * 3
+    assert [decide_again(one.evidence.as_json()) for one in made.decided] == [one.decision for one in made.decided]
+    assert "promotion 1 did this and was undone (the tests)" in made.plan.rows[0].reason
 
 
 @ONE_ENGINE

@@ -1,0 +1,84 @@
+"""Decisions as rows, each with all that it is a function of. Decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, insert, select
+
+from bench_pipeline.domain.decision import Decision, DecisionKind
+from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.plan import PromotionPlan
+from bench_pipeline.domain.replay import Evidence
+from bench_pipeline.storage.tables import decisions
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """A decision about one conversation as it was stored with its plan."""
+
+    decision_id: int
+    plan_hash: str
+    benchmark_id: str
+    task_type: str
+    conversation_id: int
+    kind: DecisionKind
+    reason: str
+    evidence: Mapping[str, Any]
+    evidence_hash: str
+    decided_at: datetime
+
+
+def insert_decision(
+    connection: Connection,
+    plan: PromotionPlan,
+    conversation_id: int,
+    evidence: Evidence,
+    decision: Decision,
+    at: datetime,
+) -> None:
+    """Store what was decided about a conversation of `plan`, and what it rests on."""
+    value = evidence.as_json()
+    connection.execute(
+        insert(decisions).values(
+            plan_hash=plan.hash,
+            benchmark_id=plan.benchmark_id,
+            task_type=plan.task,
+            conversation_id=conversation_id,
+            decision=decision.kind.value,
+            reason=decision.reason,
+            evidence=value,
+            evidence_hash=content_hash(value),
+            decided_at=at,
+        )
+    )
+
+
+def decision_by_id(connection: Connection, decision_id: int) -> StoredDecision | None:
+    """Return the decision with this id, or None."""
+    row = connection.execute(select(decisions).where(decisions.c.decision_id == decision_id)).mappings().first()
+    return _decision(row) if row else None
+
+
+def decisions_of(connection: Connection, benchmark_id: str) -> list[StoredDecision]:
+    """Return the decisions that rest on a benchmark, in the order in which they were stored."""
+    query = select(decisions).where(decisions.c.benchmark_id == benchmark_id).order_by(decisions.c.decision_id)
+    return [_decision(row) for row in connection.execute(query).mappings()]
+
+
+def _decision(row: RowMapping) -> StoredDecision:
+    return StoredDecision(
+        decision_id=row["decision_id"],
+        plan_hash=row["plan_hash"],
+        benchmark_id=row["benchmark_id"],
+        task_type=row["task_type"],
+        conversation_id=row["conversation_id"],
+        kind=DecisionKind(row["decision"]),
+        reason=row["reason"],
+        evidence=row["evidence"],
+        evidence_hash=row["evidence_hash"],
+        decided_at=row["decided_at"],
+    )
