@@ -9,14 +9,28 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from pydantic import SecretStr
-from sqlalchemy import Boolean, Column, Integer, MetaData, Table, Text, create_engine, delete, insert, select, update
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Double,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    create_engine,
+    delete,
+    insert,
+    select,
+    update,
+)
 
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.benchmark.events import Event
@@ -102,6 +116,15 @@ postings = Table(
     PRODUCTION,
     Column("posting_id", Integer, primary_key=True, autoincrement=False),
     Column("posting_text", Text),
+)
+interactions = Table(
+    "interactions",
+    PRODUCTION,
+    Column("interaction_id", Integer, primary_key=True),
+    Column("conversation_id", Integer),
+    Column("actor_id", Integer),
+    Column("latency_ms", Double),
+    Column("created_at", DateTime(timezone=True)),
 )
 
 
@@ -293,6 +316,12 @@ class World:
 
     def remove_actor(self, actor_id: int) -> None:
         self.change(delete(actors).where(actors.c.actor_id == actor_id))
+
+    def was_called(self, conversation_id: int, times: int, days_ago: float = 1.0) -> None:
+        """What production did, as it keeps it."""
+        at = datetime.now(UTC) - timedelta(days=days_ago)
+        call = {"conversation_id": conversation_id, "actor_id": SLOW, "latency_ms": 2000.0, "created_at": at}
+        self.change(*[insert(interactions).values(call)] * times)
 
     def set_template(self, conversation_id: int, template: str) -> None:
         self.change(insert(prompt_templates).values(conversation_id=conversation_id, template=template))

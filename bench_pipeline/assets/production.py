@@ -1,6 +1,7 @@
 """Stage 5: from the scoreboard into production and back, with the documents that tell of it."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import dagster as dg
 
@@ -10,7 +11,7 @@ from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.ranking import latest_ranked
 from bench_pipeline.domain.plan import PlanRow
 from bench_pipeline.promotion.applying import apply_plan
-from bench_pipeline.promotion.planning import DecidedPlan, make_plan, store_plan, stored_plan
+from bench_pipeline.promotion.planning import DecidedPlan, impacts, make_plan, store_plan, stored_plan
 from bench_pipeline.promotion.validating import ValidationResult, validate_promotion
 from bench_pipeline.reporting.workflow_docs import champion_registry, write_documents
 from bench_pipeline.storage import promotions
@@ -83,13 +84,16 @@ def _promotion_plan(task: str) -> dg.AssetsDefinition:
         with workbench.open() as bench:
             made = _plan(bench, task)
             store_plan(bench.database, made)
+            saved = impacts(bench.database, bench.production, made, datetime.now(UTC))
         plan = made.plan
         rows = [
             {"conversation_id": row.conversation_id, "old_actor_id": row.old_actor_id, "new_actor_id": row.new_actor_id,
-             "change": f"{row.old_actor or 'none'} -> {row.new_actor}"}
+             "change": f"{row.old_actor or 'none'} -> {row.new_actor}",
+             "impact": str(saved.get(row.conversation_id, "not known"))}
             for row in plan.changes
         ]  # fmt: skip
-        columns = {"conversation_id": "int", "old_actor_id": "int", "new_actor_id": "int", "change": "string"}
+        columns = {"conversation_id": "int", "old_actor_id": "int", "new_actor_id": "int", "change": "string",
+                   "impact": "string"}  # fmt: skip
         return dg.MaterializeResult(
             data_version=dg.DataVersion(plan.hash),
             metadata={"plan_hash": plan.hash, "rows": len(rows), "table": table(rows, columns)},

@@ -21,6 +21,7 @@ COMMANDS = {
     "history": ("history", "Show a task's champions over time."),
     "rescore": ("rescore", "Read a benchmark's stored replies again with the present reader, without any model."),
     "plan": ("production", "Show what the latest benchmark would change in production."),
+    "decide": ("decide", "Show each decision with what it rests on, or make a stored one again."),
     "promote": ("production", "Put the champion into production, write the documents, validate."),
     "rollback": ("production", "Undo the last promotion."),
     "validate": ("production", "Run the known cases on the champion that was promoted."),

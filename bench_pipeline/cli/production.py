@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+from datetime import UTC, datetime
 
 import click
 
@@ -14,7 +15,7 @@ from bench_pipeline.cli.output import json_option, print_json, safe, table
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.plan import PromotionPlan
 from bench_pipeline.promotion.applying import Rollback, apply_plan, roll_back
-from bench_pipeline.promotion.planning import DecidedPlan, make_plan, store_plan
+from bench_pipeline.promotion.planning import DecidedPlan, impacts, make_plan, store_plan
 from bench_pipeline.promotion.validating import ValidationResult, validate_promotion
 from bench_pipeline.reporting.workflow_docs import write_documents
 from bench_pipeline.settings import load_settings
@@ -35,9 +36,11 @@ def plan(task: str, as_json: bool) -> int:
     Exit status: 0 there is something to promote, 1 everything stays as it is.
     """
     with open_workbench(load_settings()) as bench:
-        found = latest_plan(bench, task).plan
+        made = latest_plan(bench, task)
+        saved = impacts(bench.database, bench.production, made, datetime.now(UTC)) if as_json else {}
+    found = made.plan
     if as_json:
-        print_json(found.model_dump(mode="json") | {"hash": found.hash})
+        print_json(found.model_dump(mode="json") | {"hash": found.hash, "impact": saved})
     else:
         click.echo(plan_text(found))
     return 0 if found.changes else 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -119,10 +119,11 @@ def _fill(connection: Connection, world: dict[str, Any], served: dict[int, str])
         postings.insert(),
         [{"posting_id": p["posting_id"], "title": p["title"], "posting_text": p["text"]} for p in world["postings"]],
     )
-    connection.execute(
-        interactions.insert(), [row | {"created_at": _moment(row["created_at"])} for row in world["interactions"]]
-    )
+    connection.execute(interactions.insert(), _recent(world["interactions"]))
 
 
-def _moment(value: str | datetime) -> datetime:
-    return value if isinstance(value, datetime) else datetime.fromisoformat(value)
+def _recent(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the past work moved by whole days, so that the last of it was done yesterday."""
+    moments = [datetime.fromisoformat(row["created_at"]) for row in rows]
+    moved = timedelta(days=(datetime.now(UTC).date() - max(moments).date()).days - 1)
+    return [row | {"created_at": moment + moved} for row, moment in zip(rows, moments, strict=True)]

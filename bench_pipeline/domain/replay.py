@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from bench_pipeline.domain.decision import Decision, Incumbent, decide
+from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.policy import Policy
 from bench_pipeline.domain.scoreboard import Scoreboard
 
@@ -29,6 +30,11 @@ class Evidence:
         """Return all of it as a JSON value, which `decide_again` reads back."""
         value: dict[str, Any] = _EVIDENCE.dump_python(self, mode="json")
         return value
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over all of it."""
+        return content_hash(self.as_json())
 
 
 _EVIDENCE = TypeAdapter(Evidence)

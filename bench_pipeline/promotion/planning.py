@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.domain.decision import Decision, Incumbent
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.impact import WINDOW_DAYS, Impact, impact
 from bench_pipeline.domain.plan import PlanRow, PromotionPlan, evidence_hash, plan_row
 from bench_pipeline.domain.policy import Policy
 from bench_pipeline.domain.replay import Evidence
@@ -65,6 +66,24 @@ def store_plan(database: Database, made: DecidedPlan) -> None:
         promotions.insert_plan(connection, made.plan, now)
         for one in made.decided:
             decisions.insert_decision(connection, made.plan, one.row.conversation_id, one.evidence, one.decision, now)
+
+
+def impacts(database: Database, production: Production, made: DecidedPlan, now: datetime) -> dict[int, Impact]:
+    """Return what each conversation's challenger would save, by the calls of the last days before `now`.
+
+    A conversation is left out when no call of it is known or no two models were compared. The plan does not hold
+    this: the volume changes from one day to the next, the evidence does not.
+    """
+    numbers = [one.row.conversation_id for one in made.decided]
+    with database.engine.connect() as connection:
+        calls = production.calls(connection, numbers, now - timedelta(days=WINDOW_DAYS), now)
+    found = {one.row.conversation_id: _impact(one, calls.get(one.row.conversation_id, 0)) for one in made.decided}
+    return {number: saved for number, saved in found.items() if saved is not None}
+
+
+def _impact(one: DecidedRow, calls: int) -> Impact | None:
+    measured = one.evidence.incumbent.result if one.evidence.incumbent else None
+    return impact(calls, WINDOW_DAYS, one.decision.comparison, measured.avg_latency_ms if measured else None)
 
 
 def stored_plan(database: Database, task: str) -> PromotionPlan:

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, select
 
 from bench_pipeline.domain.decision import Decision, DecisionKind
-from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.plan import PromotionPlan
 from bench_pipeline.domain.replay import Evidence
 from bench_pipeline.storage.tables import decisions
@@ -41,7 +40,6 @@ def insert_decision(
     at: datetime,
 ) -> None:
     """Store what was decided about a conversation of `plan`, and what it rests on."""
-    value = evidence.as_json()
     connection.execute(
         insert(decisions).values(
             plan_hash=plan.hash,
@@ -50,8 +48,8 @@ def insert_decision(
             conversation_id=conversation_id,
             decision=decision.kind.value,
             reason=decision.reason,
-            evidence=value,
-            evidence_hash=content_hash(value),
+            evidence=evidence.as_json(),
+            evidence_hash=evidence.hash,
             decided_at=at,
         )
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
     Column,
     ColumnElement,
     Connection,
+    DateTime,
     Integer,
     MetaData,
     Select,
@@ -143,6 +145,27 @@ class Production:
         query = select(p.posting_id, p.posting_text).where(p.posting_id.in_(wanted))
         return {str(number): posting for number, posting in connection.execute(query) if posting}
 
+    def calls(
+        self, connection: Connection, conversation_ids: Iterable[int], since: datetime, until: datetime
+    ) -> dict[int, int]:
+        """Return how many interactions these conversations had from `since` to `until`, both with a time zone.
+
+        Conversations without any are left out; so are all when interactions, or their moments, are not kept.
+        """
+        if "interactions" not in self.optional:
+            return {}
+        i = self._tables["interactions"].c
+        kept_as = i.created_at.type
+        if not isinstance(kept_as, DateTime):
+            return {}
+        query = (
+            select(i.conversation_id, func.count())
+            .where(i.conversation_id.in_(list(conversation_ids)))
+            .where(i.created_at >= _as_kept(since, kept_as), i.created_at <= _as_kept(until, kept_as))
+            .group_by(i.conversation_id)
+        )
+        return {number: count for number, count in connection.execute(query)}  # noqa: C416 - rows are no pairs to mypy
+
     def set_actor(self, connection: Connection, conversation_id: int, old: int | None, new: int | None) -> bool:
         """Give the conversation its new actor only while it still holds `old`; return whether it did."""
         table = self._tables["conversations"]
@@ -158,6 +181,11 @@ class Production:
         return select(
             c.conversation_id, c.conversation_name, c.actor_id, a.actor_name, a.actor_type, a.execution_path
         ).outerjoin_from(self._tables["conversations"], self._tables["actors"], c.actor_id == a.actor_id)
+
+
+def _as_kept(moment: datetime, column: DateTime) -> datetime:
+    """A column without a time zone is read as UTC."""
+    return moment if column.timezone else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _named_like(columns: ReadOnlyColumnCollection[str, Any], patterns: Sequence[str]) -> ColumnElement[bool]:

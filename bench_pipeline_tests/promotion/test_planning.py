@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from sqlalchemy import update
 
@@ -9,13 +11,15 @@ from bench_pipeline.benchmark.field import incumbent_models
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark, read_ranked
 from bench_pipeline.domain.decision import DecisionKind
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.impact import Impact
 from bench_pipeline.domain.replay import decide_again
 from bench_pipeline.promotion.applying import roll_back
-from bench_pipeline.promotion.planning import store_plan, stored_plan
+from bench_pipeline.promotion.planning import impacts, store_plan, stored_plan
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.decisions import decisions_of
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.world import (
+    EXTRACT,
     FAST,
     GRADE_A,
     GRADE_B,
@@ -202,6 +206,32 @@ def test_a_conversation_that_production_does_not_have_is_invalid_and_the_others_
 def test_a_task_that_serves_no_conversation_plans_nothing(world: World) -> None:
     write_task(world.folder / "testcases", task=task_value() | {"conversations": []})
     assert world.plan().rows == ()
+
+
+# What it would save
+
+
+def impacts_now(world: World, ranked: RankedBenchmark | None = None) -> dict[int, Impact]:
+    return impacts(world.database, world.production, world.decided(ranked), datetime.now(UTC))
+
+
+def test_the_impact_rests_on_the_calls_of_the_last_thirty_days(world: World) -> None:
+    ranked = world.ranked("fast", "slow")
+    world.was_called(GRADE_A, 3)
+    world.was_called(GRADE_A, 2, days_ago=31)
+    world.was_called(EXTRACT, 5)
+    (number,), (found,) = zip(*impacts_now(world, ranked).items(), strict=True)
+    assert (number, found.calls, found.days) == (GRADE_A, 3, 30)
+    assert found.minutes == pytest.approx(3 * (2000 - 5) / 60_000)
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize("holds", [FAST, WRONG, None, SCRIPT])
+def test_where_no_two_models_were_compared_no_impact_is_told(world: World, holds: int | None) -> None:
+    ranked = world.ranked("fast", "slow", "wrong")
+    world.give(GRADE_A, holds)
+    world.was_called(GRADE_A, 3)
+    assert impacts_now(world, ranked) == {}
 
 
 # Plans that are kept

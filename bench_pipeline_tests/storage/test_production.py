@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from sqlalchemy import text
@@ -30,6 +31,12 @@ TABLES = {
     },
     "prompt_templates": {"conversation_id": "INTEGER", "template": "TEXT"},
     "postings": {"posting_id": "INTEGER PRIMARY KEY", "posting_text": "TEXT"},
+}
+INTERACTIONS = {
+    "interaction_id": "INTEGER PRIMARY KEY",
+    "conversation_id": "INTEGER",
+    "actor_id": "INTEGER",
+    "latency_ms": "REAL",
 }
 RENAMED = {
     "actors": "llm_workers",
@@ -244,6 +251,59 @@ def test_a_posting_without_text_is_not_found(database: Database, production: Pro
     fill(database, "postings", (5, None), (6, ""))
     with database.engine.connect() as connection:
         assert production.postings(connection, [5, 6]) == {}
+
+
+# The calls that production made
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+HOUR, MONTH = timedelta(hours=1), timedelta(days=30)
+
+
+def called(database: Database, created_at: str, *calls: tuple[int, datetime | str]) -> Production:
+    """Production with these calls, conversation and moment, whose moments are kept in a column of this type."""
+    make_tables(database)
+    columns = ", ".join(f"{name} {kind}" for name, kind in (INTERACTIONS | {"created_at": created_at}).items())
+    with database.writing() as connection:
+        connection.execute(text(f"CREATE TABLE interactions ({columns})"))
+    fill(database, "interactions", *((n, number, 1, 9.5, at) for n, (number, at) in enumerate(calls)))
+    return open_production(database, {})
+
+
+def stored(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"
+
+
+def test_the_calls_of_a_conversation_are_counted_within_the_window_alone(database: Database) -> None:
+    moments = [NOW - MONTH - HOUR, NOW - MONTH, NOW - HOUR, NOW, NOW + HOUR]
+    production = called(database, "TIMESTAMP", *((11, stored(at)) for at in moments), (12, stored(NOW)))
+    with database.engine.connect() as connection:
+        assert production.calls(connection, [11, 13], NOW - MONTH, NOW) == {11: 3}
+
+
+def test_a_window_in_another_time_zone_is_the_same_window(database: Database) -> None:
+    production = called(database, "TIMESTAMP", (11, stored(NOW)), (11, stored(NOW - 3 * HOUR)))
+    until = NOW.astimezone(timezone(timedelta(hours=5)))
+    with database.engine.connect() as connection:
+        assert production.calls(connection, [11], until - HOUR, until) == {11: 1}
+
+
+@pytest.mark.parametrize("database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True)
+def test_moments_with_a_time_zone_are_compared_as_moments(database: Database) -> None:
+    production = called(database, "TIMESTAMPTZ", (11, "2026-11-24 13:30+02:00"), (11, "2026-11-24 12:30+00:00"))
+    with database.engine.connect() as connection:
+        assert production.calls(connection, [11], NOW - HOUR, NOW) == {11: 1}
+
+
+@pytest.mark.parametrize("kept_as", ["TEXT", "INTEGER"])
+def test_without_moments_no_calls_are_known(database: Database, kept_as: str) -> None:
+    production = called(database, kept_as)
+    with database.engine.connect() as connection:
+        assert production.calls(connection, [11], NOW - MONTH, NOW) == {}
+
+
+def test_without_interactions_no_calls_are_known(database: Database, production: Production) -> None:
+    with database.engine.connect() as connection:
+        assert production.calls(connection, [11], NOW - MONTH, NOW) == {}
 
 
 # The live schema

@@ -1,0 +1,121 @@
+"""`bench decide`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import click
+
+from bench_pipeline.cli.output import json_option, print_json, safe
+from bench_pipeline.cli.production import latest_plan
+from bench_pipeline.domain.impact import Impact
+from bench_pipeline.promotion.planning import DecidedPlan, DecidedRow, impacts
+from bench_pipeline.promotion.replaying import Replay, replay
+from bench_pipeline.settings import load_settings
+from bench_pipeline.storage.decisions import decisions_of
+from bench_pipeline.workbench import Workbench, open_workbench
+
+
+@click.command()
+@click.option("--task", help="Show the decisions of this task's latest benchmark.")
+@click.option(
+    "--replay",
+    "decision_id",
+    type=click.IntRange(1, 2**63 - 1),
+    metavar="ID",
+    help="Make a stored decision again from its evidence.",
+)
+@json_option
+def decide(task: str | None, decision_id: int | None, as_json: bool) -> int:
+    """Show each decision with what it rests on, or make a stored one again.
+
+    A decision is stored with its plan, by `bench promote` or in Dagster; this command stores nothing.
+
+    \b
+    Examples:
+      bench decide --task grading
+      bench decide --replay 7
+
+    Exit status: 0 shown, or the same again; 1 the replay differs.
+    """
+    if (task is None) == (decision_id is None):
+        raise click.UsageError("give either --task or --replay")
+    with open_workbench(load_settings()) as bench:
+        if decision_id is not None:
+            return _show_replay(replay(bench.database, decision_id), as_json)
+        made = latest_plan(bench, task or "")
+        saved = impacts(bench.database, bench.production, made, datetime.now(UTC))
+        stored = _stored(bench, made)
+    shown = [_Shown(one, saved.get(one.row.conversation_id), stored.get(_key(one))) for one in made.decided]
+    if as_json:
+        print_json({"benchmark_id": made.plan.benchmark_id, "decisions": [_facts(one) for one in shown]})
+    else:
+        click.echo("\n".join([*(safe(line) for one in shown for line in _lines(one)), made.plan.benchmark_id]))
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """A decision with what is beside it: what it would save, and the id under which it is stored."""
+
+    decided: DecidedRow
+    impact: Impact | None
+    decision_id: int | None
+
+
+def _key(one: DecidedRow) -> tuple[int, str]:
+    return one.row.conversation_id, one.evidence.hash
+
+
+def _stored(bench: Workbench, made: DecidedPlan) -> dict[tuple[int, str], int]:
+    """The last id under which a conversation's decision on the same evidence is stored."""
+    with bench.database.engine.connect() as connection:
+        found = decisions_of(connection, made.plan.benchmark_id)
+    return {(one.conversation_id, one.evidence_hash): one.decision_id for one in found}
+
+
+def _facts(one: _Shown) -> dict[str, object]:
+    row, decision = one.decided.row, one.decided.decision
+    return {
+        "conversation_id": row.conversation_id,
+        "conversation": row.conversation,
+        "decision": decision.kind,
+        "reason": decision.reason,
+        "incumbent": row.old_actor,
+        "challenger": row.new_actor,
+        "runner_up": row.runner_up,
+        "gain": decision.gain,
+        "comparison": decision.comparison,
+        "policy": one.decided.evidence.policy,
+        "evidence_hash": one.decided.evidence.hash,
+        "impact": one.impact,
+        "decision_id": one.decision_id,
+    }
+
+
+def _lines(one: _Shown) -> Iterator[str]:
+    row = one.decided.row
+    actor = f"{row.old_actor or 'none'} → {row.new_actor}" if row.changes else row.old_actor or "none"
+    stored = f"`bench decide --replay {one.decision_id}`" if one.decision_id else "not stored yet"
+    yield f"{row.conversation_id} {row.conversation}: {row.decision.value.upper()} {actor}"
+    yield f"   {row.reason}"
+    yield from [f"   {one.impact}"] if one.impact else []
+    yield f"   evidence {one.decided.evidence.hash[:12]}, {stored}"
+
+
+def _show_replay(made: Replay, as_json: bool) -> int:
+    stored, again = made.stored, made.again
+    if as_json:
+        then = {"decision": stored.kind, "reason": stored.reason}
+        now = {"decision": again.kind, "reason": again.reason}
+        about = {name: getattr(stored, name) for name in ("decision_id", "benchmark_id", "conversation_id")}
+        print_json(about | {"evidence_hash": stored.evidence_hash, "stored": then, "again": now, "same": made.same})
+    else:
+        of = f"conversation {stored.conversation_id}, benchmark {stored.benchmark_id}"
+        click.echo(safe(f"decision {stored.decision_id} of {stored.decided_at:%Y-%m-%d %H:%M} UTC: {of}"))
+        click.echo(safe(f"   stored  {stored.kind.value.upper()}: {stored.reason}"))
+        click.echo(safe(f"   again   {again.kind.value.upper()}: {again.reason}"))
+        click.echo("✅ the same" if made.same else "❌ the present rules decide otherwise")
+    return 0 if made.same else 1
