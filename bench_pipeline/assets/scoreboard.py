@@ -9,6 +9,7 @@ from bench_pipeline.benchmark.preparation import read_task
 from bench_pipeline.benchmark.ranking import latest_benchmark_id, latest_ranked, rank_benchmark
 from bench_pipeline.reporting.files import write_new
 from bench_pipeline.reporting.report import render_report, report_path
+from bench_pipeline.storage.ledger import benchmark_ledger
 
 
 def scoreboard_asset(task: str) -> dg.AssetsDefinition:
@@ -35,6 +36,8 @@ def scoreboard_asset(task: str) -> dg.AssetsDefinition:
                 bench.settings.evidence_days,
                 incumbent_models(bench.database, bench.application, read_task(bench.settings, task)),
             )
+            with bench.database.engine.connect() as connection:
+                entries = benchmark_ledger(connection, ranked.benchmark.benchmark_id)
         board = ranked.scoreboard
         rows = [
             {"rank": r.rank, "model": r.model, "standing": r.standing.value, "correct": f"{r.cases_correct}/{r.cases}",
@@ -47,6 +50,7 @@ def scoreboard_asset(task: str) -> dg.AssetsDefinition:
                    "avg_latency_ms": "float", "median_ms": "float", "p90_ms": "float",
                    "speed_score": "float", "calls": "int", "valid_calls": "int",
                    "tied_with": "string"}  # fmt: skip
+        ledger = [{"model": entry.model, "code": entry.code, "reason": entry.reason} for entry in entries]
         champion, runner_up = board.champion, board.runner_up
         return dg.MaterializeResult(
             metadata={
@@ -58,6 +62,7 @@ def scoreboard_asset(task: str) -> dg.AssetsDefinition:
                 "reused": len(ranked.reused),
                 "invalid": board.invalid or "no",
                 "table": table(rows, columns),
+                "ledger": table(ledger, {"model": "string", "code": "string", "reason": "string"}),
                 **numbers(
                     champion_latency_ms=champion.avg_latency_ms if champion else None,
                     champion_speed_score=champion.speed_score if champion else None,

@@ -13,6 +13,7 @@ from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.benchmark.results import model_results
 from bench_pipeline.domain.actor import Candidate, Exclusion
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.ledger import ledger
 from bench_pipeline.domain.protocol import Protocol
 from bench_pipeline.domain.sample import Sample
 from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing, rank, score_model
@@ -20,6 +21,7 @@ from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.history import model_run_ids, replace_history, stored_scoreboard
+from bench_pipeline.storage.ledger import looked_at, record_ledger
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def rank_benchmark(
     evidence_days: float = 0.0,
     incumbents: Iterable[str] = (),
 ) -> RankedBenchmark:
-    """Rank a benchmark, store its rows of history and return it.
+    """Rank a benchmark, store its rows of history and of the ledger, and return it.
 
     `others` are eligible models that this benchmark did not run: a run of an earlier benchmark counts for
     one when suite, prompt, protocol, reader, hardware and the model's identity are the same and it is
@@ -69,6 +71,9 @@ def rank_benchmark(
         ranked = _ranked(connection, benchmark, runs, [m for m in missing if m.eligible], frozenset(incumbents))
         replace_history(
             connection, benchmark, ranked.scoreboard, {model: run.model_run_id for model, run in runs.items()}
+        )
+        record_ledger(
+            connection, benchmark_id, ledger(ranked.scoreboard, looked_at(connection, benchmark_id), runs.keys())
         )
     return ranked
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "cases": ("cases", "Check test cases."),
     "history": ("history", "Show a task's champions over time."),
     "rescore": ("rescore", "Read a benchmark's stored replies again with the present reader, without any model."),
+    "why": ("why", "Show what became of a model in every benchmark, newest first."),
     "plan": ("production", "Show what the latest benchmark would change in production."),
     "decide": ("decide", "Show each decision with what it rests on, or make a stored one again."),
     "promote": ("production", "Put the champion into production, write the documents, validate."),

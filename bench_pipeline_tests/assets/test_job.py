@@ -30,6 +30,34 @@ def test_one_run_measures_all_models_and_promotes_the_fastest_that_is_always_cor
     assert pipeline.metadata("grading/scoreboard")["runner_up"] == "slow"
 
 
+def test_the_scoreboard_tells_of_every_model_what_became_of_it(pipeline: Pipeline) -> None:
+    pipeline.run()
+
+    ledger = {
+        record.data["model"]: record.data["code"]
+        for record in pipeline.metadata("grading/scoreboard")["ledger"].records
+    }
+    assert ledger == {
+        "fast": "champion",
+        "slow": "runner_up",
+        "wrong": "wrong",
+        "silent": "invalid",
+        "broken": "inconclusive",
+        "ticket.py": "type",
+    }
+
+
+def test_the_plan_is_stored_with_its_decisions_and_tells_the_impact(pipeline: Pipeline) -> None:
+    pipeline.world.was_called(SERVED[0], 7)
+
+    pipeline.run()
+
+    told = [record.data["impact"] for record in pipeline.metadata("grading/promotion_plan")["table"].records]
+    assert "7 calls in the last 30 days" in told[0]
+    assert told[1:] == ["not known"] * 2
+    assert pipeline.world.rows("benchmark_decisions", "conversation_id") == [(number,) for number in SERVED]
+
+
 def test_every_model_has_its_own_partition_with_its_figures(pipeline: Pipeline) -> None:
     pipeline.run()
 

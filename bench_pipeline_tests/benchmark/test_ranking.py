@@ -21,6 +21,7 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.scoreboard import Standing
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage import tables
+from bench_pipeline.storage.ledger import benchmark_ledger
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.world import (
     BROKEN,
@@ -260,6 +261,51 @@ def test_a_validation_never_counts_as_a_benchmark(world: World) -> None:
 def test_another_number_of_repeats_is_other_evidence(world: World) -> None:
     world.run("slow", repeats=2)
     assert standings(world, "fast")["slow"] is Standing.INCONCLUSIVE
+
+
+# The ledger
+
+
+def codes(world: World) -> dict[str, str]:
+    columns = world.rows("benchmark_candidates", "model_name", "reason_code", "reason")
+    assert [name for name, _, reason in columns if not reason] == []
+    return {name: code for name, code, _ in columns}
+
+
+def test_every_model_that_was_looked_at_gets_its_reason_code(world: World) -> None:
+    world.add_actor(20, "llava", "ollama:llava:7b", enabled=False)
+    world.ranked()
+    assert codes(world) == {
+        "fast": "champion",
+        "slow": "runner_up",
+        "wrong": "wrong",
+        "silent": "invalid",
+        "broken": "inconclusive",
+        "ticket.py": "type",
+        "llava": "disabled",
+    }
+
+
+@ONE_ENGINE
+def test_a_reused_run_has_the_code_of_its_rank_and_a_model_without_a_run_is_not_measured(world: World) -> None:
+    world.run("slow")
+    benchmark_id = world.run("fast")
+    rank_benchmark(world.database, benchmark_id, world.candidates(), evidence_days=35)
+    with world.database.engine.connect() as connection:
+        found = {entry.model: entry.code for entry in benchmark_ledger(connection, benchmark_id)}
+    assert sorted(code for model, code in found.items() if model in ("fast", "slow")) == ["champion", "runner_up"]
+    assert (found["wrong"], found["ticket.py"]) == ("not_measured", "type")
+
+
+@ONE_ENGINE
+def test_ranking_again_without_the_others_leaves_no_code_of_before(world: World) -> None:
+    world.run("slow")
+    benchmark_id = world.run("fast")
+    rank_benchmark(world.database, benchmark_id, world.candidates(), evidence_days=35)
+    rank_benchmark(world.database, benchmark_id)
+    with world.database.engine.connect() as connection:
+        found = {entry.model: entry.code for entry in benchmark_ledger(connection, benchmark_id)}
+    assert (found["fast"], found["slow"]) == ("champion", "not_measured")
 
 
 # A model alone
