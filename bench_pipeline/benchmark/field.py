@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from bench_pipeline.benchmark.eligibility import named_candidates
@@ -13,6 +13,7 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.task import Task
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
+from bench_pipeline.storage.benchmarks import ModelRun
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.production import Production
 
@@ -25,10 +26,9 @@ class Field:
     incumbents: frozenset[str] = frozenset()
     anchor: Candidate | None = None
 
-    def without(self, names: frozenset[str]) -> Field:
-        """Return the field without these candidates; an incumbent stays, for it is measured in every run."""
-        staying = tuple(c for c in self.candidates if c.name not in names or c.name in self.incumbents)
-        return replace(self, candidates=staying)
+    def without(self, names: Collection[str]) -> Field:
+        """Return the field without these candidates."""
+        return replace(self, candidates=tuple(c for c in self.candidates if c.name not in names))
 
 
 def field_of(
@@ -66,7 +66,10 @@ def incumbent_models(database: Database, production: Production | None, task: Ta
     return list(dict.fromkeys(conversation.actor_name for conversation in found if conversation.actor_name))
 
 
-def fresh_enough(database: Database, prepared: PreparedTask, field: Field, evidence_days: float) -> frozenset[str]:
-    """Return the candidates whose earlier runs count as if they were made now; see `rank_benchmark`."""
-    runs = reusable_runs(database, prepared, [c for c in field.candidates if c.eligible], evidence_days)
-    return frozenset(runs) - field.incumbents
+def fresh_enough(database: Database, prepared: PreparedTask, field: Field, evidence_days: float) -> dict[str, ModelRun]:
+    """Return the earlier runs that count as if they were made now, by candidate; none of an incumbent.
+
+    See `rank_benchmark` for what must be equal.
+    """
+    candidates = [c for c in field.candidates if c.eligible and c.name not in field.incumbents]
+    return reusable_runs(database, prepared, candidates, evidence_days)

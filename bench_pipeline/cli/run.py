@@ -9,7 +9,7 @@ import click
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.benchmark.field import Field, field_of, fresh_enough
 from bench_pipeline.benchmark.preparation import PreparedTask, prepare
-from bench_pipeline.benchmark.ranking import RankedBenchmark, latest_benchmark_id, rank_benchmark
+from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark
 from bench_pipeline.benchmark.runner import run_benchmark
 from bench_pipeline.cli.live import LiveTree, summary
 from bench_pipeline.cli.output import json_option, print_json
@@ -121,7 +121,8 @@ def _measured(
     reused = fresh_enough(bench.database, prepared, field, days)
     running = field.without(reused)
     if reused and not any(candidate.eligible for candidate in running.candidates):
-        benchmark_id = latest_benchmark_id(bench.database, prepared.name)
+        # Of the same evidence: the task's latest benchmark may have been made under other terms.
+        benchmark_id = max(reused.values(), key=lambda run: run.model_run_id).benchmark_id
     else:
         benchmark_id = run_benchmark(
             bench.database,

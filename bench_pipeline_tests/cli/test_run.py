@@ -213,10 +213,12 @@ def test_with_reuse_nothing_runs_when_everything_is_known_and_nobody_is_an_incum
     for conversation in SERVED:
         world.give(conversation, None)
     typed("run", "--task", "grading", "--models", "fast,wrong")
+    typed("run", "--task", "grading", "--models", "wrong", "--repeats", "2")  # the latest, under other terms
     before = len(world.server.log)
     done = typed("run", "--task", "grading", "--models", "fast,wrong", "--reuse")
     assert (done.returncode, world.calls(since=before)) == (0, [])
     assert "🥇 Champion: fast" in done.stdout
+    assert " (n=4), " in done.stdout
 
 
 def test_a_race_makes_fewer_calls_for_the_same_champion(typed: Typed, world: World) -> None:
