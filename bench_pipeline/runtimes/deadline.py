@@ -27,7 +27,14 @@ _LONGEST_REASON = 200
 _QUOTE_BEGINS = re.compile(r"""[:'"`]""")
 # A host name that no DNS query can carry is a UnicodeError.
 _UNREACHABLE = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.UnsupportedProtocol, UnicodeError)
-_KIND_OF_STATUS = {404: FailureKind.NOT_FOUND, 429: FailureKind.BUSY, 503: FailureKind.BUSY}
+_KIND_OF_STATUS = {
+    404: FailureKind.NOT_FOUND,
+    429: FailureKind.BUSY,
+    503: FailureKind.BUSY,
+    # What the server will refuse every time: a field, a key, a host, a prompt that is too long.
+    **dict.fromkeys((400, 401, 403, 413, 422), FailureKind.UNSUPPORTED),
+}
+_TOO_LONG = re.compile(r"\bcontext\b|context_length", re.IGNORECASE)
 
 Wire = TypeVar("Wire", bound=BaseModel)
 
@@ -221,8 +228,11 @@ class Server:
         kind = _KIND_OF_STATUS.get(response.status_code, FailureKind.SERVER_ERROR)
         if kind is FailureKind.NOT_FOUND:
             return self.missing(model)
-        text = f"{model}: {self.address} answered {response.status_code}"
-        return RuntimeFailure(kind, self.with_reason(text, _error_in(response.content), quote))
+        words = _error_in(response.content)
+        text = self.with_reason(f"{model}: {self.address} answered {response.status_code}", words, quote)
+        if kind is FailureKind.UNSUPPORTED and _TOO_LONG.search(words):
+            text = f"{text}; raise decoding.num_ctx or shorten the prompt"
+        return RuntimeFailure(kind, text)
 
 
 def _message_of(error: object) -> object:

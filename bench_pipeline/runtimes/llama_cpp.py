@@ -119,8 +119,8 @@ class LlamaCppRuntime:
     def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
         """Drop the model in memory and load this one.
 
-        `memory_bytes` is how much this process grew. Kind `server_error` when llama.cpp refuses the file or took
-        longer than `time_limit_s` seconds; the model is dropped then.
+        `memory_bytes` is how much this process grew. Kind `server_error` when llama.cpp refuses the file,
+        `deadline` when it took longer than `time_limit_s` seconds; the model is dropped then.
         """
         path, head = self._file_of(model)
         binding = _binding()
@@ -143,7 +143,7 @@ class LlamaCppRuntime:
         if load_ns > time_limit_s * 1e9:
             self.close()
             raise RuntimeFailure(
-                FailureKind.SERVER_ERROR,
+                FailureKind.DEADLINE,
                 f"{model.address}: loading took {load_ns / 1e9:.1f} s, the limit is {time_limit_s:.1f} s",
             )
         self._loaded = (model.address, decoding.num_ctx)

@@ -232,6 +232,10 @@ class OllamaRuntime:
             "model": name,
             "messages": messages,
             "stream": True,
+            # A prompt that does not fit is refused, not cut. `shift` is a matter of launching: a call without it
+            # would load the model again. Servers that do not know the fields ignore them.
+            "truncate": False,
+            "shift": False,
             "options": options,
             "keep_alive": self._keep_alive,
         }

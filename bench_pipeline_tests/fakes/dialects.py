@@ -30,20 +30,21 @@ class Metrics:
 
     total: int
     load: int
+    prompt: int
+    generation: int
     prompt_tokens: int
     reply_tokens: int
     cached_tokens: int | None
 
     def native(self) -> dict[str, Any]:
-        working = self.total - self.load
         cached = {} if self.cached_tokens is None else {"prompt_eval_cached_count": self.cached_tokens}
         return cached | {
             "total_duration": self.total,
             "load_duration": self.load,
             "prompt_eval_count": self.prompt_tokens,
-            "prompt_eval_duration": working // 4,
+            "prompt_eval_duration": self.prompt,
             "eval_count": self.reply_tokens,
-            "eval_duration": working - working // 4,
+            "eval_duration": self.generation,
         }
 
 
@@ -79,7 +80,9 @@ class OpenAIDialect:
 
     def done(self, model: str, reason: str, metrics: Metrics) -> bytes:
         choice = {"index": 0, "delta": {}, "finish_reason": reason}
-        usage = {"prompt_tokens": metrics.prompt_tokens, "completion_tokens": metrics.reply_tokens}
+        usage: dict[str, Any] = {"prompt_tokens": metrics.prompt_tokens, "completion_tokens": metrics.reply_tokens}
+        if metrics.cached_tokens is not None:
+            usage["prompt_tokens_details"] = {"cached_tokens": metrics.cached_tokens}
         last = _event({"model": model, "choices": [choice]})
         return last + _event({"model": model, "choices": [], "usage": usage}) + b"data: [DONE]\n\n"
 

@@ -5,7 +5,8 @@ Holds no server: any fake that can follow a script can use it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -25,6 +26,12 @@ class Fault(StrEnum):
     LENGTH = "length"
     JUNK = "junk"
     LOADING_REFUSED = "loading_refused"
+    WHOLE_WITHOUT_DONE = "whole_without_done"
+    ONLY_THINKING = "only_thinking"
+    FEW_TOKENS = "few_tokens"
+    WARM_PROMPT = "warm_prompt"
+    LOADED_IN_CALL = "loaded_in_call"
+    QUEUED = "queued"
 
 
 class Tail(StrEnum):
@@ -41,6 +48,7 @@ class Finish(StrEnum):
     """What happens to the connection."""
 
     END = "end"
+    WHOLE = "whole"
     CUT = "cut"
     DRIP = "drip"
     DRIP_HEADERS = "drip_headers"
@@ -49,7 +57,7 @@ class Finish(StrEnum):
 
 @dataclass(frozen=True)
 class Script:
-    """How a reply goes; `share` is how much of the text is sent."""
+    """How a reply goes; `share` is how much of the text is sent, `account` what the server's figures say instead."""
 
     status: int = 200
     error: str = ""
@@ -58,6 +66,7 @@ class Script:
     done_reason: str = "stop"
     junk: bytes = b"data: <html>junk</html>\n"
     finish: Finish = Finish.END
+    account: Mapping[str, int] = field(default_factory=dict)
 
 
 SCRIPTS: dict[Fault, Script] = {
@@ -76,4 +85,10 @@ SCRIPTS: dict[Fault, Script] = {
     Fault.LENGTH: Script(share=0.5, done_reason="length"),
     Fault.JUNK: Script(share=0.0, tail=Tail.JUNK),
     Fault.LOADING_REFUSED: Script(500, "cudaMalloc failed: out of memory"),
+    Fault.WHOLE_WITHOUT_DONE: Script(tail=Tail.NOT_DONE, finish=Finish.WHOLE),
+    Fault.ONLY_THINKING: Script(share=0.0, done_reason="length"),
+    Fault.FEW_TOKENS: Script(account={"prompt_tokens": 2}),
+    Fault.WARM_PROMPT: Script(account={"prompt": 1}),
+    Fault.LOADED_IN_CALL: Script(account={"load": 9_000_000_000, "total": 9_100_000_000}),
+    Fault.QUEUED: Script(account={"total": 5_000_000_000}),
 }

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
 from typing import Self
@@ -37,7 +37,8 @@ class FakeOllama(OllamaState):
     """The server: a context manager on a loopback port, a free one unless `port` says which.
 
     `single_flight` serves one call at a time; `linger_polls` is for how many looks at `/api/ps` an unloaded
-    model still shows.
+    model still shows. A prompt of more words than the window is refused when the request says so and the server
+    `knows_truncate`; else half of the window is read of it. Paths that are `broken` answer 500.
     """
 
     def __init__(
@@ -93,6 +94,11 @@ class _Talk:
     prompt: str
     started_ns: int
     loaded_ns: int = 0
+    window: int = 0
+
+    @property
+    def overflows(self) -> bool:
+        return len(self.prompt.split()) > self.window
 
 
 class _Connection(socketserver.StreamRequestHandler):
@@ -130,6 +136,9 @@ class _Connection(socketserver.StreamRequestHandler):
         return json.loads(self.rfile.read(length)) if length else {}
 
     def _route(self, record: Record) -> None:
+        if record.path in self.fake.broken:
+            self._json(record, {"error": "something went wrong"}, 500)
+            return
         match record.path:
             case "/api/tags":
                 self._json(record, self.fake.tags())
@@ -207,6 +216,10 @@ class _Connection(socketserver.StreamRequestHandler):
         if not self._load(talk.record, talk.name, talk.model):
             return
         talk.loaded_ns = time.monotonic_ns()
+        talk.window = self.fake.resident[talk.name].context_length
+        if talk.overflows and self.fake.knows_truncate and talk.record.body.get("truncate") is False:
+            self._json(talk.record, {"error": "the prompt is longer than the context length"}, 400)
+            return
         self._pause(talk.model.latency_ms / 1000)
         talk.record.answered_ns = time.monotonic_ns()
         if talk.record.body.get("keep_alive") == 0:
@@ -223,6 +236,9 @@ class _Connection(socketserver.StreamRequestHandler):
         """One object instead of a stream, as Ollama answers `stream: false`."""
         reply = talk.model.reply_to(talk.prompt)
         message = {"role": "assistant", "content": reply}
+        if talk.script.tail is Tail.NOT_DONE:
+            self._json(talk.record, {"model": talk.name, "message": message, "done": False})
+            return
         head = {"model": talk.name, "message": message, "done": True, "done_reason": talk.script.done_reason}
         self._json(talk.record, head | self._metrics(talk, len(reply.split())).native())
 
@@ -252,13 +268,18 @@ class _Connection(socketserver.StreamRequestHandler):
                 return
 
     def _metrics(self, talk: _Talk, reply_tokens: int) -> Metrics:
-        return Metrics(
-            total=time.monotonic_ns() - talk.started_ns,
+        ended_ns = time.monotonic_ns()
+        working = ended_ns - talk.loaded_ns
+        metrics = Metrics(
+            total=ended_ns - talk.started_ns,
             load=talk.loaded_ns - talk.started_ns,
-            prompt_tokens=len(talk.prompt.split()),
+            prompt=working // 4,
+            generation=working - working // 4,
+            prompt_tokens=talk.window // 2 + 2 if talk.overflows else len(talk.prompt.split()),
             reply_tokens=reply_tokens,
             cached_tokens=talk.model.cached_tokens,
         )
+        return replace(metrics, **talk.script.account)
 
     def _cut(self, talk: _Talk) -> None:
         self._send_stream(talk, end=b"")
@@ -296,6 +317,7 @@ class _Connection(socketserver.StreamRequestHandler):
 
 _FINISHES: dict[Finish, Callable[[_Connection, _Talk], None]] = {
     Finish.END: _Connection._end,
+    Finish.WHOLE: _Connection._send_whole,
     Finish.CUT: _Connection._cut,
     Finish.DRIP: _Connection._drip,
     Finish.DRIP_HEADERS: _Connection._drip_headers,

@@ -97,12 +97,14 @@ class Resident:
 
 
 class OllamaState:
-    """The server's memory; `models`, `version` and `linger_polls` may be changed at any time."""
+    """The server's memory; its public attributes may be changed at any time."""
 
     def __init__(self, models: Mapping[str, FakeModel], version: str, linger_polls: int) -> None:
         self.models = dict(models)
         self.version = version
         self.linger_polls = linger_polls
+        self.knows_truncate = True
+        self.broken: set[str] = set()
         self.log: list[Record] = []
         self.resident: dict[str, Resident] = {}
         self.switches = 0

@@ -191,10 +191,10 @@ def test_unloading_another_model_leaves_this_one(runtime: LlamaCppRuntime) -> No
     runtime.unload(MODEL)
 
 
-def test_a_load_beyond_its_limit_is_a_server_error(runtime: LlamaCppRuntime) -> None:
+def test_a_load_beyond_its_limit_has_missed_its_deadline(runtime: LlamaCppRuntime) -> None:
     with pytest.raises(RuntimeFailure, match=r"the limit is 0\.0 s") as failure:
         runtime.load(MODEL, SHORT, 0.001)
-    assert failure.value.kind is FailureKind.SERVER_ERROR
+    assert failure.value.kind is FailureKind.DEADLINE
 
 
 def test_a_model_that_is_not_there_is_not_found(catalogue: Catalogue, tmp_path: Path) -> None:

@@ -129,6 +129,24 @@ def test_the_options_of_the_protocol_arrive_at_the_server(ollama: OllamaRuntime,
     assert "format" not in body
 
 
+def test_a_prompt_that_does_not_fit_is_to_be_refused_and_load_and_call_ask_so_alike(
+    ollama: OllamaRuntime, server: FakeOllama
+) -> None:
+    """A `shift` that differs from the loaded runner's would load the model again within the call."""
+    ollama.load(JUDGE, DECODING, AMPLE_S)
+    ask(ollama)
+    bodies = [record.body for record in server.requests("/api/chat")]
+    assert [(body["truncate"], body["shift"]) for body in bodies] == [(False, False)] * 2
+
+
+def test_a_prompt_that_does_not_fit_is_unsupported_and_told_with_the_remedy(ollama: OllamaRuntime) -> None:
+    failure = failure_of(lambda: ollama.call(JUDGE, "SECRET " * 2049, DECODING, AMPLE_S))
+    assert failure.kind is FailureKind.UNSUPPORTED
+    assert str(failure).endswith(
+        "the prompt is longer than the context length; raise decoding.num_ctx or shorten the prompt"
+    )
+
+
 def test_a_schema_is_sent_as_the_format(ollama: OllamaRuntime, server: FakeOllama) -> None:
     schema = {"type": "object", "properties": {"verdict": {"enum": ["PASS", "FAIL"]}}}
     ask(ollama, decoding=DecodingOptions(json_schema=schema))

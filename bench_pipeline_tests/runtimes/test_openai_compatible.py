@@ -106,6 +106,34 @@ def test_the_options_of_the_protocol_arrive_at_the_server(openai: OpenAICompatib
     }
 
 
+@pytest.mark.parametrize(
+    ("status", "words", "ends"),
+    [
+        (400, "This model's maximum context length is 4096 tokens", "raise decoding.num_ctx or shorten the prompt"),
+        (400, "unknown field seed", "answered 400: unknown field seed"),
+        (401, "invalid key", "answered 401: invalid key"),
+    ],
+)
+def test_what_the_server_refuses_every_time_is_unsupported(
+    openai: OpenAICompatibleRuntime,
+    judge: FakeModel,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    words: str,
+    ends: str,
+) -> None:
+    monkeypatch.setitem(SCRIPTS, Fault.SERVER_ERROR, replace(SCRIPTS[Fault.SERVER_ERROR], status=status, error=words))
+    judge.fault = Fault.SERVER_ERROR
+    failure = failure_of(lambda: ask(openai))
+    assert failure.kind is FailureKind.UNSUPPORTED
+    assert str(failure).endswith(ends)
+
+
+def test_cached_tokens_are_kept(openai: OpenAICompatibleRuntime, judge: FakeModel) -> None:
+    judge.cached_tokens = 3
+    assert ask(openai).timings.cached_prompt_tokens == 3
+
+
 def test_the_servers_token_counts_are_kept(openai: OpenAICompatibleRuntime) -> None:
     timings = ask(openai).timings
     assert (timings.prompt_tokens, timings.generated_tokens) == (len(PROMPT.split()), 2)
