@@ -52,7 +52,10 @@ class BatchStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallRetried:
-    """Infrastructure failed a call for the `attempt`th time, and it is made again."""
+    """Infrastructure failed a call for the `attempt`th time, and it is made again.
+
+    `case_id` is `(load)` or `(identity)` when it was no case's call.
+    """
 
     model: str
     case_id: str

@@ -5,7 +5,6 @@ Knows no other model; who runs when stands in runner.py.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,26 +13,21 @@ from itertools import groupby
 from sqlalchemy import Connection
 
 from bench_pipeline.benchmark.events import BatchStarted, CallRetried, ModelLoaded, OnEvent, SampleTaken
+from bench_pipeline.benchmark.loaded_model import AttemptsSpent, LoadedModel, OnRetry
 from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.domain.actor import Candidate
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
-from bench_pipeline.domain.identity import ModelIdentity, Placement
+from bench_pipeline.domain.identity import LoadReport, ModelIdentity, Placement
 from bench_pipeline.domain.prompt import PROMPT_FIELDS, render_prompt, shared_beginning
 from bench_pipeline.domain.racing import StopReason
 from bench_pipeline.domain.sample import Outcome, Reply, Sample, ServerTimings
 from bench_pipeline.domain.suite import TestCase
-from bench_pipeline.domain.validity import ValidityRule, misplaced, screen, truncation
+from bench_pipeline.domain.validity import ValidityRule, screen, truncation
 from bench_pipeline.domain.verdict import judge
-from bench_pipeline.runtimes.base import Runtime
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import ModelRun
 from bench_pipeline.storage.database import Database
-
-# What may pass by itself. A deadline is not among them: a second wait as long would tell nothing new.
-_RETRIED = (FailureKind.BUSY, FailureKind.SERVER_ERROR, FailureKind.CONNECTION_LOST)
-# After these the model may be gone from memory; loading it again keeps the load out of the next latency.
-_RELOADED = (FailureKind.SERVER_ERROR, FailureKind.CONNECTION_LOST)
 
 Stop = Callable[[Sequence[Sample]], StopReason | None]
 """Asked after every call with all samples of the model; a reason ends the model's run."""
@@ -54,10 +48,6 @@ class Measured:
 
     run: ModelRun
     samples: tuple[Sample, ...]
-
-
-class _AttemptsSpent(Exception):
-    """No reply came in any attempt; `args[0]` holds what each failed of."""
 
 
 class ModelMeasurement:
@@ -140,39 +130,34 @@ class ModelMeasurement:
         self, run: ModelRun, calls: Sequence[PlannedCall], samples: list[Sample], stop: Stop | None
     ) -> StopReason | None:
         """Load, warm up, call, unload, and look whether the model is still who it was. Raises `RuntimeFailure`."""
-        runtime = self._runtimes.of(run.ref)
+        model = self._model(run)
         stopped = None
         try:
-            self._load(runtime, run)
+            model.load(self._retrying(run, "(load)"))
             for call in self._announced(run.model, calls):
-                samples.append(self._sample(runtime, run, call, samples))
+                samples.append(self._sample(model, run, call, samples))
                 if stop and (stopped := stop(samples)):
                     if stopped is StopReason.FAILED and self._prepared.protocol.confirm_wrong:
                         again = replace(call, repeat=self._prepared.protocol.repeats + 1)
-                        samples.append(self._sample(runtime, run, again, samples))
+                        samples.append(self._sample(model, run, again, samples))
                     break
         finally:
-            _unload(runtime, run)
-        self._check_identity(runtime, run)
+            model.unload()
+        self._check_identity(model, run)
         return stopped
 
-    def _load(self, runtime: Runtime, run: ModelRun) -> None:
-        protocol = self._prepared.protocol
-        report = runtime.load(run.ref, protocol.decoding, protocol.load_time_limit_s)
-        with self._database.writing() as connection:
-            store.record_load(connection, run.model_run_id, report)
-        if misplaced(report, protocol):
-            on_gpu = f"{(report.vram_bytes or 0) / 1e9:.1f} of {(report.memory_bytes or 0) / 1e9:.1f} GB"
-            raise RuntimeFailure(
-                FailureKind.UNSUPPORTED,
-                f"{run.model}: only {on_gpu} are on the GPU; free its memory or restart the server, or set "
-                "BENCH_PLACEMENT=any to measure it all the same",
-            )
-        self._on_event(ModelLoaded(run.model, report.load_ns / 1e6))
+    def _model(self, run: ModelRun) -> LoadedModel:
+        def loaded(report: LoadReport) -> None:
+            with self._database.writing() as connection:
+                store.record_load(connection, run.model_run_id, report)
+            self._on_event(ModelLoaded(run.model, report.load_ns / 1e6))
+
         # The production template without a case: its prefix is warm afterwards, no case's text is.
         prompt = render_prompt(self._prepared.template, dict.fromkeys(PROMPT_FIELDS, "(warm-up)"))
-        for _ in range(protocol.warm_up_calls):
-            runtime.call(run.ref, prompt, protocol.decoding, protocol.time_limit_s)
+        return LoadedModel(self._runtimes.of(run.ref), run.ref, self._prepared.protocol, prompt, loaded)
+
+    def _retrying(self, run: ModelRun, what: str) -> OnRetry:
+        return lambda attempt, failure: self._on_event(CallRetried(run.model, what, attempt, failure))
 
     def _announced(self, model: str, calls: Iterable[PlannedCall]) -> Iterator[PlannedCall]:
         batches = -(-len(self._prepared.case_ids) // self._prepared.protocol.batch_size)
@@ -180,63 +165,46 @@ class ModelMeasurement:
             self._on_event(BatchStarted(model, repeat, batch, batches))
             yield from of_batch
 
-    def _check_identity(self, runtime: Runtime, run: ModelRun) -> None:
-        now = runtime.describe(run.ref)
-        if now == run.identity:
-            return
+    def _check_identity(self, model: LoadedModel, run: ModelRun) -> None:
+        """Void the run unless the model is who it was: nobody knows which of its samples the other one made."""
+        try:
+            now = model.identity(self._retrying(run, "(identity)"))
+        except RuntimeFailure as failure:
+            self._void(run)
+            raise RuntimeFailure(failure.kind, f"{run.model} may have been changed: {failure}") from failure
+        if now != run.identity:
+            self._void(run)
+            raise RuntimeFailure(
+                FailureKind.UNSUPPORTED,
+                f"{run.model} was changed while it was measured: {_difference(run.identity, now)}",
+            )
+
+    def _void(self, run: ModelRun) -> None:
         with self._database.writing() as connection:
             store.exclude_samples(connection, run.model_run_id, ValidityRule.IDENTITY_CHANGED)
-        raise RuntimeFailure(
-            FailureKind.UNSUPPORTED, f"{run.model} was changed while it was measured: {_difference(run.identity, now)}"
-        )
 
     # One call
 
-    def _sample(self, runtime: Runtime, run: ModelRun, call: PlannedCall, earlier: Sequence[Sample]) -> Sample:
+    def _sample(self, model: LoadedModel, run: ModelRun, call: PlannedCall, earlier: Sequence[Sample]) -> Sample:
         prompt = render_prompt(self._prepared.template, call.case.prompt_fields)
         called_at = datetime.now(UTC)
         try:
-            reply, placement, attempts = self._reply(runtime, run, call, prompt)
-        except _AttemptsSpent as spent:
-            sample = _failed(call, tuple(spent.args[0]))
+            answered = model.reply_to(prompt, self._retrying(run, call.case.id))
+        except AttemptsSpent as spent:
+            sample = _failed(call, spent.attempts)
         else:
-            first = next((s.timings for s in earlier if s.case_id == call.case.id and s.latency_ns is not None), None)
-            sample = self._judged(call, reply, placement, len(prompt), first, attempts)
+            first = next((s.timings for s in earlier if s.case_id == call.case.id and s.ranks), None)
+            sample = self._judged(call, answered.reply, answered.placement, len(prompt), first, answered.attempts)
         with self._database.writing() as connection:
             store.insert_sample(connection, run.model_run_id, sample, called_at)
         self._on_event(SampleTaken(run.model, sample))
         return sample
 
-    def _reply(
-        self, runtime: Runtime, run: ModelRun, call: PlannedCall, prompt: str
-    ) -> tuple[Reply, Placement, tuple[str, ...]]:
-        """Return the reply, where the model was, and what failed before. The clock starts anew in every attempt."""
-        protocol = self._prepared.protocol
-        attempts: list[str] = []
-        pause_s = protocol.retry_pause_s
-        while True:
-            try:
-                if attempts:
-                    self._prepare_retry(runtime, run, attempts)
-                reply = runtime.call(run.ref, prompt, protocol.decoding, protocol.time_limit_s)
-                return reply, runtime.placement(run.ref), tuple(attempts)
-            except RuntimeFailure as failure:
-                attempts.append(f"{failure.kind}: {failure}")
-                if failure.kind not in _RETRIED or len(attempts) > protocol.retries:
-                    raise _AttemptsSpent(attempts) from failure
-            self._on_event(CallRetried(run.model, call.case.id, len(attempts), attempts[-1]))
-            time.sleep(pause_s)
-            pause_s *= 2
-
-    def _prepare_retry(self, runtime: Runtime, run: ModelRun, attempts: Sequence[str]) -> None:
-        if attempts[-1].startswith(tuple(f"{kind}:" for kind in _RELOADED)):
-            runtime.load(run.ref, self._prepared.protocol.decoding, self._prepared.protocol.load_time_limit_s)
-
     def _judged(
         self,
         call: PlannedCall,
         reply: Reply,
-        placement: Placement,
+        placement: Placement | None,
         prompt_chars: int,
         first: ServerTimings | None,
         attempts: tuple[str, ...],
@@ -279,14 +247,6 @@ def _failed(call: PlannedCall, attempts: tuple[str, ...]) -> Sample:
         reason=attempts[-1],
         attempts=attempts,
     )
-
-
-def _unload(runtime: Runtime, run: ModelRun) -> None:
-    """Give the memory back; a server that is gone has given it back already."""
-    try:
-        runtime.unload(run.ref)
-    except RuntimeFailure:
-        return
 
 
 def _difference(before: ModelIdentity, after: ModelIdentity) -> str:

@@ -17,6 +17,7 @@ from bench_pipeline.domain.statistics import (
     median,
     p90,
 )
+from bench_pipeline.domain.validity import ValidityRule
 
 TIE_LEVEL = 0.95
 
@@ -148,8 +149,8 @@ def score_model(
     The passes after `main_passes` are the final's. A case is correct when it is right in every pass; an
     infrastructure error is neither right nor wrong, and up to `error_budget` of them in all are passed over
     where the case was right in another pass. One wrong or invalid sample disqualifies; otherwise a missing
-    sample, an error beyond the budget or a case without a valid latency leaves the model inconclusive.
-    `failure` is what stopped the whole model run.
+    sample, an error beyond the budget or a case without a valid latency leaves the model inconclusive. So does
+    a change of the model while it was measured, whatever it answered. `failure` is what stopped the whole model run.
 
     The mean over the cases of each case's mean is the mean over all calls when every pass is complete; when
     some latencies are excluded, it does not favour the model whose slow cases they were.
@@ -165,7 +166,9 @@ def score_model(
     failed = {case_id: _failure_of(case_id, of_case, passes, tolerant) for case_id, of_case in taken.items()}
     failures = tuple(f for case_id, of_case in taken.items() if (f := failed[case_id] or _unranked(case_id, of_case)))
     correct = sum(found is None for found in failed.values())
-    standing = _standing(failures)
+    # Another model may have given any of the answers, the wrong ones as well.
+    void = any(sample.exclusion == ValidityRule.IDENTITY_CHANGED for sample in everything)
+    standing = Standing.INCONCLUSIVE if void else _standing(failures)
     result = ModelResult(
         model=model,
         standing=standing,

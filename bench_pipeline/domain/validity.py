@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from math import exp, log
 
 from bench_pipeline.domain.identity import Placement
 from bench_pipeline.domain.protocol import Protocol
@@ -16,6 +17,8 @@ CONTENTION_NS = 100_000_000
 CONTENTION_SHARE = 0.2
 # No tokenizer packs more characters into a token on average, in any language of words.
 CHARS_PER_TOKEN = 16
+# A prompt that fills half of its window by chance has fewer characters for each token of the whole window.
+CHARS_THAT_OVERFLOW = 3
 # Beyond the share of the prompt's characters that stand before the first field, for tokens are no characters.
 CACHE_SLACK_SHARE, CACHE_SLACK_TOKENS = 0.1, 32
 # A repeat whose prompt is read in less than half the time of its first pass was not read.
@@ -31,6 +34,7 @@ class ValidityRule(StrEnum):
     NO_VERDICT = "no_verdict"
     PROMPT_TRUNCATED = "prompt_truncated"
     CACHED_PROMPT = "cached_prompt"
+    PLACEMENT_UNKNOWN = "placement_unknown"
     NOT_ON_GPU = "not_on_gpu"
     ANOTHER_MODEL_RESIDENT = "another_model_resident"
     IDENTITY_CHANGED = "identity_changed"
@@ -57,13 +61,14 @@ def screen(
     prompt_chars: int,
     shared_chars: int,
     protocol: Protocol,
-    placement: Placement,
+    placement: Placement | None,
     first_pass: ServerTimings | None = None,
 ) -> ValidityRule | None:
     """Return the first rule by which the latency of `reply` does not rank, None when it does.
 
     `shared_chars` of the `prompt_chars` sent are the same for every case. `placement` is what the runtime
-    says of the model after the call. `first_pass` is the same case's account in an earlier pass.
+    says of the model after the call, None when it failed to. `first_pass` is the same case's account in an
+    earlier pass. What a runtime cannot say excludes nothing.
     """
     if not reply.complete:
         return ValidityRule.INCOMPLETE
@@ -71,6 +76,8 @@ def screen(
         return ValidityRule.CUT_OFF
     if truncation(reply, prompt_chars, protocol, placement):
         return ValidityRule.PROMPT_TRUNCATED
+    if placement is None:
+        return ValidityRule.PLACEMENT_UNKNOWN
     if placement.others:
         return ValidityRule.ANOTHER_MODEL_RESIDENT
     if misplaced(placement, protocol):
@@ -84,20 +91,21 @@ def screen(
     return None
 
 
-def truncation(reply: Reply, prompt_chars: int, protocol: Protocol, placement: Placement) -> str | None:
+def truncation(reply: Reply, prompt_chars: int, protocol: Protocol, placement: Placement | None) -> str | None:
     """Return how the runtime's count shows that the model did not see all of the prompt, or None.
 
     A runtime that cuts keeps half the window and two tokens, and answers as if nothing had happened.
     """
     tokens = reply.timings.prompt_tokens
-    if tokens is None:
+    if not tokens:
         return None
     asked = protocol.decoding.num_ctx
-    window = min(asked, placement.context_length or asked)
+    window = (placement.context_length if placement else None) or asked
     if tokens * CHARS_PER_TOKEN < prompt_chars:
         return f"{tokens} tokens were read of a prompt of {prompt_chars} characters"
-    if abs(tokens - (window // 2 + 2)) <= 1 and prompt_chars > 3 * window:
-        return f"{tokens} tokens were read, half of the window of {window}"
+    for cut in {asked, window}:
+        if abs(tokens - (cut // 2 + 2)) <= 1 and prompt_chars > CHARS_THAT_OVERFLOW * cut:
+            return f"{tokens} tokens were read, half of the window of {cut}"
     if tokens + (reply.timings.generated_tokens or 0) > window:
         return f"{tokens} tokens were read, and the window has {window}"
     return None
@@ -134,8 +142,6 @@ def drift(first: Sequence[float], last: Sequence[float]) -> float | None:
 
     `first` and `last` are its latencies (ms) of the same cases in the same order: exp(mean ln(last/first)) - 1.
     """
-    from math import exp, log
-
     if not first or len(first) != len(last):
         return None
     return exp(sum(log(b / a) for a, b in zip(first, last, strict=True)) / len(first)) - 1
