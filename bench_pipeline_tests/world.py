@@ -233,7 +233,7 @@ class World:
 
     # Benchmarks
 
-    def prepared(self, **protocol: int) -> PreparedTask:
+    def prepared(self, **protocol: object) -> PreparedTask:
         return prepare(self.settings, "grading", self.database, self.production).with_terms(**protocol)
 
     def candidates(self, *names: str) -> list[Candidate]:
@@ -246,7 +246,7 @@ class World:
         *names: str,
         on_event: Callable[[Event], None] | None = None,
         resume_hours: float = 24.0,
-        **protocol: int,
+        **protocol: object,
     ) -> str:
         """Benchmark all actors, or the ones named, and return the benchmark's id."""
         return run_benchmark(
@@ -258,9 +258,11 @@ class World:
             resume_hours,
         )
 
-    def ranked(self, *names: str, **protocol: int) -> RankedBenchmark:
+    def ranked(
+        self, *names: str, on_event: Callable[[Event], None] | None = None, **protocol: object
+    ) -> RankedBenchmark:
         """Benchmark, and rank by the latencies of the table above."""
-        benchmark_id = self.run(*names, **protocol)
+        benchmark_id = self.run(*names, on_event=on_event, **protocol)
         runs, samples = own_tables.tables["benchmark_model_runs"].c, own_tables.tables["benchmark_samples"]
         for model, latency_ms in RANKED_LATENCIES_MS.items():
             mine = select(runs.model_run_id).where(runs.benchmark_id == benchmark_id, runs.model_name == model)
@@ -361,7 +363,7 @@ class World:
         return [
             (str(record.model), case_of(record.body["messages"][0]["content"]))
             for record in self.server.log[since:]
-            if record.path == "/api/chat" and record.body["messages"]
+            if record.path in ("/api/chat", "/v1/chat/completions") and record.body["messages"]
         ]
 
 

@@ -87,37 +87,6 @@ def open_elsewhere(world: World):  # noqa: ANN201 - SQLAlchemy's context manager
     return open_database(world.url).engine.connect()
 
 
-@pytest.mark.parametrize(
-    ("fault", "outcome", "verdict", "reason", "timed"),
-    [
-        pytest.param(None, "correct", "PASS", None, True, id="right"),
-        pytest.param(Fault.EMPTY_CONTENT, "invalid", None, "empty reply", False, id="empty reply"),
-        pytest.param(Fault.LENGTH, "invalid", None, "cut off", False, id="cut off by num_predict"),
-        pytest.param(Fault.DONE_FALSE, "invalid", None, "incomplete", False, id="done: false"),
-        pytest.param(Fault.ENDED_WITHOUT_DONE, "invalid", None, "incomplete", False, id="ended without done"),
-        pytest.param(Fault.CUT_STREAM, "error", None, "connection_lost", False, id="closed connection"),
-        pytest.param(Fault.ERROR_IN_STREAM, "error", None, "server_error", False, id="error in the stream"),
-        pytest.param(Fault.SERVER_ERROR, "error", None, "server_error", False, id="500"),
-        pytest.param(Fault.BUSY, "error", None, "busy", False, id="503"),
-        pytest.param(Fault.NOT_FOUND, "error", None, "not_found", False, id="404"),
-        pytest.param(Fault.JUNK, "error", None, "bad_response", False, id="junk"),
-    ],
-)
-def test_what_a_call_comes_to_is_in_its_row_and_only_a_whole_reply_has_a_latency(
-    world: World, fault: Fault | None, outcome: str, verdict: str | None, reason: str | None, timed: bool
-) -> None:
-    model = world.server.models["fast:1b"]
-    model.fault, model.fault_on_calls = fault, {2}  # the first call is the warm-up
-    world.run("fast")
-    row = world.rows(
-        "benchmark_samples", "case_id", "outcome", "expected", "verdict", "latency_ns", "server_total_ns", "reason"
-    )[0]
-    assert row[:4] == (FIRST, outcome, "PASS", verdict)
-    assert (row[4] is not None and row[4] > 0) is timed
-    assert (row[6] or "").startswith(reason or "")
-    assert (row[6] is None) is (reason is None)
-
-
 def test_a_wrong_verdict_has_its_latency_and_says_what_the_gold_is(world: World) -> None:
     world.run("wrong")
     rows = world.rows("benchmark_samples", "case_id", "outcome", "expected", "verdict", "reason", "latency_ns")
@@ -267,14 +236,6 @@ def test_a_call_that_fails_does_not_stop_the_calls_after_it(world: World) -> Non
     outcomes = [outcome for (outcome,) in world.rows("benchmark_samples", "outcome")]
     assert outcomes == ["correct", "error", "correct", "correct"]
     assert finished(world)["fast"].result.standing is Standing.INCONCLUSIVE
-
-
-def test_a_server_that_is_gone_leaves_every_model_inconclusive(world: World) -> None:
-    found = world.candidates("fast", "slow")
-    world.server.__exit__()
-    run_benchmark(world.database, world.prepared(), found, world.runtimes, world.events.append)
-    assert {e.result.standing for e in finished(world).values()} == {Standing.INCONCLUSIVE}
-    assert world.rows("benchmark_samples", "outcome") == []
 
 
 @ONE_ENGINE
