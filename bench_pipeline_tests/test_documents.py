@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from bench_pipeline.cli.main import COMMANDS, bench
 from bench_pipeline.domain.suite import parse_suite
 from bench_pipeline.domain.task import parse_task
+from bench_pipeline.domain.validity import ValidityRule
 from bench_pipeline.domain.verdict import Contract, contract_faults
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.production import OPTIONAL, REQUIRED
@@ -209,6 +210,12 @@ def test_the_example_of_every_reader_is_a_contract() -> None:
 
     known = {form.model_fields["reader"].default for form in get_args(get_args(Contract)[0])}
     assert {contract.reader for contract in contracts} == known
+
+
+def test_the_rules_of_validity_stand_in_the_reference_as_they_are_stored() -> None:
+    text = text_of("reference/validity.md")
+
+    assert [row[0].strip("`") for row in table_rows(section(text, "## The rules"))] == list(ValidityRule)
 
 
 def test_our_tables_stand_in_the_reference_with_their_columns() -> None:

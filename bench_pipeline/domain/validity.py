@@ -26,19 +26,22 @@ COLLAPSED_SHARE = 0.5
 
 
 class ValidityRule(StrEnum):
-    """Why a call's latency does not rank. Stored with the sample, counted in the report."""
+    """Why a call's latency does not rank, in the order of looking. Stored with the sample, counted in the report.
 
-    LOADED_IN_CALL = "loaded_in_call"
-    CUT_OFF = "cut_off"
+    The last two are no finding of `screen`: there was no verdict to time, or the whole run is void.
+    """
+
     INCOMPLETE = "incomplete"
-    NO_VERDICT = "no_verdict"
+    CUT_OFF = "cut_off"
     PROMPT_TRUNCATED = "prompt_truncated"
-    CACHED_PROMPT = "cached_prompt"
     PLACEMENT_UNKNOWN = "placement_unknown"
-    NOT_ON_GPU = "not_on_gpu"
     ANOTHER_MODEL_RESIDENT = "another_model_resident"
-    IDENTITY_CHANGED = "identity_changed"
+    NOT_ON_GPU = "not_on_gpu"
+    LOADED_IN_CALL = "loaded_in_call"
     CONTENTION = "contention"
+    CACHED_PROMPT = "cached_prompt"
+    NO_VERDICT = "no_verdict"
+    IDENTITY_CHANGED = "identity_changed"
 
 
 MEANING = {
@@ -119,11 +122,12 @@ def misplaced(placement: Placement, protocol: Protocol) -> bool:
 
 
 def _is_contended(timings: ServerTimings) -> bool:
-    parts = (timings.load_ns or 0, timings.prompt_ns, timings.generation_ns)
-    if timings.total_ns is None or parts[1] is None or parts[2] is None:
+    total_ns, load_ns = timings.total_ns, timings.load_ns
+    prompt_ns, generation_ns = timings.prompt_ns, timings.generation_ns
+    if total_ns is None or load_ns is None or prompt_ns is None or generation_ns is None:
         return False
-    residue_ns = timings.total_ns - parts[0] - parts[1] - parts[2]
-    return residue_ns > CONTENTION_NS and residue_ns > CONTENTION_SHARE * timings.total_ns
+    residue_ns = total_ns - load_ns - prompt_ns - generation_ns
+    return residue_ns > CONTENTION_NS and residue_ns > CONTENTION_SHARE * total_ns
 
 
 def _is_cached(timings: ServerTimings, prompt_chars: int, shared_chars: int, first: ServerTimings | None) -> bool:

@@ -293,6 +293,13 @@ def test_a_case_without_any_valid_latency_leaves_the_model_inconclusive_and_name
     assert result.why == "b: no reply has a latency that can be ranked: excluded by prompt_cached"
 
 
+@pytest.mark.parametrize("outcome", [CORRECT, WRONG, INVALID])
+def test_a_model_that_changed_while_it_was_measured_is_inconclusive_whatever_it_answered(outcome: Outcome) -> None:
+    samples = [replace(sample(case, outcome), exclusion="identity_changed") for case in ("a", "b")]
+    result = score_model("m", ["a", "b"], samples, 1)
+    assert (result.standing, result.avg_latency_ms) == (INCONCLUSIVE, None)
+
+
 def test_every_case_weighs_the_same_however_many_of_its_latencies_count() -> None:
     samples = [sample("fast", ms=100), sample("slow", ms=900)]
     samples += [sample("fast", ms=100, repeat=2), excluded("slow", 900, repeat=2)]
