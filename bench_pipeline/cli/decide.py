@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import click
 
-from bench_pipeline.cli.output import json_option, print_json, safe
+from bench_pipeline.cli.output import json_option, print_json, safe, table
 from bench_pipeline.cli.production import latest_plan
 from bench_pipeline.domain.impact import Impact
-from bench_pipeline.promotion.planning import DecidedPlan, DecidedRow, impacts
+from bench_pipeline.promotion.planning import DecidedRow, impacts
 from bench_pipeline.promotion.replaying import Replay, replay
 from bench_pipeline.settings import load_settings
-from bench_pipeline.storage.decisions import decisions_of
-from bench_pipeline.workbench import Workbench, open_workbench
+from bench_pipeline.storage.decisions import StoredDecision, decisions_of
+from bench_pipeline.workbench import open_workbench
 
 
 @click.command()
@@ -23,7 +23,7 @@ from bench_pipeline.workbench import Workbench, open_workbench
 @click.option(
     "--replay",
     "decision_id",
-    type=click.IntRange(1, 2**63 - 1),
+    type=click.IntRange(1, 10**9),
     metavar="ID",
     help="Make a stored decision again from its evidence.",
 )
@@ -40,40 +40,37 @@ def decide(task: str | None, decision_id: int | None, as_json: bool) -> int:
 
     Exit status: 0 shown, or the same again; 1 the replay differs.
     """
-    if (task is None) == (decision_id is None):
+    if decision_id is not None and task is None:
+        with open_workbench(load_settings()) as bench:
+            return _show_replay(replay(bench.database, decision_id), as_json)
+    if task is None or decision_id is not None:
         raise click.UsageError("give either --task or --replay")
     with open_workbench(load_settings()) as bench:
-        if decision_id is not None:
-            return _show_replay(replay(bench.database, decision_id), as_json)
-        made = latest_plan(bench, task or "")
+        made = latest_plan(bench, task)
         saved = impacts(bench.database, bench.production, made, datetime.now(UTC))
-        stored = _stored(bench, made)
-    shown = [_Shown(one, saved.get(one.row.conversation_id), stored.get(_key(one))) for one in made.decided]
+        with bench.database.engine.connect() as connection:
+            stored = decisions_of(connection, made.plan.benchmark_id)
+    ids = {(one.conversation_id, one.evidence_hash): one.decision_id for one in stored}
+    shown = [
+        _Shown(one, saved.get(number := one.row.conversation_id), ids.get((number, one.evidence.hash)))
+        for one in made.decided
+    ]
     if as_json:
-        print_json({"benchmark_id": made.plan.benchmark_id, "decisions": [_facts(one) for one in shown]})
+        facts = {"decisions": [_facts(one) for one in shown], "stored": [_stored_facts(one) for one in stored]}
+        print_json({"benchmark_id": made.plan.benchmark_id} | facts)
     else:
-        click.echo("\n".join([*(safe(line) for one in shown for line in _lines(one)), made.plan.benchmark_id]))
+        click.echo("\n".join(safe(line) for one in shown for line in _lines(one)))
+        click.echo(f"\n{_stored_text(made.plan.benchmark_id, stored)}")
     return 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A decision with what is beside it: what it would save, and the id under which it is stored."""
+    """A decision with what stands beside it: what it would save, and the last id under which it is stored."""
 
     decided: DecidedRow
     impact: Impact | None
     decision_id: int | None
-
-
-def _key(one: DecidedRow) -> tuple[int, str]:
-    return one.row.conversation_id, one.evidence.hash
-
-
-def _stored(bench: Workbench, made: DecidedPlan) -> dict[tuple[int, str], int]:
-    """The last id under which a conversation's decision on the same evidence is stored."""
-    with bench.database.engine.connect() as connection:
-        found = decisions_of(connection, made.plan.benchmark_id)
-    return {(one.conversation_id, one.evidence_hash): one.decision_id for one in found}
 
 
 def _facts(one: _Shown) -> dict[str, object]:
@@ -103,6 +100,23 @@ def _lines(one: _Shown) -> Iterator[str]:
     yield f"   {row.reason}"
     yield from [f"   {one.impact}"] if one.impact else []
     yield f"   evidence {one.decided.evidence.hash[:12]}, {stored}"
+
+
+def _stored_facts(one: StoredDecision) -> dict[str, object]:
+    names = ("decision_id", "conversation_id", "reason", "evidence_hash", "decided_at")
+    return {name: getattr(one, name) for name in names} | {"decision": one.kind}
+
+
+def _stored_text(benchmark_id: str, stored: Sequence[StoredDecision]) -> str:
+    if not stored:
+        return f"nothing is stored yet of benchmark {benchmark_id}"
+    rows = [
+        (one.decision_id, f"{one.decided_at:%Y-%m-%d %H:%M}", one.conversation_id, one.kind.value.upper(),
+         one.evidence_hash[:12])
+        for one in stored
+    ]  # fmt: skip
+    header = ("id", "stored (UTC)", "conversation", "decision", "evidence")
+    return f"stored of benchmark {benchmark_id}:\n{table(header, rows)}"
 
 
 def _show_replay(made: Replay, as_json: bool) -> int:

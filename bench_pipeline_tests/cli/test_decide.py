@@ -34,6 +34,7 @@ def test_decide_shows_each_decision_with_its_evidence_and_what_it_would_save(typ
     assert first[2] == ("   about 40 min a month less (98.4 % interval 40 to 40 min; 1,200 calls in the last 30 days)")
     assert first[3].startswith("   evidence ")
     assert first[3].endswith(", not stored yet")
+    assert done.stdout.splitlines()[-1].startswith("nothing is stored yet of benchmark grading-")
     assert world.rows("benchmark_decisions", "decision_id") == []
 
 
@@ -43,8 +44,23 @@ def test_decide_tells_the_id_of_a_decision_that_is_stored(typed: Typed, world: W
     assert [line.partition(", ")[2] for line in lines if line.startswith("   evidence")] == [
         f"`bench decide --replay {number}`" for number in (1, 2, 3)
     ]
-    world.give(GRADE_A, FAST)  # another incumbent is other evidence
-    assert "not stored yet" in typed("decide", "--task", "grading").stdout.splitlines()[2]
+
+
+def test_decide_lists_what_is_stored_of_the_benchmark_even_when_the_incumbent_is_another_now(
+    typed: Typed, world: World
+) -> None:
+    store(world)
+    world.give(GRADE_A, FAST)
+    lines = typed("decide", "--task", "grading").stdout.splitlines()
+    assert lines[2].endswith(", not stored yet")
+    assert [(line.split()[0], *line.split()[3:5]) for line in lines[-3:]] == [
+        ("1", "3336", "PROMOTE"), ("2", "3337", "KEEP"), ("3", "3339", "PROMOTE"),
+    ]  # fmt: skip
+    value = json.loads(typed("decide", "--task", "grading", "--json").stdout)
+    assert [(one["decision_id"], one["decision"]) for one in value["stored"]] == [
+        (1, "promote"), (2, "keep"), (3, "promote"),
+    ]  # fmt: skip
+    assert value["decisions"][0]["decision_id"] is None
 
 
 def test_decide_gives_its_figures_as_json(typed: Typed, world: World) -> None:
