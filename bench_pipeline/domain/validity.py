@@ -45,16 +45,17 @@ class ValidityRule(StrEnum):
 
 
 MEANING = {
-    ValidityRule.LOADED_IN_CALL: "the runtime loaded for more than 0.5 s within the call",
-    ValidityRule.CUT_OFF: "the reply was cut off at its longest length",
     ValidityRule.INCOMPLETE: "the runtime ended the reply without saying that it was finished",
-    ValidityRule.NO_VERDICT: "no verdict could be read",
+    ValidityRule.CUT_OFF: "the reply was cut off at its longest length",
     ValidityRule.PROMPT_TRUNCATED: "the model did not see all of the prompt",
-    ValidityRule.CACHED_PROMPT: "more of the prompt came from a cache than the template's beginning",
-    ValidityRule.NOT_ON_GPU: "the model was, in part, not on the GPU",
+    ValidityRule.PLACEMENT_UNKNOWN: "the runtime failed to say where the model was",
     ValidityRule.ANOTHER_MODEL_RESIDENT: "another model was in the runtime's memory",
-    ValidityRule.IDENTITY_CHANGED: "the model was another after its run than before",
+    ValidityRule.NOT_ON_GPU: "the model was, in part, not on the GPU",
+    ValidityRule.LOADED_IN_CALL: "the runtime loaded for more than 0.5 s within the call",
     ValidityRule.CONTENTION: "the call waited within the runtime",
+    ValidityRule.CACHED_PROMPT: "more of the prompt came from a cache than the template's beginning",
+    ValidityRule.NO_VERDICT: "no verdict could be read",
+    ValidityRule.IDENTITY_CHANGED: "the model may have been another after its run than before",
 }
 """Each rule in words."""
 

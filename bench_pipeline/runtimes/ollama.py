@@ -102,6 +102,15 @@ class _Listing:
     models: dict[str, _Installed]
 
 
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """Who a model was, and what the server's list said of it then."""
+
+    entry: _Installed
+    version: str
+    identity: ModelIdentity
+
+
 class OllamaRuntime:
     """The models of one Ollama server; `keep_alive` is how long it holds a model after a call.
 
@@ -126,7 +135,7 @@ class OllamaRuntime:
         )
         self._keep_alive = keep_alive
         self._listing: _Listing | None = None
-        self._identities: dict[str, ModelIdentity] = {}
+        self._described: dict[str, _Described] = {}
 
     def describe(self, model: ModelRef) -> ModelIdentity:
         """Say who `model` is, without loading it. Raises `RuntimeFailure`, `not_found` when not installed."""
@@ -134,10 +143,13 @@ class OllamaRuntime:
         entry = listing.models.get(_key(model.address))
         if entry is None:
             raise self._server.missing(model.address)
+        known = self._described.get(model.address)
+        if known is not None and (known.entry, known.version) == (entry, listing.version):
+            return known.identity  # the digest is of a manifest that holds template and parameters, too
         body = {"model": entry.name}
         answer = self._server.exchange("POST", "/api/show", model.address, _QUESTION_LIMIT_S, body)
         identity = _identity(model, entry, read(_Shown, answer.body, model.address), listing.version)
-        self._identities[model.address] = identity
+        self._described[model.address] = _Described(entry, listing.version, identity)
         return identity
 
     def installed(self) -> list[str]:
@@ -219,7 +231,8 @@ class OllamaRuntime:
             raise RuntimeFailure(FailureKind.UNAVAILABLE, text) from failure
 
     def _known(self, model: ModelRef) -> ModelIdentity:
-        return self._identities.get(model.address) or self.describe(model)
+        known = self._described.get(model.address)
+        return known.identity if known else self.describe(model)
 
     def _chat_body(self, name: str, messages: list[dict[str, str]], decoding: DecodingOptions) -> dict[str, Any]:
         options = {

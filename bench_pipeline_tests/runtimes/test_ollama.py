@@ -377,9 +377,29 @@ def test_the_template_hash_tells_what_is_put_around_a_prompt(
     ollama: OllamaRuntime, server: FakeOllama, change: dict[str, object]
 ) -> None:
     before = ollama.describe(JUDGE).template_hash
-    for field, value in change.items():
-        setattr(server.models["judge:7b"], field, value)
-    assert ollama.describe(JUDGE).template_hash != before
+    server.models["changed:7b"] = replace(server.models["judge:7b"], **change)
+    with OllamaRuntime(server.url) as anew:
+        assert anew.describe(ollama_ref("changed:7b")).template_hash != before
+
+
+def test_a_model_whose_digest_and_server_are_the_same_is_not_asked_for_its_template_again(
+    ollama: OllamaRuntime, server: FakeOllama
+) -> None:
+    first = ollama.describe(JUDGE)
+    ollama.load(JUDGE, DECODING, AMPLE_S)  # makes it forget the list, not the template
+    assert ollama.describe(JUDGE) == first
+    assert len(server.requests("/api/show")) == 1
+
+
+@pytest.mark.parametrize("version", ["0.34.0", "0.33.0"])
+def test_after_an_update_of_the_server_it_is_asked_again(
+    ollama: OllamaRuntime, server: FakeOllama, version: str
+) -> None:
+    ollama.describe(JUDGE)
+    ollama.load(JUDGE, DECODING, AMPLE_S)
+    server.version = version
+    assert ollama.describe(JUDGE).runtime_version == version
+    assert len(server.requests("/api/show")) == (1 if version == "0.33.0" else 2)
 
 
 def test_the_order_in_which_the_server_prints_parameters_does_not_count(ollama: OllamaRuntime) -> None:
