@@ -28,6 +28,7 @@ from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import ModelRun
 from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.samples import exclude_samples, insert_sample, samples_of
 
 Stop = Callable[[Sequence[Sample]], StopReason | None]
 """Asked after every call with all samples of the model; a reason ends the model's run."""
@@ -111,7 +112,7 @@ class ModelMeasurement:
     def _stored(self, connection: Connection, model: str) -> Measured:
         run = store.model_run(connection, self._benchmark_id, model)
         assert run is not None  # noqa: S101 - it was inserted before
-        return Measured(run, tuple(store.samples(connection, [run.model_run_id])[run.model_run_id]))
+        return Measured(run, tuple(samples_of(connection, [run.model_run_id])[run.model_run_id]))
 
     def _loads(
         self, run: ModelRun, calls: Sequence[PlannedCall], samples: list[Sample], stop: Stop | None
@@ -181,7 +182,7 @@ class ModelMeasurement:
 
     def _void(self, run: ModelRun) -> None:
         with self._database.writing() as connection:
-            store.exclude_samples(connection, run.model_run_id, ValidityRule.IDENTITY_CHANGED)
+            exclude_samples(connection, run.model_run_id, ValidityRule.IDENTITY_CHANGED)
 
     # One call
 
@@ -196,7 +197,7 @@ class ModelMeasurement:
             first = next((s.timings for s in earlier if s.case_id == call.case.id and s.ranks), None)
             sample = self._judged(call, answered.reply, answered.placement, len(prompt), first, answered.attempts)
         with self._database.writing() as connection:
-            store.insert_sample(connection, run.model_run_id, sample, called_at)
+            insert_sample(connection, run.model_run_id, sample, called_at)
         self._on_event(SampleTaken(run.model, sample))
         return sample
 

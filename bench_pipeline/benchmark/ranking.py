@@ -22,6 +22,7 @@ from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.history import model_run_ids, replace_history, stored_scoreboard
 from bench_pipeline.storage.ledger import looked_at, record_ledger
+from bench_pipeline.storage.samples import samples_of
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def measured_alone(database: Database, benchmark_id: str) -> tuple[ModelResult, 
     with database.engine.connect() as connection:
         benchmark = _known(connection, benchmark_id)
         (run,) = store.model_runs(connection, benchmark_id)
-        samples = store.samples(connection, [run.model_run_id])[run.model_run_id]
+        samples = samples_of(connection, [run.model_run_id])[run.model_run_id]
     (result,) = _results(benchmark, {run.model: run}, {run.model: samples})
     return result, run.memory_bytes
 
@@ -209,7 +210,7 @@ def _ranked(
 
 
 def _samples_by_model(connection: Connection, runs: Mapping[str, ModelRun]) -> dict[str, Sequence[Sample]]:
-    by_id = store.samples(connection, [run.model_run_id for run in runs.values()])
+    by_id = samples_of(connection, [run.model_run_id for run in runs.values()])
     return {model: by_id[run.model_run_id] for model, run in runs.items()}
 
 

@@ -40,6 +40,7 @@ from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.samples import case_failures
 
 BENCHMARK_LOCK = "benchmark"
 
@@ -193,7 +194,7 @@ class _BenchmarkRun:
 
     def _race(self, eligible: Sequence[Candidate]) -> None:
         with self._database.engine.connect() as connection:
-            earlier = store.case_failures(connection, self._prepared.suite.hash)
+            earlier = case_failures(connection, self._prepared.suite.hash)
         race = Race(self._prepared, {c.name: self._measurement.begin(c) for c in eligible}, self._incumbents, earlier)
         while models := race.next_round():
             for number, model in enumerate(models, start=1):

@@ -17,6 +17,7 @@ from bench_pipeline.domain.sample import Outcome, Sample, ServerTimings
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.samples import insert_sample, samples_of
 
 NOW = datetime(2026, 11, 24, 3, 0, 0, 5, UTC)
 HOUR = timedelta(hours=1)
@@ -75,17 +76,17 @@ def begun(connection: Connection, row: BenchmarkRow = ROW, candidate: Candidate 
 def test_a_sample_is_read_back_as_it_was_taken(database: Database, sample: Sample) -> None:
     with database.writing() as connection:
         run = begun(connection)
-        store.insert_sample(connection, run, sample, NOW)
+        insert_sample(connection, run, sample, NOW)
     with database.engine.connect() as connection:
-        assert store.samples(connection, [run]) == {run: [sample]}
+        assert samples_of(connection, [run]) == {run: [sample]}
 
 
 @pytest.mark.parametrize("outcome", Outcome)
 def test_each_outcome_is_read_back_as_itself(database: Database, outcome: Outcome) -> None:
     with database.writing() as connection:
         run = begun(connection)
-        store.insert_sample(connection, run, replace(BARE, outcome=outcome), NOW)
-        assert store.samples(connection, [run])[run][0].outcome is outcome
+        insert_sample(connection, run, replace(BARE, outcome=outcome), NOW)
+        assert samples_of(connection, [run])[run][0].outcome is outcome
 
 
 @pytest.mark.parametrize(
@@ -101,9 +102,9 @@ def test_whatever_a_model_writes_its_sample_is_stored(database: Database, field:
     sample = Sample(**{**{name: getattr(FULL, name) for name in Sample.__slots__}, field: text})
     with database.writing() as connection:
         run = begun(connection)
-        store.insert_sample(connection, run, sample, NOW)
+        insert_sample(connection, run, sample, NOW)
     with database.engine.connect() as connection:
-        assert getattr(store.samples(connection, [run])[run][0], field) == stored
+        assert getattr(samples_of(connection, [run])[run][0], field) == stored
 
 
 @pytest.mark.parametrize(
@@ -117,15 +118,15 @@ def test_whatever_a_model_writes_its_sample_is_stored(database: Database, field:
 def test_a_case_has_one_sample_for_each_repeat_of_a_model_run(database: Database, second: Sample, taken: bool) -> None:
     with database.writing() as connection:
         run = begun(connection)
-        store.insert_sample(connection, run, FULL, NOW)
+        insert_sample(connection, run, FULL, NOW)
     if taken:
         with pytest.raises(IntegrityError), database.writing() as connection:
-            store.insert_sample(connection, run, second, NOW)
+            insert_sample(connection, run, second, NOW)
     else:
         with database.writing() as connection:
-            store.insert_sample(connection, run, second, NOW)
+            insert_sample(connection, run, second, NOW)
     with database.engine.connect() as connection:
-        assert store.samples(connection, [run])[run] == ([FULL] if taken else [FULL, second])
+        assert samples_of(connection, [run])[run] == ([FULL] if taken else [FULL, second])
 
 
 def test_the_same_case_of_another_model_is_another_sample(database: Database) -> None:
@@ -133,13 +134,13 @@ def test_the_same_case_of_another_model_is_another_sample(database: Database) ->
         one = begun(connection)
         other = begun(connection, candidate=replace(CANDIDATE, name="other"))
         for run in (one, other):
-            store.insert_sample(connection, run, FULL, NOW)
-        assert store.samples(connection, [one, other]) == {one: [FULL], other: [FULL]}
+            insert_sample(connection, run, FULL, NOW)
+        assert samples_of(connection, [one, other]) == {one: [FULL], other: [FULL]}
 
 
 def test_a_sample_of_no_model_run_is_refused(database: Database) -> None:
     with pytest.raises(IntegrityError), database.writing() as connection:
-        store.insert_sample(connection, 404, FULL, NOW)
+        insert_sample(connection, 404, FULL, NOW)
 
 
 def test_samples_are_read_in_the_order_of_the_calls(database: Database) -> None:
@@ -147,8 +148,8 @@ def test_samples_are_read_in_the_order_of_the_calls(database: Database) -> None:
     with database.writing() as connection:
         run = begun(connection)
         for case_id in ids:
-            store.insert_sample(connection, run, replace(BARE, case_id=case_id), NOW)
-        assert [sample.case_id for sample in store.samples(connection, [run])[run]] == ids
+            insert_sample(connection, run, replace(BARE, case_id=case_id), NOW)
+        assert [sample.case_id for sample in samples_of(connection, [run])[run]] == ids
 
 
 # Model runs
@@ -180,9 +181,9 @@ def test_a_deleted_model_run_takes_its_samples_and_no_others_with_it(database: D
     with database.writing() as connection:
         gone, stays = begun(connection), begun(connection, candidate=replace(CANDIDATE, name="other"))
         for run in (gone, stays):
-            store.insert_sample(connection, run, FULL, NOW)
+            insert_sample(connection, run, FULL, NOW)
         store.delete_model_run(connection, gone)
-        assert store.samples(connection, [gone, stays]) == {gone: [], stays: [FULL]}
+        assert samples_of(connection, [gone, stays]) == {gone: [], stays: [FULL]}
         assert [run.model_run_id for run in store.model_runs(connection, "grading-1")] == [stays]
 
 
