@@ -53,11 +53,14 @@ class Race:
 
         return asked
 
+    def goes_on(self, model: str) -> bool:
+        """Whether the model is neither complete nor out for another reason than being outpaced."""
+        racer = self._racer(model)
+        return racer.in_the_race and not racer.is_complete(self._prepared.protocol.repeats)
+
     def outpaced(self) -> list[str]:
-        """Return the models that are neither complete nor out for another reason, once the race is over."""
-        repeats = self._prepared.protocol.repeats
-        field = self._field()
-        return [racer.model for racer in field if racer.in_the_race and not racer.is_complete(repeats)]
+        """Return the models that were outpaced, once the race is over."""
+        return [model for model in self.measured if self.goes_on(model)]
 
     def _field(self, besides: str | None = None) -> list[Racer]:
         return [self._racer(model) for model in self.measured if model != besides]

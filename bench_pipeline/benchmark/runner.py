@@ -201,10 +201,11 @@ class _BenchmarkRun:
                 calls = race.calls(model)
                 self._on_event(ModelStarted(model, number, len(models), len(calls), 0))
                 race.measured[model] = self._measurement.take(race.measured[model], calls, race.stop(model))
+                if not race.goes_on(model):
+                    self._finished(race.measured[model])
         for model in race.outpaced():
             race.measured[model] = self._measurement.mark_stopped(race.measured[model], StopReason.OUTPACED)
-        for measured in race.measured.values():
-            self._finished(measured)
+            self._finished(race.measured[model])
 
     # The final
 

@@ -31,6 +31,7 @@ class LiveTree:
         self._write = write or (lambda line: click.echo(line, err=err))
         self._left = 0
         self._repeats = 1
+        self._model = ""
 
     def __call__(self, event: Event) -> None:
         """Print one event."""
@@ -41,22 +42,33 @@ class LiveTree:
                 models = f"{len(event.models)} model{'s' * (len(event.models) != 1)}"
                 self._write(f"🏁 {event.task}: {verb} {event.benchmark_id}, {models} × {event.cases} cases")
             case ModelStarted():
+                self._model = event.model
                 self._left = event.calls - event.calls_done
                 done = f" ({event.calls_done} of {event.calls} calls were made before)" if event.calls_done else ""
                 self._write(f"\n[{event.number}/{event.total}] {safe(event.model)}{done}")
             case AnchorStarted():
+                self._model = event.model
                 self._left = event.calls
                 self._write(f"\n⚓ {safe(event.model)}")
             case FinalPass():
+                self._model = ""
                 self._left = 0
                 self._write(f"\n⚔️  final, pass {event.number}: {safe(' then '.join(event.models))}")
             case CallRetried():
                 self._write(f"  ├─ {event.case_id}: 🔁 attempt {event.attempt} failed: {safe(event.failure)}")
             case SampleTaken():
+                self._name(event.model)
                 self._left -= 1
                 self._write(f"  {'├─' if self._left else '└─'} {self._sample(event.sample)}")
             case ModelFinished():
+                self._name(event.model)
                 self._write(f"  {_result(event.result)}")
+
+    def _name(self, model: str) -> None:
+        """Say whose lines follow, where another model's were before: in a final, and at the end of a race."""
+        if model != self._model:
+            self._model = model
+            self._write(f"  {safe(model)}")
 
     def _sample(self, sample: Sample) -> str:
         name = sample.case_id if self._repeats == 1 else f"{sample.case_id} #{sample.repeat}"
@@ -122,4 +134,5 @@ def _why(result: ModelResult) -> str:
     cases = ", ".join(f"{failure.case_id} ({failure.outcome})" for failure in result.failures[:5])
     more = f" and {len(result.failures) - 5} more" if len(result.failures) > 5 else ""
     why = safe(result.reason) or cases + more
-    return f"{safe(result.model)}: {result.standing}, {result.cases_correct}/{result.cases} correct: {why}"
+    asked = f" ({result.cases_seen} of {result.cases} cases asked)" if 0 < result.cases_seen < result.cases else ""
+    return f"{safe(result.model)}: {result.standing}, {result.cases_correct}/{result.cases} correct{asked}: {why}"

@@ -508,7 +508,7 @@ def test_a_model_that_cannot_be_described_after_its_run_is_void(world: World) ->
 
     def listen(event: Event) -> None:
         if isinstance(event, SampleTaken):
-            world.server.broken.add("/api/show")
+            world.server.broken.add("/api/tags")
         if isinstance(event, ModelFinished):
             world.server.broken.clear()
 
