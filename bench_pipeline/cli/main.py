@@ -72,6 +72,7 @@ def bench() -> None:
 
 def main() -> None:
     """Run the command line; errors that are written for the reader become one line and an exit status."""
+    gc.set_threshold(100_000)  # imports make objects that stay; looking for cycles among them took 5 % of a command
     try:
         status = bench.main(prog_name="bench", standalone_mode=False)
     except click.ClickException as error:
