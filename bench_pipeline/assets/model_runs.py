@@ -17,13 +17,12 @@ from bench_pipeline.assets.common import (
 )
 from bench_pipeline.benchmark.eligibility import candidates
 from bench_pipeline.benchmark.events import BatchStarted, BenchmarkStarted, Event, ModelFinished, ModelStarted
-from bench_pipeline.benchmark.field import field_of
+from bench_pipeline.benchmark.field import field_of, fresh_enough
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.ranking import latest_benchmark_id, unmeasured_models, up_to_date_benchmark
 from bench_pipeline.benchmark.runner import run_benchmark
 from bench_pipeline.domain.actor import Candidate
 from bench_pipeline.domain.partition import partition_key
-from bench_pipeline.domain.protocol import RunPolicy
 from bench_pipeline.domain.scoreboard import ModelResult, Standing
 
 
@@ -33,6 +32,7 @@ class MeasurementConfig(dg.Config):
     batch_size: int | None = None
     repeats: int | None = None
     policy: str | None = None  # full, or race
+    reuse: bool = False  # leave out what was measured under the same evidence; the incumbent never is
     only_if_changed: bool = False  # measure nothing when nothing changed since the last benchmark
 
 
@@ -60,9 +60,7 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
         partitioned = context.has_partition_key or context.has_partition_key_range
         with workbench.open() as bench:
             prepared = prepare(bench.settings, task, bench.database, bench.application)
-            prepared = prepared.with_terms(
-                batch_size=config.batch_size, repeats=config.repeats, policy=_policy(config.policy)
-            )
+            prepared = prepared.with_terms(batch_size=config.batch_size, repeats=config.repeats, policy=config.policy)
             found = candidates(bench.settings, bench.database, bench.production, bench.runtimes)
             register_partitions(context.instance, found)
             chosen = _of_partitions(found, context.partition_keys) if partitioned else found
@@ -72,6 +70,13 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
                 context.log.info(f"nothing changed since {current}: nothing is measured again")
                 return dg.MaterializeResult(metadata={"benchmark_id": current, "measured": 0})
             field = field_of(chosen, prepared, bench.settings, bench.database, bench.production, bench.runtimes)
+            if config.reuse:
+                # The scoreboard ranks what is left out here by its earlier run.
+                reused = fresh_enough(bench.database, prepared, field, bench.settings.evidence_days)
+                field = field.without(reused)
+                if reused and not any(candidate.eligible for candidate in field.candidates):
+                    context.log.info(f"the evidence of all {len(reused)} models is fresh: nothing is measured again")
+                    return dg.MaterializeResult(metadata={"measured": 0})
             partitions = frozenset(context.partition_keys) if partitioned else frozenset()
             reporter = _Reporter(context, workbench, key, partitions, field.candidates)
             benchmark_id = run_benchmark(
@@ -89,15 +94,6 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata={"benchmark_id": benchmark_id, "measured": len(reporter.results)})
 
     return model_runs
-
-
-_POLICIES: dict[str, RunPolicy] = {"full": "full", "race": "race"}
-
-
-def _policy(name: str | None) -> RunPolicy | None:
-    if name is not None and name not in _POLICIES:
-        raise dg.Failure(f"policy: {name!r} is none; write full or race", allow_retries=False)
-    return None if name is None else _POLICIES[name]
 
 
 def _of_partitions(found: Sequence[Candidate], partitions: Sequence[str]) -> list[Candidate]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from bench_pipeline.benchmark.evidence import evidence_key
 from bench_pipeline.domain.errors import Fault, FileRefused, InputError
 from bench_pipeline.domain.hashing import content_hash
@@ -47,9 +49,14 @@ class PreparedTask:
         return tuple(case.id for case in self.suite.test_cases)
 
     def with_terms(self, **terms: object) -> PreparedTask:
-        """Return the task with these terms of the protocol changed; None keeps a term. Raises `ValidationError`."""
+        """Return the task with these terms of the protocol changed; None keeps a term. Raises `InputError`."""
         changed = {name: value for name, value in terms.items() if value is not None}
-        return replace(self, protocol=Protocol.model_validate(self.protocol.model_dump() | changed))
+        try:
+            protocol = Protocol.model_validate(self.protocol.model_dump() | changed)
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors()]
+            raise InputError("\n".join(faults)) from None
+        return replace(self, protocol=protocol)
 
     def evidence_key(self, hardware: object) -> str:
         """Hash of all that must be equal for two model runs to be ranked together, but for the model itself."""

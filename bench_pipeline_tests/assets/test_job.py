@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from sqlalchemy import update
 
 from bench_pipeline.storage.tables import benchmark_runs
@@ -127,6 +128,29 @@ def test_nothing_is_measured_again_when_nothing_changed_and_that_is_asked_for(pi
 
     assert pipeline.world.calls(since=before) == []
     assert documents == {path: path.stat().st_mtime_ns for path in documents}
+
+
+@ONE_ENGINE
+def test_with_reuse_only_the_incumbent_and_what_failed_are_measured_again_and_all_are_ranked(
+    pipeline: Pipeline,
+) -> None:
+    stages = ["eligible_models", "grading/test_cases", "grading/model_runs", "grading/scoreboard"]
+    pipeline.run(assets=stages)
+    before = len(pipeline.world.server.log)
+
+    pipeline.run(assets=stages, config={"reuse": True})
+
+    assert {model for model, _ in pipeline.world.calls(since=before)} == {"slow:7b"}
+    board = pipeline.metadata("grading/scoreboard")
+    assert (board["champion"], board["reused"]) == ("fast", 3)
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize(("term", "says"), [("policy", "policy: input should be"), ("repeats", "repeats: ")])
+def test_a_term_that_no_protocol_has_is_named(pipeline: Pipeline, term: str, says: str) -> None:
+    wrong: dict[str, object] = {"policy": "sprint", "repeats": 0}
+    result = pipeline.run(config={term: wrong[term]}, fails=True)
+    assert says in failures_of(result)
 
 
 @ONE_ENGINE
