@@ -34,6 +34,7 @@ from sqlalchemy import (
 
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.benchmark.events import Event
+from bench_pipeline.benchmark.field import incumbent_models
 from bench_pipeline.benchmark.preparation import PreparedTask, prepare
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark
 from bench_pipeline.benchmark.runner import run_benchmark
@@ -256,6 +257,7 @@ class World:
             self.runtimes,
             on_event or self.events.append,
             resume_hours,
+            incumbents=frozenset(incumbent_models(self.database, self.production, self.prepared().task)),
         )
 
     def ranked(

@@ -4,8 +4,6 @@ import dagster as dg
 
 from bench_pipeline.assets.common import OWNERS, WorkbenchParam, numbers, table
 from bench_pipeline.benchmark.eligibility import candidates
-from bench_pipeline.benchmark.field import incumbent_models
-from bench_pipeline.benchmark.preparation import read_task
 from bench_pipeline.benchmark.ranking import latest_benchmark_id, latest_ranked, rank_benchmark
 from bench_pipeline.reporting.files import write_new
 from bench_pipeline.reporting.report import render_report, report_path
@@ -34,7 +32,6 @@ def scoreboard_asset(task: str) -> dg.AssetsDefinition:
                 latest_benchmark_id(bench.database, task),
                 others,
                 bench.settings.evidence_days,
-                incumbent_models(bench.database, bench.application, read_task(bench.settings, task)),
             )
             with bench.database.engine.connect() as connection:
                 entries = benchmark_ledger(connection, ranked.benchmark.benchmark_id)
@@ -86,8 +83,7 @@ def report_asset(task: str) -> dg.AssetsDefinition:
     )
     def report(workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
-            incumbents = incumbent_models(bench.database, bench.application, read_task(bench.settings, task))
-            ranked = latest_ranked(bench.database, task, incumbents)
+            ranked = latest_ranked(bench.database, task)
             text = render_report(ranked)
             path = write_new(report_path(bench.settings.reports_dir, ranked), text)
         return dg.MaterializeResult(

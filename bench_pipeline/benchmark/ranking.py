@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -27,17 +27,18 @@ from bench_pipeline.storage.samples import samples_of
 
 @dataclass(frozen=True)
 class RankedBenchmark:
-    """A benchmark with everything that a report or a decision needs.
-
-    `incumbents` are the models that production uses for the task, as far as whoever asked for this said so.
-    """
+    """A benchmark with everything that a report or a decision needs."""
 
     benchmark: BenchmarkRow
     scoreboard: Scoreboard
     runs: Mapping[str, ModelRun]
     samples: Mapping[str, Sequence[Sample]]
     excluded: Sequence[tuple[str, Exclusion, str]]
-    incumbents: frozenset[str] = frozenset()
+
+    @property
+    def incumbents(self) -> frozenset[str]:
+        """The models that production used for the task when this was measured."""
+        return frozenset(self.benchmark.incumbents or ())
 
     @property
     def reused(self) -> dict[str, ModelRun]:
@@ -51,7 +52,6 @@ def rank_benchmark(
     benchmark_id: str,
     others: Sequence[Candidate] = (),
     evidence_days: float = 0.0,
-    incumbents: Iterable[str] = (),
 ) -> RankedBenchmark:
     """Rank a benchmark, store its rows of history and of the ledger, and return it.
 
@@ -69,7 +69,7 @@ def rank_benchmark(
         runs |= _reusable(connection, benchmark.evidence_key, [m for m in missing if m.eligible], evidence_days)
         if missing:
             store.add_candidates(connection, benchmark_id, missing)
-        ranked = _ranked(connection, benchmark, runs, [m for m in missing if m.eligible], frozenset(incumbents))
+        ranked = _ranked(connection, benchmark, runs, [m for m in missing if m.eligible])
         replace_history(
             connection, benchmark, ranked.scoreboard, {model: run.model_run_id for model, run in runs.items()}
         )
@@ -79,7 +79,7 @@ def rank_benchmark(
     return ranked
 
 
-def read_ranked(database: Database, benchmark_id: str, incumbents: Iterable[str] = ()) -> RankedBenchmark:
+def read_ranked(database: Database, benchmark_id: str) -> RankedBenchmark:
     """Return a benchmark as it was ranked. Raises `InputError` when it is unknown or was not."""
     with database.engine.connect() as connection:
         benchmark = _known(connection, benchmark_id)
@@ -91,7 +91,7 @@ def read_ranked(database: Database, benchmark_id: str, incumbents: Iterable[str]
         samples = _samples_by_model(connection, runs)
         excluded = store.excluded_candidates(connection, benchmark_id)
         board = replace(scoreboard, invalid=benchmark.invalid or "")
-        return RankedBenchmark(benchmark, board, runs, samples, excluded, frozenset(incumbents))
+        return RankedBenchmark(benchmark, board, runs, samples, excluded)
 
 
 def latest_benchmark_id(database: Database, task: str) -> str:
@@ -103,9 +103,9 @@ def latest_benchmark_id(database: Database, task: str) -> str:
     return latest.benchmark_id
 
 
-def latest_ranked(database: Database, task: str, incumbents: Iterable[str] = ()) -> RankedBenchmark:
+def latest_ranked(database: Database, task: str) -> RankedBenchmark:
     """Return the task's latest benchmark as it was ranked. Raises `InputError` when there is none."""
-    return read_ranked(database, latest_benchmark_id(database, task), incumbents)
+    return read_ranked(database, latest_benchmark_id(database, task))
 
 
 def unmeasured_models(database: Database, benchmark_id: str) -> dict[str, str]:
@@ -194,18 +194,16 @@ def _ranked(
     benchmark: BenchmarkRow,
     runs: Mapping[str, ModelRun],
     others: Sequence[Candidate],
-    incumbents: frozenset[str],
 ) -> RankedBenchmark:
     samples = _samples_by_model(connection, runs)
     results = _results(benchmark, runs, samples)
     results += [_unmeasured(other, benchmark) for other in others if other.name not in runs]
     return RankedBenchmark(
         benchmark,
-        replace(rank(results, incumbents), invalid=benchmark.invalid or ""),
+        replace(rank(results, frozenset(benchmark.incumbents or ())), invalid=benchmark.invalid or ""),
         runs,
         samples,
         store.excluded_candidates(connection, benchmark.benchmark_id),
-        incumbents,
     )
 
 

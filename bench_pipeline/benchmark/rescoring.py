@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -135,7 +134,7 @@ def _reply(sample: Sample) -> Reply:
     )
 
 
-def save_rescored(database: Database, rescoring: Rescoring, incumbents: Iterable[str] = ()) -> RankedBenchmark:
+def save_rescored(database: Database, rescoring: Rescoring) -> RankedBenchmark:
     """Store and rank the rescored benchmark as a new one, with the model runs at the times when they were made.
 
     Only the task's latest benchmark can be: the new one becomes the latest, and a plan rests on that. Raises
@@ -163,7 +162,7 @@ def save_rescored(database: Database, rescoring: Rescoring, incumbents: Iterable
             finished_at=None,
         )
         unmeasured = _insert(database, rescoring, row)
-        rank_benchmark(database, row.benchmark_id, unmeasured, incumbents=incumbents)
+        rank_benchmark(database, row.benchmark_id, unmeasured)
         with database.writing() as connection:
             store.finish_benchmark(connection, row.benchmark_id, datetime.now(UTC))
     return read_ranked(database, row.benchmark_id)

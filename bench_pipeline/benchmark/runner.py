@@ -78,6 +78,7 @@ def run_benchmark(
         row, resumed = _begin(database, prepared, resume_hours, dagster_run_id, purpose)
         with database.writing() as connection:
             store.replace_candidates(connection, row.benchmark_id, candidates)
+            store.record_incumbents(connection, row.benchmark_id, incumbents)
         names = tuple(candidate.name for candidate in eligible)
         on_event(
             BenchmarkStarted(

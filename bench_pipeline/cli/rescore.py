@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from bench_pipeline.benchmark.field import incumbent_models
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.benchmark.rescoring import Rejudged, Rescoring, rescore_benchmark, save_rescored
 from bench_pipeline.cli.live import summary
@@ -38,8 +37,7 @@ def rescore(task: str, benchmark_id: str | None, save: bool, as_json: bool) -> i
         rescoring = rescore_benchmark(bench.database, bench.settings, task, benchmark_id)
         saved = None
         if save and rescoring.is_new_evidence:
-            incumbents = incumbent_models(bench.database, bench.application, rescoring.task)
-            saved = save_rescored(bench.database, rescoring, incumbents)
+            saved = save_rescored(bench.database, rescoring)
     if as_json:
         print_json(_facts(rescoring, saved))
     else:

@@ -135,7 +135,7 @@ def _measured(
             anchor=running.anchor,
             policy=bench.settings.promotion_policy,
         )
-    return rank_benchmark(bench.database, benchmark_id, field.candidates if reuse else (), days, field.incumbents)
+    return rank_benchmark(bench.database, benchmark_id, field.candidates if reuse else (), days)
 
 
 def _candidates(bench: Workbench, names: list[str] | None) -> list[Candidate]:

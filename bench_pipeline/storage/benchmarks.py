@@ -49,6 +49,7 @@ class BenchmarkRow:
     dagster_run_id: str | None
     started_at: datetime
     finished_at: datetime | None
+    incumbents: Sequence[str] | None = None
     invalid: str | None = None
     rescored_from: str | None = None
 
@@ -121,6 +122,13 @@ def finish_benchmark(connection: Connection, benchmark_id: str, at: datetime) ->
         update(benchmark_runs)
         .where(benchmark_runs.c.benchmark_id == benchmark_id)
         .values(status=FINISHED, finished_at=at)
+    )
+
+
+def record_incumbents(connection: Connection, benchmark_id: str, names: Iterable[str]) -> None:
+    """Store whom production uses for the task while it is measured."""
+    connection.execute(
+        update(benchmark_runs).where(benchmark_runs.c.benchmark_id == benchmark_id).values(incumbents=sorted(names))
     )
 
 

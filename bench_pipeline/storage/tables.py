@@ -49,6 +49,7 @@ benchmark_runs = Table(
     Column("protocol_hash", String(64), nullable=False),
     Column("hardware", JSON, nullable=False),
     Column("tool_version", String(40), nullable=False),
+    Column("incumbents", JSON, comment="names of the models that production used for the task then"),
     Column("invalid", ForeignText, comment="why nothing may be decided from it, such as the anchor's drift"),
     Column("rescored_from", String(120), comment="the benchmark whose stored replies were read again"),
     Column("dagster_run_id", String(60)),

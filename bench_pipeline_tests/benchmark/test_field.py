@@ -103,7 +103,7 @@ def test_a_reused_run_is_ranked_with_the_new_ones_and_named(world: World) -> Non
     first = world.run("fast", "slow", "wrong")
     again = field(world)
     second = world.run("slow")
-    ranked = rank_benchmark(world.database, second, again.candidates, evidence_days=1, incumbents=again.incumbents)
+    ranked = rank_benchmark(world.database, second, again.candidates, evidence_days=1)
     assert [result.model for result in ranked.scoreboard.ranked] == ["fast", "slow"]
     assert {model: run.benchmark_id for model, run in ranked.reused.items()} == {"fast": first, "wrong": first}
 

@@ -27,6 +27,7 @@ from bench_pipeline_tests.world import (
     BROKEN,
     FAST,
     ONE_ENGINE,
+    SERVED,
     SILENT,
     SLOW,
     WRONG,
@@ -109,12 +110,22 @@ def test_who_was_not_run_is_kept_with_the_reason(world: World) -> None:
 
 @ONE_ENGINE
 def test_between_equally_fast_models_the_incumbent_comes_first(world: World) -> None:
-    benchmark_id = world.run("fast", "slow")
-    world.change(update(tables.benchmark_samples).values(latency_ns=5_000_000))
-    for incumbent in ("slow", "fast"):
-        ranked = rank_benchmark(world.database, benchmark_id, incumbents=[incumbent])
+    for incumbent, name in ((SLOW, "slow"), (FAST, "fast")):
+        for conversation in SERVED:
+            world.give(conversation, incumbent)
+        benchmark_id = world.run("fast", "slow")
+        world.change(update(tables.benchmark_samples).values(latency_ns=5_000_000))
+        ranked = rank_benchmark(world.database, benchmark_id)
+        assert ranked.incumbents == {name}
         assert ranked.scoreboard.champion is not None
-        assert ranked.scoreboard.champion.model == incumbent
+        assert ranked.scoreboard.champion.model == name
+
+
+@ONE_ENGINE
+def test_a_benchmark_knows_its_incumbents_though_production_has_changed_since(world: World) -> None:
+    ranked = world.ranked("fast", "slow")
+    world.promoted()
+    assert read_ranked(world.database, ranked.benchmark.benchmark_id).incumbents == {"slow"}
 
 
 @ONE_ENGINE

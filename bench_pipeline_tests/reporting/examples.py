@@ -151,7 +151,7 @@ def ranked_of(
 ) -> RankedBenchmark:
     """A benchmark of these samples, as the runner would have ranked it."""
     protocol = Protocol(repeats=repeats)
-    row = benchmark(protocol=protocol.model_dump(mode="json"), invalid=invalid or None)
+    row = benchmark(protocol=protocol.model_dump(mode="json"), invalid=invalid or None, incumbents=sorted(incumbents))
     runs = {
         model: replace(
             model_run(number, model, row.benchmark_id),
@@ -161,4 +161,4 @@ def ranked_of(
         for number, model in enumerate(samples, start=1)
     }
     board = rank(model_results(list(GOLD), protocol, runs, samples), incumbents)
-    return RankedBenchmark(row, replace(board, invalid=invalid), runs, samples, [], incumbents)
+    return RankedBenchmark(row, replace(board, invalid=invalid), runs, samples, [])

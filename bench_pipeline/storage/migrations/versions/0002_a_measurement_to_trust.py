@@ -15,6 +15,12 @@ depends_on = None
 _NEW_COLUMNS: dict[str, list[sa.Column[Any]]] = {
     "benchmark_runs": [
         sa.Column(
+            "incumbents",
+            sa.JSON(),
+            nullable=True,
+            comment="names of the models that production used for the task then",
+        ),
+        sa.Column(
             "invalid",
             sa.Text(),
             nullable=True,
