@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from importlib import metadata
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,7 @@ from bench_pipeline.runtimes.gguf import GgufHead, read_head
 # llama.cpp computes 512 tokens at once whatever the batch; a batch of as many reports back after each.
 _PROMPT_BATCH_TOKENS = 512
 _IDLE_POLL_S = 0.005
+_INTERRUPT_POLL_S = 0.5
 _PROCESSING = re.compile(r"^llamacpp:requests_processing (\d+)", re.MULTILINE)
 
 
@@ -232,6 +233,9 @@ class LlamaCppRuntime:
         with ThreadPoolExecutor(max_workers=1) as pool:
             running = pool.submit(self._timed, request, stream)
             try:
+                # An interrupt just before the wait begins would be seen at its end alone, which may never come.
+                while not wait([running], timeout=_INTERRUPT_POLL_S).done:
+                    pass
                 return running.result()
             except (RuntimeError, ValueError):
                 # The binding's own words quote the request.
