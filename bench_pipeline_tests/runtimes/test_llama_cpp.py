@@ -149,6 +149,15 @@ def test_a_deadline_in_the_reply_stops_the_call_and_leaves_llama_cpp_idle(runtim
     assert not is_busy(runtime)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A shell starts what it runs in the background with interrupts ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_a_call(runtime: LlamaCppRuntime) -> None:
     runtime.load(MODEL, ENDLESS, AMPLE_S)
     over = threading.Event()
