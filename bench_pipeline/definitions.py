@@ -8,11 +8,13 @@ from bench_pipeline.assets.common import WorkbenchResource
 from bench_pipeline.assets.eligible_models import eligible_models
 from bench_pipeline.assets.model_runs import measured_check, model_runs_asset
 from bench_pipeline.assets.production import (
+    approval_check,
     document_assets,
     production_assets,
     production_equals_registry,
     validation_check,
 )
+from bench_pipeline.assets.reconciliation import reconciliation
 from bench_pipeline.assets.scoreboard import report_asset, scoreboard_asset, scoreboard_checks
 from bench_pipeline.assets.test_cases import suite_check, test_cases_asset
 from bench_pipeline.automation.jobs import jobs, monthly_schedule
@@ -39,10 +41,16 @@ def build_definitions(settings: Settings, workbench: WorkbenchResource) -> dg.De
     checks = [
         check
         for task in tasks
-        for check in (suite_check(task), measured_check(task), *scoreboard_checks(task), validation_check(task))
+        for check in (
+            suite_check(task),
+            measured_check(task),
+            *scoreboard_checks(task),
+            approval_check(task),
+            validation_check(task),
+        )
     ]
     return dg.Definitions(
-        assets=[eligible_models, *stages, *document_assets(tasks)],
+        assets=[reconciliation, eligible_models, *stages, *document_assets(tasks)],
         asset_checks=[*checks, production_equals_registry],
         jobs=all_jobs,
         schedules=[monthly_schedule(all_jobs[0], settings.schedule, settings.schedule_timezone)],

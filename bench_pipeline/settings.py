@@ -33,6 +33,26 @@ class Settings(BaseSettings):
         default=SecretStr("sqlite:///.bench/bench.db"),
         description="SQLAlchemy URL of the database that holds actors and conversations",
     )
+    promoter_url: SecretStr | None = Field(
+        default=None,
+        description="the same PostgreSQL database as the role that may promote; default: BENCH_DATABASE_URL",
+    )
+    owner_url: SecretStr | None = Field(
+        default=None,
+        description="the same as the owner of its tables, for bench db install alone; default: BENCH_DATABASE_URL",
+    )
+    recorder_role: str = Field(
+        default="bench_recorder", description="role that reads and records, for bench db install"
+    )
+    promoter_role: str = Field(
+        default="bench_promoter", description="role that may call the promotion and nothing else"
+    )
+    recorder_password: SecretStr | None = Field(
+        default=None, description="password that bench db install gives the recorder; default: none is set"
+    )
+    promoter_password: SecretStr | None = Field(
+        default=None, description="password that bench db install gives the promoter; default: none is set"
+    )
     production_names: dict[str, str] = Field(
         default_factory=dict,
         description='your names for the tables and columns of production, such as {"actors.enabled": "is_active"}',
@@ -106,6 +126,25 @@ class Settings(BaseSettings):
     )
     alpha: float = Field(
         default=ALPHA, gt=0, lt=0.5, description="chance, at most, of promoting a challenger that is not faster"
+    )
+    approval: Literal["as_marked", "required"] = Field(
+        default="as_marked",
+        description="as_marked: conversations under promotion.auto in task.yaml change without asking; required: none",
+    )
+    second_person: bool = Field(default=False, description="nobody approves a plan that they asked for")
+    approval_hours: float = Field(
+        default=72.0, gt=0, allow_inf_nan=False, description="an approval older than this counts no more"
+    )
+    plan_hours: float = Field(default=168.0, gt=0, allow_inf_nan=False, description="a plan older than this is refused")
+    promotion_evidence_days: float = Field(
+        default=35.0, gt=0, allow_inf_nan=False, description="a champion measured longer ago is not promoted"
+    )
+    max_rows: int = Field(default=20, ge=1, description="most conversations that one promotion may change")
+    validation_hook: str | None = Field(
+        default=None, description="your own runner that judges a promotion: module:callable, or a command line"
+    )
+    validation_hook_limit_s: float = Field(
+        default=600.0, gt=0, allow_inf_nan=False, description="time limit of that runner, seconds"
     )
     schedule: str = Field(default="0 3 1 * *", description="cron of the monthly benchmark")
     schedule_timezone: str = Field(default="UTC", description="time zone of the schedule")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.promotion.promoter import Promoter, make_promoter
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.production import Production, has_production, open_production
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Workbench:
     """Open resources. `application` is None when the database holds no `actors` table."""
 
@@ -32,6 +35,17 @@ class Workbench:
             )
         return self.application
 
+    @cached_property
+    def promoter(self) -> Promoter:
+        """What changes production. Raises `InputError` when the database does not hold it."""
+        return make_promoter(self.settings, self.database, self.production)
+
+    def close(self) -> None:
+        """Close the promoter, if it was used, and the database."""
+        if "promoter" in self.__dict__:
+            self.promoter.writer.close()
+        self.database.close()
+
 
 @contextmanager
 def open_workbench(settings: Settings) -> Iterator[Workbench]:
@@ -43,7 +57,21 @@ def open_workbench(settings: Settings) -> Iterator[Workbench]:
     try:
         names = settings.production_names
         application = open_production(database, names) if has_production(database, names) else None
-        with Runtimes(settings) as runtimes:
-            yield Workbench(settings, database, application, runtimes)
+        with Runtimes(settings) as runtimes, closing(Workbench(settings, database, application, runtimes)) as bench:
+            yield bench
     finally:
         database.close()
+
+
+def account() -> str:
+    """Return the account that this process runs as; no environment variable can change it where users have ids."""
+    try:
+        import pwd
+    except ImportError:  # Windows
+        import getpass
+
+        return getpass.getuser()
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"

@@ -53,7 +53,7 @@ def world(database_url: str, tmp_path: Path) -> Iterator[World]:
 @pytest.fixture
 def shell(world: World) -> Shell:
     """The command line in the world's folder."""
-    return shell_in(world.folder, world.url, world.server.url)
+    return shell_in(world.folder, world.url, world.server.url, world.promoter_url)
 
 
 Typed = Callable[..., CompletedProcess[str]]

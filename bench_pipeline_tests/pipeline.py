@@ -79,6 +79,7 @@ def set_environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         "BENCH_OLLAMA_HOST": world.server.url,
         "BENCH_TESTCASES_DIR": str(world.folder / "testcases"),
         "BENCH_CACHE_DIR": str(world.folder / "cache"),
+        **({"BENCH_PROMOTER_URL": world.promoter_url} if world.promoter_url else {}),
     }.items():
         monkeypatch.setenv(name, value)
 

@@ -28,26 +28,31 @@ from sqlalchemy import (
     create_engine,
     delete,
     insert,
+    make_url,
     select,
+    text,
     update,
 )
 
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.benchmark.events import Event
 from bench_pipeline.benchmark.field import incumbent_models
-from bench_pipeline.benchmark.preparation import PreparedTask, prepare
+from bench_pipeline.benchmark.preparation import PreparedTask, prepare, read_task
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark
 from bench_pipeline.benchmark.runner import run_benchmark
 from bench_pipeline.domain.actor import Candidate
 from bench_pipeline.domain.plan import PromotionPlan
-from bench_pipeline.domain.policy import Policy
 from bench_pipeline.promotion.applying import apply_plan
 from bench_pipeline.promotion.planning import DecidedPlan, make_plan
+from bench_pipeline.promotion.promoter import Promoter, make_promoter
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
+from bench_pipeline.storage.champions import Champion, all_champions
 from bench_pipeline.storage.database import Database, open_database
+from bench_pipeline.storage.plans import insert_plan
+from bench_pipeline.storage.postgresql.installation import Roles, install
 from bench_pipeline.storage.production import Production, open_production
-from bench_pipeline.storage.promotions import Champion, Promotion, all_champions
+from bench_pipeline.storage.promotions import Promotion, all_promotions
 from bench_pipeline.storage.tables import metadata as own_tables
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.fakes.ollama_server import FakeModel, FakeOllama
@@ -165,15 +170,17 @@ def suite_value(task: str = "grading") -> dict[str, Any]:
     }
 
 
-def task_value(task: str = "grading") -> dict[str, Any]:
+def task_value(task: str = "grading", conversations: Sequence[int] = SERVED) -> dict[str, Any]:
+    """The task for these conversations, all of which may change without an approval."""
     return {
         "task": task,
         "description": "Whether a summary is good enough.",
-        "conversations": list(SERVED),
+        "conversations": list(conversations),
         "prompt": {"conversation": GRADE_A, "template": TEMPLATE},
         "verdict": {"reader": "leading_tag"},
         "decoding": {"num_ctx": 2048, "num_predict": 32},
         "time_limit_s": 30,
+        "promotion": {"auto": list(conversations)},
     }
 
 
@@ -221,11 +228,17 @@ def fill_production(url: str, templates: Mapping[int, str] | None = None) -> Non
 
 @dataclass
 class World:
-    """The world, open: what is asked of it is asked of the real database and of the fake server's own log."""
+    """The world, open: what is asked of it is asked of the real database and of the fake server's own log.
+
+    In PostgreSQL the pipeline works under its two roles, `url` and `promoter_url`; only what an operator does is done
+    by the `owner`. In SQLite all three are the same.
+    """
 
     folder: Path
     url: str
+    promoter_url: str | None
     settings: Settings
+    owner: Database
     database: Database
     production: Production
     runtimes: Runtimes
@@ -280,10 +293,26 @@ class World:
 
     def decided(self, ranked: RankedBenchmark | None = None, min_gain: float = 0.05) -> DecidedPlan:
         """The plan with what it rests on."""
-        return make_plan(self.database, self.production, ranked or self.ranked("fast", "slow"), Policy(min_gain))
+        ranked = ranked or self.ranked("fast", "slow")
+        settings = self.settings.model_copy(update={"min_gain": min_gain})
+        return make_plan(self.database, self.production, [ranked], [read_task(settings, "grading")], settings)
+
+    def store(self, plan: PromotionPlan, requested_by: str = "the tests", at: datetime | None = None) -> None:
+        with self.database.writing() as connection:
+            insert_plan(connection, plan, requested_by, at or datetime.now(UTC))
+
+    @property
+    def promoter(self) -> Promoter:
+        return make_promoter(self.settings, self.database, self.production)
 
     def apply(self, plan: PromotionPlan) -> Promotion | None:
-        return apply_plan(self.database, self.production, plan, "the tests")
+        """Store the plan and apply it."""
+        self.store(plan)
+        promoter = self.promoter
+        try:
+            return apply_plan(promoter, plan.hash, "the tests")
+        finally:
+            promoter.writer.close()
 
     def promoted(self) -> Promotion:
         """Promote `fast` over `slow`."""
@@ -331,9 +360,16 @@ class World:
         self.change(insert(prompt_templates).values(conversation_id=conversation_id, template=template))
 
     def change(self, *statements: Any) -> None:  # noqa: ANN401 - any statement of SQLAlchemy's
-        with self.database.writing() as connection:
+        """What whoever owns the database does by hand."""
+        with self.owner.writing() as connection:
             for statement in statements:
                 connection.execute(statement)
+
+    def falsify(self, table: Table, statement: Any) -> None:  # noqa: ANN401 - any statement of SQLAlchemy's
+        """What nobody may do: an owner switches the guards of an append-only table off and changes it."""
+        sqlite = self.owner.engine.dialect.name == "sqlite"
+        off = f"DROP TRIGGER {table.name}_no_update" if sqlite else f"ALTER TABLE {table.name} DISABLE TRIGGER USER"
+        self.change(text(off), statement)
 
     def snapshot(self) -> dict[str, list[tuple[object, ...]]]:
         """Every row of production's tables."""
@@ -342,6 +378,11 @@ class World:
                 table.name: [tuple(row) for row in connection.execute(select(table).order_by(*table.c))]
                 for table in PRODUCTION.sorted_tables
             }
+
+    def promotions(self) -> list[Promotion]:
+        """Every change, oldest first."""
+        with self.database.engine.connect() as connection:
+            return all_promotions(connection)
 
     def registry(self) -> dict[int, Champion]:
         with self.database.engine.connect() as connection:
@@ -377,11 +418,14 @@ def case_of(prompt: str) -> str:
 def open_world(url: str, folder: Path) -> Iterator[World]:
     """The world in the database at `url`, its task in `folder`, its models on a server of their own."""
     write_task(folder / "testcases")
-    database = open_database(url)
+    owner = open_database(url)
     fill_production(url)
+    recorder_url, promoter_url = install_roles(owner, url)
+    database = open_database(recorder_url)
     with FakeOllama(fake_models()) as server:
         settings = Settings.model_construct(
-            database_url=SecretStr(url),
+            database_url=SecretStr(recorder_url),
+            promoter_url=SecretStr(promoter_url) if promoter_url else None,
             testcases_dir=folder / "testcases",
             cache_dir=folder / "cache",
             ollama_host=server.url,
@@ -390,8 +434,21 @@ def open_world(url: str, folder: Path) -> Iterator[World]:
         )
         production = open_production(database, {})
         with Runtimes(settings) as runtimes:
-            yield World(folder, url, settings, database, production, runtimes, server)
+            yield World(folder, recorder_url, promoter_url, settings, owner, database, production, runtimes, server)
     database.close()
+    owner.close()
+
+
+def install_roles(owner: Database, url: str) -> tuple[str, str | None]:
+    """What `bench db install` does; return the recorder's and the promoter's addresses."""
+    if owner.engine.dialect.name == "sqlite":
+        return url, None
+    install(owner, open_production(owner, {}), Roles("bench_recorder", "bench_promoter"), {})
+    return as_role(url, "bench_recorder"), as_role(url, "bench_promoter")
+
+
+def as_role(url: str, role: str) -> str:
+    return make_url(url).set(username=role).render_as_string(hide_password=False)
 
 
 @dataclass(frozen=True)
@@ -431,11 +488,12 @@ class Shell:
 _BENCH = str(Path(sys.executable).with_name("bench"))
 
 
-def shell_in(folder: Path, url: str, ollama: str) -> Shell:
+def shell_in(folder: Path, url: str, ollama: str, promoter_url: str | None = None) -> Shell:
     return Shell(
         folder,
         PLAIN_PROTOCOL
-        | {"BENCH_DATABASE_URL": url, "BENCH_OLLAMA_HOST": ollama, "BENCH_CACHE_DIR": str(folder / "cache")},
+        | {"BENCH_DATABASE_URL": url, "BENCH_OLLAMA_HOST": ollama, "BENCH_CACHE_DIR": str(folder / "cache")}
+        | ({"BENCH_PROMOTER_URL": promoter_url} if promoter_url else {}),
     )
 
 

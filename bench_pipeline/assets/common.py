@@ -18,6 +18,7 @@ from bench_pipeline.workbench import Workbench, open_workbench
 
 ACCELERATOR_POOL = "accelerator"
 OWNERS = ["team:llm-operations"]
+REQUESTER = "dagster"
 models = dg.DynamicPartitionsDefinition(name="models")
 
 

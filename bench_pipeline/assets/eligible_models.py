@@ -10,6 +10,7 @@ from bench_pipeline.benchmark.eligibility import candidates
     group_name="models",
     owners=OWNERS,
     kinds={"sql"},
+    deps=[dg.AssetKey("reconciliation")],
     description="Every actor with a line: eligible, or excluded with its reason. Adds a partition a model.",
 )
 def eligible_models(context: dg.AssetExecutionContext, workbench: WorkbenchParam) -> dg.MaterializeResult[None]:

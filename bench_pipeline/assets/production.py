@@ -2,19 +2,24 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
-from bench_pipeline.assets.common import ACCELERATOR_POOL, OWNERS, WorkbenchParam, WorkbenchResource, numbers, table
-from bench_pipeline.benchmark.eligibility import candidates
-from bench_pipeline.benchmark.preparation import prepare
+from bench_pipeline.assets.common import ACCELERATOR_POOL, OWNERS, REQUESTER, WorkbenchParam, numbers, table
+from bench_pipeline.benchmark.preparation import read_task
 from bench_pipeline.benchmark.ranking import latest_ranked
-from bench_pipeline.domain.plan import PlanRow
+from bench_pipeline.domain.plan import PlanRow, plan_diff
 from bench_pipeline.promotion.applying import apply_plan
+from bench_pipeline.promotion.gates import awaited
 from bench_pipeline.promotion.planning import DecidedPlan, impacts, make_plan, store_plan, stored_plan
+from bench_pipeline.promotion.reconciling import write_open_documents
 from bench_pipeline.promotion.validating import ValidationResult, validate_promotion
-from bench_pipeline.reporting.workflow_docs import champion_registry, write_documents
+from bench_pipeline.reporting.workflow_docs import champion_registry
 from bench_pipeline.storage import promotions
+from bench_pipeline.storage.champions import all_champions
+from bench_pipeline.storage.plans import latest_plan
+from bench_pipeline.storage.promotions import unvalidated
 from bench_pipeline.workbench import Workbench
 
 
@@ -24,8 +29,8 @@ def production_assets(task: str) -> list[dg.AssetsDefinition]:
 
 
 def _plan(bench: Workbench, task: str) -> DecidedPlan:
-    ranked = latest_ranked(bench.database, task)
-    return make_plan(bench.database, bench.production, ranked, bench.settings.promotion_policy)
+    stated, ranked = read_task(bench.settings, task), latest_ranked(bench.database, task)
+    return make_plan(bench.database, bench.production, [ranked], [stated], bench.settings)
 
 
 _DECISION_COLUMNS = {"conversation": "string", "decision": "string", "incumbent": "string", "champion": "string",
@@ -36,7 +41,7 @@ def _decision_records(rows: Sequence[PlanRow]) -> list[dict[str, str | float | N
     return [
         {
             "conversation": f"{row.conversation_id} {row.conversation}",
-            "decision": row.decision.value,
+            "decision": row.decision.value if row.decision else "none",
             "incumbent": row.old_actor or "none",
             "champion": row.new_actor or "none",
             "runner_up": row.runner_up or "none",
@@ -61,8 +66,8 @@ def _decision(task: str) -> dg.AssetsDefinition:
             plan = _plan(bench, task).plan
         return dg.MaterializeResult(
             metadata={
-                "benchmark_id": plan.benchmark_id,
-                "evidence_hash": plan.evidence_hash,
+                "benchmark_id": plan.evidence[0].benchmark_id,
+                "evidence_hash": plan.evidence[0].evidence_hash,
                 "promote": len(plan.changes),
                 "table": table(_decision_records(plan.rows), _DECISION_COLUMNS),
             }
@@ -83,7 +88,7 @@ def _promotion_plan(task: str) -> dg.AssetsDefinition:
     def promotion_plan(workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
             made = _plan(bench, task)
-            store_plan(bench.database, made)
+            store_plan(bench.database, made, REQUESTER)
             saved = impacts(bench.database, bench.production, made, datetime.now(UTC))
         plan = made.plan
         rows = [
@@ -96,7 +101,14 @@ def _promotion_plan(task: str) -> dg.AssetsDefinition:
                    "impact": "string"}  # fmt: skip
         return dg.MaterializeResult(
             data_version=dg.DataVersion(plan.hash),
-            metadata={"plan_hash": plan.hash, "rows": len(rows), "table": table(rows, columns)},
+            metadata={
+                "plan_hash": plan.hash,
+                "rows": len(rows),
+                "approval": plan.terms.approval.value,
+                "diff": dg.MetadataValue.md(f"```diff\n{plan_diff(plan)}\n```"),
+                "plan": dg.MetadataValue.json(plan.model_dump(mode="json")),
+                "table": table(rows, columns),
+            },
         )
 
     return promotion_plan
@@ -111,13 +123,13 @@ def _production_update(task: str) -> dg.AssetsDefinition:
         deps=[dg.AssetKey([task, "promotion_plan"])],
         description=(
             f"Applies the last plan of {task} in one transaction: each row only while it holds the planned old "
-            "actor, all or none. Checks the plan's evidence and actors itself, whatever ran before."
+            "actor, all or none. Checks the plan's evidence, actors and approval itself, whatever ran before."
         ),
     )
     def production_update(context: dg.AssetExecutionContext, workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
             plan = stored_plan(bench.database, task)
-            promotion = apply_plan(bench.database, bench.production, plan, "dagster", context.run.run_id)
+            promotion = apply_plan(bench.promoter, plan.hash, REQUESTER, context.run.run_id)
         if promotion is None:
             context.log.info("; ".join(f"{row.conversation}: {row.reason}" for row in plan.rows))
         return dg.MaterializeResult(
@@ -131,6 +143,28 @@ def _production_update(task: str) -> dg.AssetsDefinition:
     return production_update
 
 
+def approval_check(task: str) -> dg.AssetChecksDefinition:
+    """Return the check that says what the last plan waits for."""
+
+    @dg.asset_check(
+        asset=dg.AssetKey([task, "promotion_plan"]),
+        name="nothing_is_awaited",
+        description="The plan needs no approval, or has it, and promotions are not frozen.",
+    )
+    def nothing_is_awaited(workbench: WorkbenchParam) -> dg.AssetCheckResult:
+        with workbench.open() as bench:
+            with bench.database.engine.connect() as connection:
+                stored = latest_plan(connection, task)
+            waits = awaited(bench.database, stored) if stored else ""
+        return dg.AssetCheckResult(
+            passed=not waits,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"waits for: {waits}" if waits else "it may be applied",
+        )
+
+    return nothing_is_awaited
+
+
 def _validation(task: str) -> dg.AssetsDefinition:
     @dg.asset(
         key=[task, "validation"],
@@ -140,43 +174,37 @@ def _validation(task: str) -> dg.AssetsDefinition:
         pool=ACCELERATOR_POOL,
         deps=[dg.AssetKey([task, "production_update"])],
         description=(
-            f"The known cases of {task} once more, on the champion that was promoted; a failed validation undoes "
-            "the promotion."
+            f"The known cases of {task} once more, on every champion that was promoted and not validated yet; a "
+            "failed validation undoes the promotion."
         ),
     )
-    def validation(workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
+    def validation(context: dg.AssetExecutionContext, workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
-            result = _validate(workbench, bench, task)
-        if result is None:
+            with bench.database.engine.connect() as connection:
+                waiting = unvalidated(connection, task)
+            results = [
+                validate_promotion(
+                    bench.promoter, promotion, bench.runtimes, REQUESTER, workbench.tell, context.run.run_id
+                )
+                for promotion in waiting
+            ]
+        if not results:
             return dg.MaterializeResult(metadata={"validated": "no promotion waits for validation"})
-        return dg.MaterializeResult(
-            metadata={
-                "validated": f"promotion {result.promotion.promotion_id}",
-                "passed": result.passed,
-                "reasons": "; ".join(result.reasons) or "none",
-                "rolled_back": len(result.rollback.restored) if result.rollback else 0,
-                **numbers(avg_latency_ms=result.champion.avg_latency_ms if result.champion else None),
-            }
-        )
+        return dg.MaterializeResult(metadata=_validated(results))
 
     return validation
 
 
-def _validate(workbench: WorkbenchResource, bench: Workbench, task: str) -> ValidationResult | None:
-    with bench.database.engine.connect() as connection:
-        promotion = promotions.latest_promotion(connection, task)
-    if promotion is None or promotion.status != promotions.APPLIED:
-        return None
-    return validate_promotion(
-        bench.database,
-        bench.production,
-        prepare(bench.settings, task, bench.database, bench.production),
-        promotion,
-        candidates(bench.settings, bench.database, bench.production, bench.runtimes),
-        bench.runtimes,
-        bench.settings.max_model_bytes,
-        workbench.tell,
-    )
+def _validated(results: Sequence[ValidationResult]) -> dict[str, Any]:
+    last = results[-1]
+    measured = [one.result.avg_latency_ms for one in last.champions if one.result]
+    return {
+        "validated": ", ".join(f"promotion {one.promotion.promotion_id}" for one in results),
+        "passed": all(one.passed for one in results),
+        "reasons": "; ".join(reason for one in results for reason in one.reasons) or "none",
+        "rolled_back": sum(len(one.rollback.restored) for one in results if one.rollback),
+        **numbers(avg_latency_ms=measured[0] if measured else None),
+    }
 
 
 def validation_check(task: str) -> dg.AssetChecksDefinition:
@@ -213,9 +241,7 @@ def document_assets(tasks: Sequence[str]) -> list[dg.AssetsDefinition]:
     )
     def workflow_docs(workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
-            changed = write_documents(
-                bench.database, bench.production, bench.settings.production_dir, bench.settings.max_model_bytes
-            )
+            changed, _ = write_open_documents(bench.promoter)
         return dg.MaterializeResult(
             metadata={"changed": len(changed), "files": "\n".join(str(path) for path in changed) or "none"}
         )
@@ -244,7 +270,7 @@ def document_assets(tasks: Sequence[str]) -> list[dg.AssetsDefinition]:
 def production_equals_registry(workbench: WorkbenchParam) -> dg.AssetCheckResult:
     """Compare conversations.actor_id with the registry; a difference is somebody's later change."""
     with workbench.open() as bench, bench.database.engine.connect() as connection:
-        champions = {row.conversation_id: row.champion_actor_id for row in promotions.all_champions(connection)}
+        champions = {row.conversation_id: row.champion_actor_id for row in all_champions(connection)}
         held = {row.conversation_id: row.actor_id for row in bench.production.conversations(connection, champions)}
     different = [
         f"conversation {number} holds actor {held.get(number)}, its champion is {champion}"

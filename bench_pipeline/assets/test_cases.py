@@ -19,6 +19,7 @@ def test_cases_asset(task: str) -> dg.AssetsDefinition:
         group_name=task,
         owners=OWNERS,
         kinds={"json"},
+        deps=[dg.AssetKey("reconciliation")],
         description=f"The gold-labelled cases of {task}: suite.json and task.yaml, checked, with production's prompt.",
     )
     def test_cases(workbench: WorkbenchParam) -> dg.MaterializeResult[None]:

@@ -10,7 +10,7 @@ import dagster as dg
 Job = Any  # Dagster does not export the type that define_asset_job returns
 # The longest benchmark that is believed; a run that hangs longer is ended by the daemon.
 MAX_RUNTIME = {"dagster/max_runtime": str(24 * 3600)}
-DOCUMENTS = dg.AssetSelection.assets("workflow_docs", "champion_registry")
+FOR_ALL_TASKS = dg.AssetSelection.assets("reconciliation", "eligible_models", "workflow_docs", "champion_registry")
 
 
 def job_name(task: str) -> str:
@@ -22,7 +22,7 @@ def task_job(task: str) -> Job:
     """Return the job of one task, from its cases to the documents. Without a partition it runs all models."""
     return dg.define_asset_job(
         job_name(task),
-        selection=dg.AssetSelection.assets("eligible_models") | dg.AssetSelection.key_prefixes(task) | DOCUMENTS,
+        selection=FOR_ALL_TASKS | dg.AssetSelection.key_prefixes(task),
         description=f"Measure all eligible models on {task}, rank them, and promote when the measurement says so.",
         tags=MAX_RUNTIME,
     )

@@ -1,4 +1,4 @@
-"""What must be equal for two model runs to be ranked together, but for the model itself."""
+"""What must be equal for two model runs to be ranked together, and what a decision rests on, as hashes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import secrets
 from datetime import datetime
 
 from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.plan import evidence_hash
+from bench_pipeline.domain.scoreboard import Scoreboard
 from bench_pipeline.domain.verdict import READER_VERSION, Contract
+from bench_pipeline.storage.benchmarks import BenchmarkRow
 
 
 def evidence_key(
@@ -24,6 +27,19 @@ def evidence_key(
             "hardware": hardware,
         }
     )
+
+
+def hash_of_evidence(benchmark: BenchmarkRow, scoreboard: Scoreboard) -> str:
+    """Hash what a decision rests on: the scoreboard and the terms of its measurement."""
+    terms = {
+        "suite": benchmark.suite_hash,
+        "prompt": benchmark.prompt_hash,
+        "protocol": benchmark.protocol_hash,
+        "reader": benchmark.reader_version,
+        "hardware": benchmark.hardware,
+        "invalid": benchmark.invalid,
+    }
+    return evidence_hash(scoreboard.results, terms)
 
 
 def new_benchmark_id(task: str, now: datetime) -> str:

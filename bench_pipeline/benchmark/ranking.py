@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
 
+from bench_pipeline.benchmark.evidence import hash_of_evidence
 from bench_pipeline.benchmark.hardware import hardware
 from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.benchmark.results import model_results
@@ -73,6 +74,7 @@ def rank_benchmark(
         replace_history(
             connection, benchmark, ranked.scoreboard, {model: run.model_run_id for model, run in runs.items()}
         )
+        store.record_evidence_hash(connection, benchmark_id, hash_of_evidence(benchmark, ranked.scoreboard))
         record_ledger(
             connection, benchmark_id, ledger(ranked.scoreboard, looked_at(connection, benchmark_id), runs.keys())
         )

@@ -46,10 +46,11 @@ def decide(task: str | None, decision_id: int | None, as_json: bool) -> int:
     if task is None or decision_id is not None:
         raise click.UsageError("give either --task or --replay")
     with open_workbench(load_settings()) as bench:
-        made = latest_plan(bench, task)
+        made = latest_plan(bench, [task])
         saved = impacts(bench.database, bench.production, made, datetime.now(UTC))
+        benchmark_id = made.plan.evidence[0].benchmark_id
         with bench.database.engine.connect() as connection:
-            stored = decisions_of(connection, made.plan.benchmark_id)
+            stored = decisions_of(connection, benchmark_id)
     ids = {(one.conversation_id, one.evidence_hash): one.decision_id for one in stored}
     shown = [
         _Shown(one, saved.get(number := one.row.conversation_id), ids.get((number, one.evidence.hash)))
@@ -57,10 +58,10 @@ def decide(task: str | None, decision_id: int | None, as_json: bool) -> int:
     ]
     if as_json:
         facts = {"decisions": [_facts(one) for one in shown], "stored": [_stored_facts(one) for one in stored]}
-        print_json({"benchmark_id": made.plan.benchmark_id} | facts)
+        print_json({"benchmark_id": benchmark_id} | facts)
     else:
         click.echo("\n".join(safe(line) for one in shown for line in _lines(one)))
-        click.echo(f"\n{_stored_text(made.plan.benchmark_id, stored)}")
+        click.echo(f"\n{_stored_text(benchmark_id, stored)}")
     return 0
 
 
@@ -96,7 +97,7 @@ def _lines(one: _Shown) -> Iterator[str]:
     row = one.decided.row
     actor = f"{row.old_actor or 'none'} → {row.new_actor}" if row.changes else row.old_actor or "none"
     stored = f"`bench decide --replay {one.decision_id}`" if one.decision_id else "not stored yet"
-    yield f"{row.conversation_id} {row.conversation}: {row.decision.value.upper()} {actor}"
+    yield f"{row.conversation_id} {row.conversation}: {one.decided.decision.kind.value.upper()} {actor}"
     yield f"   {row.reason}"
     yield from [f"   {one.impact}"] if one.impact else []
     yield f"   evidence {one.decided.evidence.hash[:12]}, {stored}"

@@ -12,7 +12,7 @@ from bench_pipeline.automation.jobs import job_name
 from bench_pipeline.benchmark.ranking import latest_ranked
 from bench_pipeline.cli.live import LiveTree, summary
 from bench_pipeline.cli.output import json_option, print_json
-from bench_pipeline.cli.production import plan_text
+from bench_pipeline.cli.production_text import plan_text
 from bench_pipeline.definitions import build_definitions
 from bench_pipeline.demo.home import open_instance
 from bench_pipeline.demo.world import make_world

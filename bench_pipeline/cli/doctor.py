@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -14,9 +15,12 @@ import click
 
 from bench_pipeline.benchmark.preparation import prepare, task_names, testcases_dir
 from bench_pipeline.cli.output import json_option, print_json
-from bench_pipeline.domain.errors import BenchError, InputError
+from bench_pipeline.domain.errors import BenchError, GateFailed, InputError
+from bench_pipeline.promotion.hook import check_hook
+from bench_pipeline.promotion.promoter import make_promoter
 from bench_pipeline.settings import Settings, load_settings
-from bench_pipeline.storage.database import open_database
+from bench_pipeline.storage.database import Database, open_database
+from bench_pipeline.storage.plans import latest_freeze
 from bench_pipeline.storage.production import open_production
 from bench_pipeline.storage.schema import SCHEMA_VERSION
 
@@ -80,6 +84,7 @@ def _database(settings: Settings) -> list[Finding]:
             _finding(
                 "production tables", lambda: _tables(open_production(database, settings.production_names).optional)
             ),
+            _finding("promotion", lambda: _promotion(settings, database), needed=False),
         ]
     finally:
         database.close()
@@ -87,6 +92,18 @@ def _database(settings: Settings) -> list[Finding]:
 
 def _tables(optional: frozenset[str]) -> str:
     return f"all required tables are there, and of the optional ones: {', '.join(sorted(optional)) or 'none'}"
+
+
+def _promotion(settings: Settings, database: Database) -> str:
+    if settings.validation_hook is not None:
+        check_hook(settings.validation_hook)
+    with closing(make_promoter(settings, database, open_production(database, settings.production_names)).writer) as way:
+        way.check()
+    with database.engine.connect() as connection:
+        last = latest_freeze(connection)
+    if last is not None and last.frozen:
+        raise GateFailed(f"frozen by {last.set_by}: {last.reason}; bench thaw ends that")
+    return "nothing stands in its way"
 
 
 def _test_cases(settings: Settings) -> str:

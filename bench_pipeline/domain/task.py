@@ -36,6 +36,15 @@ class PromptSource(BaseModel):
         return self
 
 
+class PromotionRules(BaseModel):
+    """What may change by itself: the conversations under `auto` need no approval; `max_rows` at once at most."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    auto: tuple[int, ...] = ()
+    max_rows: int | None = Field(default=None, ge=1)
+
+
 class Task(BaseModel):
     """One kind of work."""
 
@@ -48,6 +57,13 @@ class Task(BaseModel):
     verdict: Contract
     decoding: DecodingOptions = DecodingOptions()
     time_limit_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    promotion: PromotionRules = PromotionRules()
+
+    @model_validator(mode="after")
+    def _marks_its_own(self) -> Task:
+        if strange := sorted(set(self.promotion.auto) - set(self.conversations)):
+            raise ValueError(f"promotion.auto names {strange}, which are not under conversations")
+        return self
 
 
 def parse_task(raw: bytes, file: str) -> Task:

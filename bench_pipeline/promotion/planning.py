@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import Connection
+
+from bench_pipeline.benchmark.evidence import hash_of_evidence
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.domain.decision import Decision, Incumbent
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.impact import WINDOW_DAYS, Impact, impact
-from bench_pipeline.domain.plan import PlanRow, PromotionPlan, evidence_hash, plan_row
+from bench_pipeline.domain.plan import Approval, PlanEvidence, PlanRow, PlanTerms, PromotionPlan, plan_row
 from bench_pipeline.domain.policy import Policy
 from bench_pipeline.domain.replay import Evidence
-from bench_pipeline.domain.scoreboard import Scoreboard
 from bench_pipeline.domain.task import Task
-from bench_pipeline.storage import decisions, promotions
-from bench_pipeline.storage.benchmarks import BenchmarkRow
+from bench_pipeline.settings import Settings
+from bench_pipeline.storage import decisions, plans
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.production import Conversation, Production
+from bench_pipeline.storage.promotions import Promotion, bar_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,33 +42,76 @@ class DecidedPlan:
     decided: tuple[DecidedRow, ...]
 
 
-def make_plan(database: Database, production: Production, ranked: RankedBenchmark, policy: Policy) -> DecidedPlan:
-    """Decide for every conversation that the task serves.
+def make_plan(
+    database: Database,
+    production: Production,
+    ranked: Sequence[RankedBenchmark],
+    tasks: Sequence[Task],
+    settings: Settings,
+) -> DecidedPlan:
+    """Decide for every conversation that these tasks serve, each by the benchmark in the same place.
 
-    A change that was made on this very evidence and undone is not planned again.
+    A change that was undone is not planned again while its rollback bars it. Raises `InputError` when two tasks
+    serve one conversation.
     """
-    numbers = Task.model_validate(ranked.benchmark.task).conversations
-    with database.engine.connect() as connection:
-        found = {row.conversation_id: row for row in production.conversations(connection, numbers)}
-        templates = production.templates(connection, numbers)
-    incumbents = [_incumbent(found.get(number), templates.get(number), ranked) for number in numbers]
-    made = _decided(numbers, found, incumbents, ranked, policy)
-    with database.engine.connect() as connection:
-        earlier = promotions.promotion_by_plan(connection, made.plan.hash)
-    if earlier is None or earlier.status != promotions.ROLLED_BACK:
-        return made
-    undone = f"promotion {earlier.promotion_id} did this and was undone ({earlier.rollback_reason})"
-    warned = [incumbent and replace(incumbent, undone=undone) for incumbent in incumbents]
-    return _decided(numbers, found, warned, ranked, policy)
+    _check_apart(tasks)
+    decided = [
+        one
+        for benchmark, task in zip(ranked, tasks, strict=True)
+        for one in _decided(database, production, benchmark, task, settings.promotion_policy)
+    ]
+    evidence = tuple(
+        PlanEvidence(
+            task=one.benchmark.task_type,
+            benchmark_id=one.benchmark.benchmark_id,
+            evidence_hash=hash_of_evidence(one.benchmark, one.scoreboard),
+        )
+        for one in ranked
+    )
+    rows = tuple(one.row for one in decided)
+    terms = _terms(rows, tasks, settings, production.schema_hash(database))
+    return DecidedPlan(PromotionPlan(evidence=evidence, terms=terms, rows=rows), tuple(decided))
 
 
-def store_plan(database: Database, made: DecidedPlan) -> None:
-    """Keep a plan, so that exactly what was shown can be applied, with its decisions, so that they can be replayed."""
+def _check_apart(tasks: Sequence[Task]) -> None:
+    served = [number for task in tasks for number in task.conversations]
+    if twice := sorted({number for number in served if served.count(number) > 1}):
+        names = ", ".join(task.task for task in tasks)
+        raise InputError(f"{names}: conversation {twice[0]} is served twice; let one task serve it, in task.yaml")
+
+
+def _terms(rows: Sequence[PlanRow], tasks: Sequence[Task], settings: Settings, schema_hash: str) -> PlanTerms:
+    marked = {number for task in tasks for number in task.promotion.auto}
+    asks = settings.approval == "required" or any(row.changes and row.conversation_id not in marked for row in rows)
+    by_tasks = sum(task.promotion.max_rows or len(task.conversations) for task in tasks)
+    return PlanTerms(
+        min_gain=settings.min_gain,
+        alpha=settings.alpha,
+        max_rows=min(settings.max_rows, by_tasks),
+        evidence_days=settings.promotion_evidence_days,
+        plan_hours=settings.plan_hours,
+        approval=Approval.REQUIRED if asks else Approval.AUTO,
+        approval_hours=settings.approval_hours,
+        second_person=settings.second_person,
+        schema_hash=schema_hash,
+    )
+
+
+def store_plan(database: Database, made: DecidedPlan, requested_by: str) -> None:
+    """Keep a plan, so that exactly what was shown can be applied, with its decisions, so that they can be replayed.
+
+    The plan that is the last one of its tasks already, and not too old, is not stored again: whoever applies what
+    another person asked for did not ask for it.
+    """
     now = datetime.now(UTC)
+    young = now - timedelta(hours=made.plan.terms.plan_hours)
     with database.writing() as connection:
-        promotions.insert_plan(connection, made.plan, now)
+        last = plans.latest_plan(connection, made.plan.tasks)
+        if last is not None and last.plan_hash == made.plan.hash and last.made_at > young:
+            return
+        plans.insert_plan(connection, made.plan, requested_by, now)
         for one in made.decided:
-            decisions.insert_decision(connection, made.plan, one.row.conversation_id, one.evidence, one.decision, now)
+            decisions.insert_decision(connection, made.plan, one.row, one.evidence, one.decision, now)
 
 
 def impacts(database: Database, production: Production, made: DecidedPlan, now: datetime) -> dict[int, Impact]:
@@ -89,23 +135,10 @@ def _impact(one: DecidedRow, calls: int) -> Impact | None:
 def stored_plan(database: Database, task: str) -> PromotionPlan:
     """Return the task's last plan. Raises `InputError` when there is none."""
     with database.engine.connect() as connection:
-        plan = promotions.latest_plan(connection, task)
-    if plan is None:
+        stored = plans.latest_plan(connection, task)
+    if stored is None:
         raise InputError(f"there is no plan for {task}; materialize {task}/promotion_plan first")
-    return plan
-
-
-def hash_of_evidence(benchmark: BenchmarkRow, scoreboard: Scoreboard) -> str:
-    """Hash what a decision rests on: the scoreboard and the terms of its measurement."""
-    terms = {
-        "suite": benchmark.suite_hash,
-        "prompt": benchmark.prompt_hash,
-        "protocol": benchmark.protocol_hash,
-        "reader": benchmark.reader_version,
-        "hardware": benchmark.hardware,
-        "invalid": benchmark.invalid,
-    }
-    return evidence_hash(scoreboard.results, terms)
+    return stored.plan
 
 
 def _incumbent(conversation: Conversation | None, template: str | None, ranked: RankedBenchmark) -> Incumbent | None:
@@ -124,31 +157,53 @@ def _incumbent(conversation: Conversation | None, template: str | None, ranked: 
 
 
 def _decided(
-    numbers: Sequence[int],
-    found: Mapping[int, Conversation],
-    incumbents: Sequence[Incumbent | None],
+    database: Database, production: Production, ranked: RankedBenchmark, task: Task, policy: Policy
+) -> list[DecidedRow]:
+    numbers = task.conversations
+    with database.engine.connect() as connection:
+        found = {row.conversation_id: row for row in production.conversations(connection, numbers)}
+        templates = production.templates(connection, numbers)
+        decided = []
+        for number in numbers:
+            incumbent = _incumbent(found.get(number), templates.get(number), ranked)
+            one = _decided_row(number, found.get(number), incumbent, ranked, policy)
+            if incumbent is not None and (bar := _bar(connection, one.row, ranked)):
+                why = f"promotion {bar.undoes} did this and was undone ({bar.reason})"
+                one = _decided_row(number, found.get(number), replace(incumbent, undone=why), ranked, policy)
+            decided.append(one)
+    return decided
+
+
+def _bar(connection: Connection, row: PlanRow, ranked: RankedBenchmark) -> Promotion | None:
+    if not row.changes or row.new_actor_id is None:
+        return None
+    evidence = hash_of_evidence(ranked.benchmark, ranked.scoreboard)
+    return bar_on(
+        connection,
+        row.conversation_id,
+        row.new_actor_id,
+        row.identity_hash,
+        ranked.benchmark.evidence_key,
+        evidence,
+    )
+
+
+def _decided_row(
+    number: int,
+    conversation: Conversation | None,
+    incumbent: Incumbent | None,
     ranked: RankedBenchmark,
     policy: Policy,
-) -> DecidedPlan:
-    decided = []
-    for number, incumbent in zip(numbers, incumbents, strict=True):
-        evidence = Evidence(ranked.scoreboard, incumbent, policy)
-        decision = evidence.decide()
-        decided.append(DecidedRow(_row(number, found.get(number), decision, ranked), evidence, decision))
-    plan = PromotionPlan(
-        task=ranked.benchmark.task_type,
-        benchmark_id=ranked.benchmark.benchmark_id,
-        evidence_hash=hash_of_evidence(ranked.benchmark, ranked.scoreboard),
-        min_gain=policy.min_gain,
-        alpha=policy.alpha,
-        rows=tuple(one.row for one in decided),
-    )
-    return DecidedPlan(plan, tuple(decided))
+) -> DecidedRow:
+    evidence = Evidence(ranked.scoreboard, incumbent, policy)
+    decision = evidence.decide()
+    return DecidedRow(_row(number, conversation, decision, ranked), evidence, decision)
 
 
 def _row(number: int, conversation: Conversation | None, decision: Decision, ranked: RankedBenchmark) -> PlanRow:
+    task = ranked.benchmark.task_type
     if conversation is None:
-        return plan_row(number, "unknown", None, None, decision, None)
+        return plan_row(task, number, "unknown", None, None, decision, None)
     run = ranked.runs.get(decision.challenger.model) if decision.challenger else None
-    path = run.ref.execution_path if run else None
-    return plan_row(number, conversation.name, conversation.actor_id, conversation.actor_name, decision, path)
+    measured = (run.ref.execution_path, run.identity) if run else None
+    return plan_row(task, number, conversation.name, conversation.actor_id, conversation.actor_name, decision, measured)

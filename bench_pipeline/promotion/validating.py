@@ -1,25 +1,41 @@
-"""After a promotion: the known cases against the new champion, compared with the incumbent it replaced."""
+"""After a promotion: the known cases against the new champions, compared with the incumbents that they replaced."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from bench_pipeline.benchmark.eligibility import candidates
 from bench_pipeline.benchmark.events import OnEvent
-from bench_pipeline.benchmark.preparation import PreparedTask
+from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.ranking import measured_alone, read_ranked
 from bench_pipeline.benchmark.runner import run_benchmark
 from bench_pipeline.domain.actor import Candidate
-from bench_pipeline.domain.scoreboard import TIE_LEVEL, ModelResult
+from bench_pipeline.domain.plan import Bar
+from bench_pipeline.domain.scoreboard import TIE_LEVEL, ModelResult, Standing
 from bench_pipeline.domain.statistics import compare_paired
-from bench_pipeline.promotion.applying import Rollback, roll_back
+from bench_pipeline.promotion.hook import run_hook
+from bench_pipeline.promotion.promoter import Promoter
+from bench_pipeline.promotion.undoing import Rollback, roll_back
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.storage import promotions
 from bench_pipeline.storage.benchmarks import VALIDATION
-from bench_pipeline.storage.database import Database
-from bench_pipeline.storage.production import Production
-from bench_pipeline.storage.promotions import Promotion, Validation
+from bench_pipeline.storage.promotions import Promotion, PromotionRow, Validation
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One new champion on the known cases: its result, and what is wrong with it.
+
+    `lasting` tells a fault of the model from one of the infrastructure, which may be gone tomorrow.
+    """
+
+    task: str
+    model: str
+    result: ModelResult | None
+    faults: tuple[str, ...] = ()
+    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,77 +45,125 @@ class ValidationResult:
     promotion: Promotion
     passed: bool
     reasons: tuple[str, ...]
-    champion: ModelResult | None
+    champions: tuple[Judged, ...]
     rollback: Rollback | None = None
 
 
 def validate_promotion(
-    database: Database,
-    production: Production,
-    prepared: PreparedTask,
+    promoter: Promoter,
     promotion: Promotion,
-    candidates: Sequence[Candidate],
     runtimes: Runtimes,
-    max_model_bytes: int,
+    requested_by: str,
     on_event: OnEvent,
+    dagster_run_id: str | None = None,
 ) -> ValidationResult:
-    """Run the suite once more on the new champion and undo the promotion when it does not hold.
+    """Run each task's suite once more on its new champion and undo the promotion when one does not hold.
 
     It holds when every case is correct, when it is not slower than an incumbent that qualified beyond what chance
-    explains (95 %, paired by case), and when its memory is below `max_model_bytes`. A champion that cannot be
-    called does not hold either.
+    explains (95 %, paired by case), when its memory is below the limit, and when the team's own runner, if there
+    is one, agrees. A champion that cannot be called does not hold either, but is barred for this benchmark alone.
     """
-    new_actor_id, name = promotion.plan.changes[0].new_actor_id, promotion.plan.changes[0].new_actor
-    line = next((candidate for candidate in candidates if candidate.actor_id == new_actor_id), None)
-    champion: ModelResult | None = None
+    lines = candidates(promoter.settings, promoter.database, promoter.production, runtimes)
+    judged = [_judge(promoter, promotion, row, lines, runtimes, on_event) for row in _new_champions(promotion)]
+    reasons = [fault for one in judged for fault in one.faults]
+    lasting = any(one.faults and one.lasting for one in judged)
+    details: dict[str, object] = {"champions": [_details(one) for one in judged]}
+    if not reasons and promoter.settings.validation_hook is not None:
+        answer = run_hook(
+            promoter.settings.validation_hook, _question(promotion), promoter.settings.validation_hook_limit_s
+        )
+        details["hook"] = {"passed": answer.passed, "answered": answer.answered, "details": dict(answer.details)}
+        if not answer.passed:
+            reasons += answer.reasons or ("the team's own runner did not pass it",)
+            lasting = answer.answered
+    bar = (Bar.EVIDENCE if lasting else Bar.BENCHMARK) if reasons else None
+    found = Validation(promotion.promotion_id, not reasons, bar, details | {"reasons": reasons}, datetime.now(UTC))
+    with promoter.database.writing() as connection:
+        promotions.insert_validation(connection, found)
+    undone = undo_failed(promoter, promotion, found, requested_by, dagster_run_id) if reasons else None
+    return ValidationResult(promotion, not reasons, tuple(reasons), tuple(judged), undone)
+
+
+def undo_failed(
+    promoter: Promoter,
+    promotion: Promotion,
+    failed: Validation,
+    requested_by: str,
+    dagster_run_id: str | None = None,
+) -> Rollback:
+    """Undo a promotion whose validation failed. Once: an undoing that was itself undone by hand stays so."""
+    reason = f"validation failed: {'; '.join(failed.details['reasons'])}"
+    return roll_back(
+        promoter, reason, requested_by, promotion.promotion_id, bar=failed.bar, dagster_run_id=dagster_run_id
+    )
+
+
+def _new_champions(promotion: Promotion) -> list[PromotionRow]:
+    """Return one row for every task and actor that it put there."""
+    return list({(row.task, row.new_actor_id): row for row in promotion.changed}.values())
+
+
+def _judge(
+    promoter: Promoter,
+    promotion: Promotion,
+    row: PromotionRow,
+    lines: Sequence[Candidate],
+    runtimes: Runtimes,
+    on_event: OnEvent,
+) -> Judged:
+    name = row.new_actor or f"actor {row.new_actor_id}"
+    line = next((candidate for candidate in lines if candidate.actor_id == row.new_actor_id), None)
     if line is None or not line.eligible:
-        reasons = [f"{name} cannot be called: {line.detail if line else 'it is no actor any more'}"]
-    else:
-        run_id = run_benchmark(database, prepared, [line], runtimes, on_event, resume_hours=0, purpose=VALIDATION)
-        champion, memory_bytes = measured_alone(database, run_id)
-        reasons = _faults(champion, memory_bytes, _incumbents(database, promotion), max_model_bytes)
-    with database.writing() as connection:
-        promotions.insert_validation(connection, _record(promotion, champion, reasons))
-        if not reasons:
-            promotions.mark_validated(connection, promotion.promotion_id)
-    undone = None
-    if reasons:
-        undone = roll_back(database, production, f"validation failed: {'; '.join(reasons)}", promotion.promotion_id)
-    return ValidationResult(promotion, not reasons, tuple(reasons), champion, undone)
+        fault = f"{name} cannot be called: {line.detail if line else 'it is no actor any more'}"
+        return Judged(row.task, name, None, (fault,), lasting=False)
+    prepared = prepare(promoter.settings, row.task, promoter.database, promoter.production)
+    run_id = run_benchmark(promoter.database, prepared, [line], runtimes, on_event, resume_hours=0, purpose=VALIDATION)
+    champion, memory_bytes = measured_alone(promoter.database, run_id)
+    limit = promoter.settings.max_model_bytes
+    faults = list(_faults(champion, memory_bytes, _incumbents(promoter, promotion, row), limit))
+    lasting = champion.standing is not Standing.INCONCLUSIVE
+    return Judged(row.task, name, champion, tuple(faults), lasting)
 
 
-def _record(promotion: Promotion, champion: ModelResult | None, reasons: Sequence[str]) -> Validation:
-    details = {
-        "reasons": list(reasons),
-        "model": champion.model if champion else None,
-        "cases_correct": champion.cases_correct if champion else None,
-        "cases": champion.cases if champion else None,
-        "avg_latency_ms": champion.avg_latency_ms if champion else None,
+def _details(one: Judged) -> dict[str, object]:
+    result = one.result
+    return {
+        "task": one.task,
+        "model": one.model,
+        "cases_correct": result.cases_correct if result else None,
+        "cases": result.cases if result else None,
+        "avg_latency_ms": result.avg_latency_ms if result else None,
     }
-    return Validation(promotion.promotion_id, not reasons, details, datetime.now(UTC))
 
 
-def _incumbents(database: Database, promotion: Promotion) -> list[ModelResult]:
-    """Return what the promotion's benchmark found of the actors that were replaced, where they qualified."""
-    scoreboard = read_ranked(database, promotion.benchmark_id).scoreboard
-    replaced = {row.old_actor_id for row in promotion.plan.changes}
+def _question(promotion: Promotion) -> dict[str, object]:
+    names = ("conversation_id", "conversation", "task", "old_actor_id", "old_actor", "new_actor_id", "new_actor")
+    return {
+        "promotion_id": promotion.promotion_id,
+        "plan_hash": promotion.plan_hash,
+        "conversations": [{name: getattr(row, name) for name in names} for row in promotion.changed],
+    }
+
+
+def _incumbents(promoter: Promoter, promotion: Promotion, new: PromotionRow) -> list[ModelResult]:
+    """Return what the benchmark found of the actors that this one replaced, where they qualified."""
+    if new.benchmark_id is None:
+        return []
+    replaced = {row.old_actor_id for row in promotion.changed if row.task == new.task}
+    scoreboard = read_ranked(promoter.database, new.benchmark_id).scoreboard
     return [result for result in scoreboard.ranked if result.actor_id in replaced]
 
 
 def _faults(
     champion: ModelResult, memory_bytes: int | None, incumbents: Sequence[ModelResult], max_model_bytes: int
-) -> list[str]:
-    faults = []
+) -> Iterator[str]:
     if not champion.qualified:
-        faults.append(f"{champion.model} got {champion.cases_correct}/{champion.cases} cases right: {champion.why}")
+        yield f"{champion.model} got {champion.cases_correct}/{champion.cases} cases right: {champion.why}"
     for incumbent in incumbents:
         # One pass proves no gain of a few percent: the final did. It would show that the final was wrong.
         found = compare_paired(champion.case_medians_ms, incumbent.case_medians_ms, TIE_LEVEL)
         if found is not None and found.low > 1:
             interval = f"{TIE_LEVEL:.0%} interval {found.low - 1:.1%} to {found.high - 1:.1%}, n={found.cases} cases"
-            faults.append(f"{champion.model} is {found.ratio - 1:.1%} slower than {incumbent.model} was ({interval})")
+            yield f"{champion.model} is {found.ratio - 1:.1%} slower than {incumbent.model} was ({interval})"
     if memory_bytes is not None and memory_bytes > max_model_bytes:
-        faults.append(
-            f"{champion.model} holds {memory_bytes / 1e9:.1f} GB, the limit is {max_model_bytes / 1e9:.1f} GB"
-        )
-    return faults
+        yield f"{champion.model} holds {memory_bytes / 1e9:.1f} GB, the limit is {max_model_bytes / 1e9:.1f} GB"

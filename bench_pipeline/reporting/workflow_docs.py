@@ -15,10 +15,10 @@ from bench_pipeline.domain.model_ref import UnknownExecutionPath, parse_executio
 from bench_pipeline.reporting.files import path_in, slug, write_if_changed
 from bench_pipeline.reporting.markdown import render
 from bench_pipeline.storage import documents
+from bench_pipeline.storage.champions import Champion, all_champions
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.documents import LastBenchmark, ModelCost
 from bench_pipeline.storage.production import Conversation, Production, Workflow
-from bench_pipeline.storage.promotions import Champion, all_champions
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,12 @@ def finish_benchmark(connection: Connection, benchmark_id: str, at: datetime) ->
     )
 
 
+def record_evidence_hash(connection: Connection, benchmark_id: str, evidence_hash: str) -> None:
+    """Store what the ranking that was just made amounts to: a plan that rests on another one is stale."""
+    c = benchmark_runs.c
+    connection.execute(update(benchmark_runs).where(c.benchmark_id == benchmark_id).values(evidence_hash=evidence_hash))
+
+
 def record_incumbents(connection: Connection, benchmark_id: str, names: Iterable[str]) -> None:
     """Store whom production uses for the task while it is measured."""
     connection.execute(

@@ -39,20 +39,22 @@ class Database:
             yield connection
 
     @contextmanager
-    def exclusive(self, purpose: str) -> Iterator[None]:
-        """Hold the lock named `purpose` across processes; it ends with the process. Raises `LockTaken`."""
-        if self.engine.dialect.name == "postgresql":
-            with self._advisory_lock(purpose):
-                yield
-        else:
-            with self._file_lock(purpose):
-                yield
+    def exclusive(self, purpose: str, wait: bool = False) -> Iterator[None]:
+        """Hold the lock named `purpose` across processes; it ends with the process.
+
+        Without `wait`, raises `LockTaken` when another process holds it.
+        """
+        lock = self._advisory_lock if self.engine.dialect.name == "postgresql" else self._file_lock
+        with lock(purpose, wait):
+            yield
 
     @contextmanager
-    def _advisory_lock(self, purpose: str) -> Iterator[None]:
-        key = int.from_bytes(hashlib.sha256(f"bench_pipeline:{purpose}".encode()).digest()[:8], signed=True)
+    def _advisory_lock(self, purpose: str, wait: bool) -> Iterator[None]:
+        key = lock_key(purpose)
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
+            if wait:
+                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
+            elif not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
                 raise LockTaken(_taken(purpose))
             try:
                 yield
@@ -60,10 +62,10 @@ class Database:
                 connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
 
     @contextmanager
-    def _file_lock(self, purpose: str) -> Iterator[None]:
+    def _file_lock(self, purpose: str, wait: bool) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
-        lock = FileLock(f"{self.engine.url.database}.{purpose}.lock", timeout=0)
+        lock = FileLock(f"{self.engine.url.database}.{purpose}.lock", timeout=-1 if wait else 0)
         try:
             lock.acquire()
         except Timeout:
@@ -78,26 +80,31 @@ class Database:
         self.engine.dispose()
 
 
+def lock_key(purpose: str) -> int:
+    """Return the key of the advisory lock for a purpose, in PostgreSQL's range."""
+    return int.from_bytes(hashlib.sha256(f"bench_pipeline:{purpose}".encode()).digest()[:8], signed=True)
+
+
 def _taken(purpose: str) -> str:
     return f"another process holds the {purpose} lock on this database; wait for it to end, then try again"
 
 
-def open_database(url: str) -> Database:
+def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
     """Open the database at `url` and bring our tables up to date; SQLite's file and folder are made.
 
     Raises `InputError` when the address is wrong or nobody answers there.
     """
-    address = _checked_url(url)
+    address = _checked_url(variable, url)
     try:
         engine = create_engine(address, **_engine_options(address))
         if address.get_backend_name() == "sqlite":
             _prepare_sqlite(engine, address)
         bring_up_to_date(engine)
     except SchemaRefused as error:
-        raise InputError(f"BENCH_DATABASE_URL: {_shown(address)} {error}") from None
+        raise InputError(f"{variable}: {_shown(address)} {error}") from None
     except (DBAPIError, ArgumentError, ImportError, OSError) as error:
         cause = str((error.orig if isinstance(error, DBAPIError) else None) or error).strip().splitlines()[0]
-        raise InputError(f"BENCH_DATABASE_URL: {_shown(address)} cannot be used: {cause}") from None
+        raise InputError(f"{variable}: {_shown(address)} cannot be used: {cause}") from None
     return Database(engine)
 
 
@@ -105,21 +112,27 @@ def _shown(address: URL) -> str:
     return address.difference_update_query(["password", "sslpassword"]).render_as_string(hide_password=True)
 
 
-def _checked_url(url: str) -> URL:
+def connect_to(variable: str, url: str) -> Engine:
+    """Return an engine for the address in `variable`; it connects when it is used. Raises `InputError`."""
+    address = _checked_url(variable, url)
+    return create_engine(address, **_engine_options(address))
+
+
+def _checked_url(variable: str, url: str) -> URL:
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):  # ValueError: a port that is no number
         raise InputError(
-            "BENCH_DATABASE_URL: is no database address; write sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME"
+            f"{variable}: is no database address; write sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME"
         ) from None
     if address.drivername in ("postgresql", "postgres"):
         # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3, which is not what dagster-postgres brings.
         address = address.set(drivername="postgresql+psycopg2")
     if address.get_backend_name() not in ("sqlite", "postgresql"):
-        raise InputError(f"BENCH_DATABASE_URL: {address.drivername} is not supported; use SQLite or PostgreSQL")
+        raise InputError(f"{variable}: {address.drivername} is not supported; use SQLite or PostgreSQL")
     file = address.database or ":memory:"
     if address.get_backend_name() == "sqlite" and file.startswith((":memory:", "file:")):
-        raise InputError("BENCH_DATABASE_URL: SQLite needs a file, because several processes share the database")
+        raise InputError(f"{variable}: SQLite needs a file, because several processes share the database")
     return address
 
 

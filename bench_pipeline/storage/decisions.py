@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, select
 
 from bench_pipeline.domain.decision import Decision, DecisionKind
-from bench_pipeline.domain.plan import PromotionPlan
+from bench_pipeline.domain.plan import PlanRow, PromotionPlan
 from bench_pipeline.domain.replay import Evidence
 from bench_pipeline.storage.tables import decisions
 
@@ -34,18 +34,20 @@ class StoredDecision:
 def insert_decision(
     connection: Connection,
     plan: PromotionPlan,
-    conversation_id: int,
+    row: PlanRow,
     evidence: Evidence,
     decision: Decision,
     at: datetime,
 ) -> None:
-    """Store what was decided about a conversation of `plan`, and what it rests on."""
+    """Store what was decided about a row of `plan`, and what it rests on."""
+    rests_on = plan.evidence_of(row.task)
+    assert rests_on is not None  # noqa: S101 - a decision is made from a benchmark
     connection.execute(
         insert(decisions).values(
             plan_hash=plan.hash,
-            benchmark_id=plan.benchmark_id,
-            task_type=plan.task,
-            conversation_id=conversation_id,
+            benchmark_id=rests_on.benchmark_id,
+            task_type=row.task,
+            conversation_id=row.conversation_id,
             decision=decision.kind.value,
             reason=decision.reason,
             evidence=evidence.as_json(),
@@ -58,6 +60,13 @@ def insert_decision(
 def decision_by_id(connection: Connection, decision_id: int) -> StoredDecision | None:
     """Return the decision with this id, or None."""
     row = connection.execute(select(decisions).where(decisions.c.decision_id == decision_id)).mappings().first()
+    return _decision(row) if row else None
+
+
+def decision_of(connection: Connection, plan_hash: str, conversation_id: int) -> StoredDecision | None:
+    """Return the decision that a plan made about a conversation, or None."""
+    mine = decisions.c.plan_hash == plan_hash, decisions.c.conversation_id == conversation_id
+    row = connection.execute(select(decisions).where(*mine).limit(1)).mappings().first()
     return _decision(row) if row else None
 
 

@@ -27,11 +27,14 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.engine import Inspector
+from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from bench_pipeline.domain.actor import Actor, Exclusion
 from bench_pipeline.domain.decision import MODEL_ACTOR_TYPE
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.storage.database import Database
 
 REQUIRED = {
@@ -73,12 +76,36 @@ class Workflow:
     steps: tuple[Conversation, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ActorNow:
+    """An actor's row as it is at this moment."""
+
+    name: str | None
+    kind: str
+    execution_path: str
+    enabled: bool
+
+
 class Production:
     """The application's tables under their real names, checked against the live schema."""
 
     def __init__(self, tables: Mapping[str, Table]) -> None:
         self._tables = tables
         self.optional = frozenset(tables) & OPTIONAL.keys()
+
+    def table(self, name: str) -> Table:
+        """Return a table by our name; its columns are keyed by ours and named by the application's."""
+        return self._tables[name]
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """All tables that are read."""
+        return tuple(self._tables.values())
+
+    def schema_hash(self, database: Database) -> str:
+        """Hash the live types and foreign keys of the required tables, as far as they are relied on."""
+        inspector = inspect(database.engine)
+        return content_hash({name: _live_schema(inspector, self._tables[name]) for name in REQUIRED})
 
     def actors(
         self, connection: Connection, excluded_names: Sequence[str], specialist_names: Sequence[str]
@@ -166,6 +193,13 @@ class Production:
         )
         return {number: count for number, count in connection.execute(query)}  # noqa: C416 - rows are no pairs to mypy
 
+    def actor_now(self, connection: Connection, actor_id: int) -> ActorNow | None:
+        """Return an actor's row, or None when it is gone."""
+        a = self._tables["actors"].c
+        query = select(a.actor_name, cast(a.actor_type, String), a.execution_path, cast(a.enabled, Integer))
+        row = connection.execute(query.where(a.actor_id == actor_id)).first()
+        return ActorNow(row[0], row[1] or "", row[2] or "", bool(row[3])) if row else None
+
     def set_actor(self, connection: Connection, conversation_id: int, old: int | None, new: int | None) -> bool:
         """Give the conversation its new actor only while it still holds `old`; return whether it did."""
         table = self._tables["conversations"]
@@ -181,6 +215,20 @@ class Production:
         return select(
             c.conversation_id, c.conversation_name, c.actor_id, a.actor_name, a.actor_type, a.execution_path
         ).outerjoin_from(self._tables["conversations"], self._tables["actors"], c.actor_id == a.actor_id)
+
+
+def _live_schema(inspector: Inspector, table: Table) -> object:
+    try:
+        columns = {c["name"]: str(c["type"]) for c in inspector.get_columns(table.name, schema=table.schema)}
+        keys = inspector.get_foreign_keys(table.name, schema=table.schema)
+    except NoSuchTableError:
+        return None
+    return {
+        "columns": {column.key: columns.get(column.name) for column in table.columns},
+        "foreign_keys": sorted(
+            [key["constrained_columns"], key["referred_table"], key["referred_columns"]] for key in keys
+        ),
+    }
 
 
 def _as_kept(moment: datetime, column: DateTime) -> datetime:

@@ -1,222 +1,277 @@
-"""Promotions, the champion registry and validations as rows. Changes nothing of production's."""
+"""Every change of production's as rows: promotions, failovers, rollbacks, and what the known cases said after them.
+
+Nothing here changes production. A rollback is a change of its own that names the one it takes back; a change is in
+force unless a change that is in force takes it back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, delete, insert, select, update
+from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from bench_pipeline.domain.plan import PlanRow, PromotionPlan
-from bench_pipeline.storage.tables import champions, plans, promotion_rows, promotions, validations
+from bench_pipeline.domain.plan import Bar, PlanKind
+from bench_pipeline.storage.champions import Champion, champion_of
+from bench_pipeline.storage.tables import benchmark_runs, intents, promotion_rows, promotions, validations
 
-APPLIED, VALIDATED, ROLLED_BACK = "applied", "validated", "rolled_back"
+
+class Status(StrEnum):
+    """What became of a change.
+
+    `failed`: its validation did, and it is not undone yet. `reapplied`: it was undone, and a person undid that.
+    """
+
+    APPLIED = "applied"
+    VALIDATED = "validated"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
+    REAPPLIED = "reapplied"
+
+
+@dataclass(frozen=True, slots=True)
+class PromotionRow:
+    """One conversation of a change. `changed` is False where a rollback left it alone."""
+
+    conversation_id: int
+    conversation: str
+    task: str
+    benchmark_id: str | None
+    evidence_hash: str | None
+    old_actor_id: int | None
+    old_actor: str | None
+    new_actor_id: int | None
+    new_actor: str | None
+    identity_hash: str | None
+    runner_up_actor_id: int | None
+    expected_gain: float | None
+    reason: str
+    changed: bool
+    old_champion: Champion | None
 
 
 @dataclass(frozen=True, slots=True)
 class Promotion:
-    """A promotion as it is stored."""
+    """A change of production as it is stored. `undone_by` names the change in force that took it back.
+
+    `forward`: it put a measured model into production; what undoes it goes back, and what undoes that goes
+    forward again.
+    """
 
     promotion_id: int
+    kind: PlanKind
     plan_hash: str
-    benchmark_id: str
-    task_type: str
-    status: str
-    plan: PromotionPlan
+    policy_hash: str
+    undoes: int | None
+    bar: Bar | None
+    reason: str
     requested_by: str
+    approved_by: str | None
+    dagster_run_id: str | None
     applied_at: datetime
-    rolled_back_at: datetime | None
-    rollback_reason: str | None
+    rows: tuple[PromotionRow, ...]
+    status: Status
+    forward: bool
+    undone_by: int | None
+    undone_because: str | None
+    first_undone_because: str | None
 
+    @property
+    def in_force(self) -> bool:
+        """Whether it was not taken back."""
+        return self.undone_by is None
 
-@dataclass(frozen=True, slots=True)
-class Champion:
-    """Who a benchmark put or confirmed in a conversation, and who would replace it."""
+    @property
+    def changed(self) -> tuple[PromotionRow, ...]:
+        """The rows that it changed."""
+        return tuple(row for row in self.rows if row.changed)
 
-    conversation_id: int
-    task_type: str
-    champion_actor_id: int
-    runner_up_actor_id: int | None
-    benchmark_id: str
-    avg_latency_ms: float | None
-    decided_at: datetime
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks whose conversations it is about."""
+        return tuple(dict.fromkeys(row.task for row in self.rows))
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What the known cases said after a promotion."""
+    """What the known cases said after a promotion. `bar` is None when it passed."""
 
     promotion_id: int
     passed: bool
+    bar: Bar | None
     details: Mapping[str, Any]
     validated_at: datetime
 
 
-def insert_plan(connection: Connection, plan: PromotionPlan, at: datetime) -> None:
-    """Store a plan, so that exactly what was shown can be applied."""
-    connection.execute(
-        insert(plans).values(
-            plan_hash=plan.hash,
-            task_type=plan.task,
-            benchmark_id=plan.benchmark_id,
-            plan=plan.model_dump(mode="json"),
-            made_at=at,
+def all_promotions(connection: Connection) -> list[Promotion]:
+    """Return every change, oldest first."""
+    heads = connection.execute(select(promotions).order_by(promotions.c.promotion_id)).mappings().all()
+    lines: dict[int, list[PromotionRow]] = {head["promotion_id"]: [] for head in heads}
+    query = select(promotion_rows).order_by(promotion_rows.c.promotion_id, promotion_rows.c.conversation_id)
+    for line in connection.execute(query).mappings():
+        lines[line["promotion_id"]].append(_row(line))
+    passed = {
+        number: bool(ok)
+        for number, ok in connection.execute(
+            select(validations.c.promotion_id, validations.c.passed).order_by(validations.c.validation_id)
         )
-    )
+    }
+    return _linked(heads, lines, passed)
 
 
-def latest_plan(connection: Connection, task: str) -> PromotionPlan | None:
-    """Return the task's last plan, or None."""
-    query = select(plans.c.plan).where(plans.c.task_type == task).order_by(plans.c.plan_id.desc()).limit(1)
-    stored = connection.scalar(query)
-    return PromotionPlan.model_validate(stored) if stored else None
-
-
-def insert_promotion(
-    connection: Connection, plan: PromotionPlan, requested_by: str, dagster_run_id: str | None, at: datetime
-) -> int:
-    """Store that a plan is applied, with a row for every conversation it changes; return its id."""
-    done = connection.execute(
-        insert(promotions).values(
-            plan_hash=plan.hash,
-            benchmark_id=plan.benchmark_id,
-            task_type=plan.task,
-            status=APPLIED,
-            evidence_hash=plan.evidence_hash,
-            plan=plan.model_dump(mode="json"),
-            requested_by=requested_by,
-            dagster_run_id=dagster_run_id,
-            applied_at=at,
-        )
-    )
-    assert done.inserted_primary_key is not None  # noqa: S101 - one row was inserted
-    promotion_id = int(done.inserted_primary_key[0])
-    for row in plan.changes:
-        before = champion(connection, row.conversation_id)
-        connection.execute(
-            insert(promotion_rows).values(
-                promotion_id=promotion_id,
-                conversation_id=row.conversation_id,
-                old_actor_id=row.old_actor_id,
-                new_actor_id=row.new_actor_id,
-                runner_up_actor_id=row.runner_up_actor_id,
-                expected_gain=row.gain,
-                reason=row.reason,
-                old_champion=_champion_json(before) if before else None,
-            )
-        )
-    return promotion_id
+def _linked(
+    heads: Sequence[RowMapping], lines: Mapping[int, Sequence[PromotionRow]], passed: Mapping[int, bool]
+) -> list[Promotion]:
+    """A change is always younger than what it undoes, so one walk back tells who is in force, one forth who goes on."""
+    forward: dict[int, bool] = {}
+    for head in heads:
+        forward[head["promotion_id"]] = head["undoes"] is None or not forward[head["undoes"]]
+    undoing = {head["undoes"]: head for head in heads if head["undoes"] is not None}
+    found: dict[int, Promotion] = {}
+    for head in reversed(heads):
+        number = head["promotion_id"]
+        child = undoing.get(number)
+        undone = child is not None and found[child["promotion_id"]].in_force
+        found[number] = _promotion(head, lines[number], child, undone, passed.get(number), forward[number])
+    return list(found.values())[::-1]
 
 
 def promotion_by_plan(connection: Connection, plan_hash: str) -> Promotion | None:
-    """Return the promotion that applied this plan, or None."""
-    return _first(connection, promotions.c.plan_hash == plan_hash)
+    """Return the change that applied this plan, or None."""
+    return next((one for one in all_promotions(connection) if one.plan_hash == plan_hash), None)
 
 
 def promotion_by_id(connection: Connection, promotion_id: int) -> Promotion | None:
-    """Return the promotion with this id, or None."""
-    return _first(connection, promotions.c.promotion_id == promotion_id)
+    """Return the change with this id, or None."""
+    return next((one for one in all_promotions(connection) if one.promotion_id == promotion_id), None)
 
 
 def latest_promotion(connection: Connection, task: str | None = None) -> Promotion | None:
-    """Return the last promotion that was not undone, of `task` or of any."""
-    conditions = [promotions.c.status != ROLLED_BACK]
-    if task is not None:
-        conditions.append(promotions.c.task_type == task)
-    return _first(connection, *conditions)
+    """Return the last promotion or failover in force, of `task` or of any."""
+    found = [
+        one
+        for one in all_promotions(connection)
+        if one.in_force and one.kind is not PlanKind.ROLLBACK and (task is None or task in one.tasks)
+    ]
+    return found[-1] if found else None
 
 
-def _first(connection: Connection, *conditions: Any) -> Promotion | None:  # noqa: ANN401
-    query = select(promotions).where(*conditions).order_by(promotions.c.promotion_id.desc()).limit(1)
-    row = connection.execute(query).mappings().first()
-    return _promotion(row) if row else None
+def unvalidated(connection: Connection, task: str | None = None) -> list[Promotion]:
+    """Return the promotions (of `task`) that no validation judged and no later change replaced, oldest first."""
+    changes = all_promotions(connection)
+    last = {row.conversation_id: one.promotion_id for one in changes for row in one.changed}
+    return [
+        one
+        for one in changes
+        if (one.kind, one.status) == (PlanKind.PROMOTION, Status.APPLIED)
+        and (task is None or task in one.tasks)
+        and any(last[row.conversation_id] == one.promotion_id for row in one.changed)
+    ]
 
 
-def _promotion(row: RowMapping) -> Promotion:
+def last_change(connection: Connection, promotion_id: int) -> Promotion:
+    """Return the change that decides whether this one is in force: itself, or the last link of its undoings."""
+    by_id = {one.promotion_id: one for one in all_promotions(connection)}
+    undone_by = {one.undoes: one.promotion_id for one in by_id.values() if one.undoes is not None}
+    while promotion_id in undone_by:
+        promotion_id = undone_by[promotion_id]
+    return by_id[promotion_id]
+
+
+def bar_on(
+    connection: Connection, conversation_id: int, actor_id: int, identity_hash: str | None, evidence_key: str,
+    evidence_hash: str,
+) -> Promotion | None:  # fmt: skip
+    """Return the rollback in force that bars this actor from this conversation on this evidence, or None.
+
+    One with `Bar.EVIDENCE` bars while suite, prompt, protocol, reader, hardware (all in `evidence_key`) and the
+    model's identity are what they were; one with `Bar.BENCHMARK` bars on the very evidence that it took back.
+    """
+    changes = all_promotions(connection)
+    by_id = {one.promotion_id: one for one in changes}
+    for rollback in reversed(changes):
+        undone = by_id.get(rollback.undoes) if rollback.undoes is not None else None
+        if undone is None or rollback.bar is None or not rollback.in_force:
+            continue
+        for row in undone.rows:
+            if (row.conversation_id, row.new_actor_id) != (conversation_id, actor_id):
+                continue
+            same_key = row.identity_hash == identity_hash and _evidence_key(connection, row) == evidence_key
+            if row.evidence_hash == evidence_hash or (rollback.bar is Bar.EVIDENCE and same_key):
+                return rollback
+    return None
+
+
+def _evidence_key(connection: Connection, row: PromotionRow) -> str | None:
+    c = benchmark_runs.c
+    found: str | None = connection.scalar(select(c.evidence_key).where(c.benchmark_id == row.benchmark_id))
+    return found
+
+
+def _row(line: RowMapping) -> PromotionRow:
+    return PromotionRow(
+        conversation_id=line["conversation_id"],
+        conversation=line["conversation"],
+        task=line["task_type"],
+        benchmark_id=line["benchmark_id"],
+        evidence_hash=line["evidence_hash"],
+        old_actor_id=line["old_actor_id"],
+        old_actor=line["old_actor"],
+        new_actor_id=line["new_actor_id"],
+        new_actor=line["new_actor"],
+        identity_hash=line["identity_hash"],
+        runner_up_actor_id=line["runner_up_actor_id"],
+        expected_gain=line["expected_gain"],
+        reason=line["reason"],
+        changed=line["changed"],
+        old_champion=champion_of(line["old_champion"]),
+    )
+
+
+def _promotion(
+    head: RowMapping,
+    rows: Sequence[PromotionRow],
+    child: RowMapping | None,
+    undone: bool,
+    passed: bool | None,
+    forward: bool,
+) -> Promotion:
+    if child is not None:
+        status = Status.ROLLED_BACK if undone else Status.REAPPLIED
+    else:
+        status = {None: Status.APPLIED, True: Status.VALIDATED, False: Status.FAILED}[passed]
     return Promotion(
-        promotion_id=row["promotion_id"],
-        plan_hash=row["plan_hash"],
-        benchmark_id=row["benchmark_id"],
-        task_type=row["task_type"],
-        status=row["status"],
-        plan=PromotionPlan.model_validate(row["plan"]),
-        requested_by=row["requested_by"],
-        applied_at=row["applied_at"],
-        rolled_back_at=row["rolled_back_at"],
-        rollback_reason=row["rollback_reason"],
+        promotion_id=head["promotion_id"],
+        kind=PlanKind(head["kind"]),
+        plan_hash=head["plan_hash"],
+        policy_hash=head["policy_hash"],
+        undoes=head["undoes"],
+        bar=Bar(head["bar"]) if head["bar"] else None,
+        reason=head["reason"],
+        requested_by=head["requested_by"],
+        approved_by=head["approved_by"],
+        dagster_run_id=head["dagster_run_id"],
+        applied_at=head["applied_at"],
+        rows=tuple(rows),
+        status=status,
+        forward=forward,
+        undone_by=child["promotion_id"] if child is not None and undone else None,
+        undone_because=child["reason"] if child is not None and undone else None,
+        first_undone_because=child["reason"] if child is not None else None,
     )
 
 
-def mark_validated(connection: Connection, promotion_id: int) -> None:
-    """Mark a promotion as validated."""
-    connection.execute(update(promotions).where(promotions.c.promotion_id == promotion_id).values(status=VALIDATED))
-
-
-def mark_rolled_back(connection: Connection, promotion_id: int, restored: list[int], reason: str, at: datetime) -> None:
-    """Mark a promotion as undone, and which conversations got their old actor back."""
-    connection.execute(
-        update(promotions)
-        .where(promotions.c.promotion_id == promotion_id)
-        .values(status=ROLLED_BACK, rolled_back_at=at, rollback_reason=reason)
-    )
-    connection.execute(
-        update(promotion_rows)
-        .where(promotion_rows.c.promotion_id == promotion_id, promotion_rows.c.conversation_id.in_(restored))
-        .values(restored=True)
-    )
-
-
-def old_champion(connection: Connection, promotion_id: int, conversation_id: int) -> Champion | None:
-    """Return the registry's row as it was before a promotion, or None when there was none."""
-    stored = connection.scalar(
-        select(promotion_rows.c.old_champion).where(
-            promotion_rows.c.promotion_id == promotion_id, promotion_rows.c.conversation_id == conversation_id
-        )
-    )
-    if not stored:
-        return None
-    return Champion(**(stored | {"decided_at": datetime.fromisoformat(stored["decided_at"])}))
-
-
-def _champion_json(row: Champion) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in Champion.__slots__} | {"decided_at": row.decided_at.isoformat()}
-
-
-def champion(connection: Connection, conversation_id: int) -> Champion | None:
-    """Return the registry's row of a conversation, or None."""
-    return next((row for row in all_champions(connection) if row.conversation_id == conversation_id), None)
-
-
-def all_champions(connection: Connection) -> list[Champion]:
-    """Return the champion registry, by conversation."""
-    columns = [champions.c[name] for name in Champion.__slots__]
-    return [Champion(*row) for row in connection.execute(select(*columns).order_by(champions.c.conversation_id))]
-
-
-def register_champion(connection: Connection, plan: PromotionPlan, row: PlanRow, at: datetime) -> None:
-    """Put the champion of a plan's row, with its runner-up, into the registry; a row that says so already stays."""
-    assert row.new_actor_id is not None  # noqa: S101 - a row that changes or confirms names its champion
-    before = champion(connection, row.conversation_id)
-    now = Champion(
-        conversation_id=row.conversation_id,
-        task_type=plan.task,
-        champion_actor_id=row.new_actor_id,
-        runner_up_actor_id=row.runner_up_actor_id,
-        benchmark_id=plan.benchmark_id,
-        avg_latency_ms=row.avg_latency_ms,
-        decided_at=at,
-    )
-    if before is None or replace(before, decided_at=at) != now:
-        restore_champion(connection, row.conversation_id, now)
-
-
-def restore_champion(connection: Connection, conversation_id: int, row: Champion | None) -> None:
-    """Set the registry's row of a conversation, or remove it."""
-    connection.execute(delete(champions).where(champions.c.conversation_id == conversation_id))
-    if row is not None:
-        connection.execute(insert(champions).values({name: getattr(row, name) for name in Champion.__slots__}))
+def insert_promotion(connection: Connection, head: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> int:
+    """Store a change with its rows and the intent to write the documents; return its id."""
+    done = connection.execute(insert(promotions).values(head))
+    assert done.inserted_primary_key is not None  # noqa: S101 - one row was inserted
+    promotion_id = int(done.inserted_primary_key[0])
+    connection.execute(insert(promotion_rows), [{**row, "promotion_id": promotion_id} for row in rows])
+    connection.execute(insert(intents).values(promotion_id=promotion_id, made_at=head["applied_at"]))
+    return promotion_id
 
 
 def insert_validation(connection: Connection, row: Validation) -> None:
@@ -227,12 +282,36 @@ def insert_validation(connection: Connection, row: Validation) -> None:
 def last_validation_of_task(connection: Connection, task: str) -> Validation | None:
     """Return the last validation of any promotion of a task, or None."""
     columns = [validations.c[name] for name in Validation.__slots__]
+    mine = select(promotion_rows.c.promotion_id).where(promotion_rows.c.task_type == task)
     query = (
         select(*columns)
-        .join(promotions, promotions.c.promotion_id == validations.c.promotion_id)
-        .where(promotions.c.task_type == task)
+        .where(validations.c.promotion_id.in_(mine))
         .order_by(validations.c.validation_id.desc())
         .limit(1)
     )
-    row = connection.execute(query).first()
-    return Validation(*row) if row else None
+    return _validation(connection.execute(query).first())
+
+
+def last_validation(connection: Connection, promotion_id: int) -> Validation | None:
+    """Return the last validation of a promotion, or None."""
+    columns = [validations.c[name] for name in Validation.__slots__]
+    query = select(*columns).where(validations.c.promotion_id == promotion_id)
+    return _validation(connection.execute(query.order_by(validations.c.validation_id.desc()).limit(1)).first())
+
+
+def _validation(row: Any) -> Validation | None:  # noqa: ANN401 - a row of five columns
+    if row is None:
+        return None
+    number, passed, bar, details, at = row
+    return Validation(number, passed, Bar(bar) if bar else None, details, at)
+
+
+def open_intents(connection: Connection) -> list[int]:
+    """Return the intents whose documents were not written yet, oldest first."""
+    query = select(intents.c.intent_id).where(intents.c.done_at.is_(None)).order_by(intents.c.intent_id)
+    return list(connection.scalars(query))
+
+
+def mark_intents_done(connection: Connection, intent_ids: Sequence[int], at: datetime) -> None:
+    """Store that the documents say what these promotions did."""
+    connection.execute(update(intents).where(intents.c.intent_id.in_(intent_ids)).values(done_at=at))

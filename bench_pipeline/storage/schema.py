@@ -10,7 +10,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insp
 
 from bench_pipeline.storage.tables import metadata
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION = Table(
     "benchmark_schema_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False)
@@ -61,8 +61,8 @@ def _create(connection: Connection) -> None:
     connection.execute(_VERSION.insert().values(version_num=SCHEMA_VERSION))
 
 
-def upgrade(connection: Connection) -> None:
-    """Run the migrations up to the newest. Raises `SchemaRefused` for a version that they do not know."""
+def upgrade(connection: Connection, to: str = "head") -> None:
+    """Run the migrations up to a version. Raises `SchemaRefused` for a database of one that they do not know."""
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -71,7 +71,7 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS))
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, "head")
+        command.upgrade(config, to)
     except CommandError as error:
         raise SchemaRefused(f"was made by a newer version; update bench_pipeline ({error})") from None
 

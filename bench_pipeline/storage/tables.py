@@ -7,6 +7,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Connection,
     Double,
     ForeignKey,
     Index,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
 )
 
 from bench_pipeline.storage.types import ForeignText, UtcDateTime
@@ -52,6 +54,7 @@ benchmark_runs = Table(
     Column("incumbents", JSON, comment="names of the models that production used for the task then"),
     Column("invalid", ForeignText, comment="why nothing may be decided from it, such as the anchor's drift"),
     Column("rescored_from", String(120), comment="the benchmark whose stored replies were read again"),
+    Column("evidence_hash", String(64), comment="of the scoreboard and its terms, as last ranked"),
     Column("dagster_run_id", String(60)),
     Column("started_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
@@ -164,11 +167,14 @@ plans = Table(
     "benchmark_plans",
     metadata,
     Column("plan_id", _Id, primary_key=True),
-    Column("plan_hash", String(64), nullable=False),
-    Column("task_type", String(60), nullable=False),
-    Column("benchmark_id", String(120), nullable=False),
-    Column("plan", JSON, nullable=False),
+    Column("plan_hash", String(64), nullable=False, comment="SHA-256 of the document"),
+    Column("kind", String(20), nullable=False, comment="promotion, rollback, failover"),
+    Column("policy_hash", String(64), nullable=False, comment="SHA-256 of its terms"),
+    Column("tasks", Text, nullable=False, comment="names, by commas"),
+    Column("document", Text, nullable=False, comment="the plan as canonical JSON"),
+    Column("requested_by", ForeignText, nullable=False),
     Column("made_at", UtcDateTime, nullable=False),
+    Index("ix_benchmark_plans_hash", "plan_hash"),
 )
 
 decisions = Table(
@@ -187,21 +193,46 @@ decisions = Table(
     Index("ix_benchmark_decisions_benchmark", "benchmark_id"),
 )
 
+approvals = Table(
+    "benchmark_approvals",
+    metadata,
+    Column("approval_id", _Id, primary_key=True),
+    Column("plan_hash", String(64), nullable=False),
+    Column("approved_by", ForeignText, nullable=False),
+    Column("database_role", String(63), comment="the login; NULL in SQLite"),
+    Column("approved_at", UtcDateTime, nullable=False),
+    Index("ix_benchmark_approvals_hash", "plan_hash"),
+)
+
+freezes = Table(
+    "benchmark_freezes",
+    metadata,
+    Column("freeze_id", _Id, primary_key=True),
+    Column("frozen", Boolean, nullable=False, comment="the last row counts"),
+    Column("reason", ForeignText, nullable=False),
+    Column("set_by", ForeignText, nullable=False),
+    Column("database_role", String(63), comment="the login; NULL in SQLite"),
+    Column("set_at", UtcDateTime, nullable=False),
+)
+
 promotions = Table(
     "benchmark_promotions",
     metadata,
     Column("promotion_id", _Id, primary_key=True),
+    Column("kind", String(20), nullable=False, comment="promotion, rollback, failover"),
     Column("plan_hash", String(64), nullable=False, unique=True),
-    Column("benchmark_id", String(120), nullable=False),
-    Column("task_type", String(60), nullable=False),
-    Column("status", String(20), nullable=False, comment="applied, validated, rolled_back"),
-    Column("evidence_hash", String(64), nullable=False),
+    Column("policy_hash", String(64), nullable=False, comment="SHA-256 of the plan's terms"),
     Column("plan", JSON, nullable=False),
+    Column(
+        "undoes", ForeignKey("benchmark_promotions.promotion_id"), unique=True, comment="the change that it takes back"
+    ),
+    Column("bar", String(20), comment="how long what it took back stays out: evidence, benchmark"),
+    Column("reason", ForeignText, nullable=False),
     Column("requested_by", ForeignText, nullable=False),
+    Column("approved_by", ForeignText, comment="NULL when nobody had to"),
+    Column("database_role", String(63), comment="the login; NULL in SQLite"),
     Column("dagster_run_id", String(60)),
     Column("applied_at", UtcDateTime, nullable=False),
-    Column("rolled_back_at", UtcDateTime),
-    Column("rollback_reason", ForeignText),
 )
 
 promotion_rows = Table(
@@ -209,13 +240,29 @@ promotion_rows = Table(
     metadata,
     Column("promotion_id", ForeignKey("benchmark_promotions.promotion_id"), primary_key=True),
     Column("conversation_id", BigInteger, primary_key=True),
+    Column("task_type", String(60), nullable=False),
+    Column("benchmark_id", String(120), comment="NULL in a rollback"),
+    Column("evidence_hash", String(64), comment="NULL in a rollback"),
+    Column("conversation", ForeignText, nullable=False, comment="its name then"),
     Column("old_actor_id", BigInteger),
-    Column("new_actor_id", BigInteger, nullable=False),
+    Column("old_actor", ForeignText, comment="its name then"),
+    Column("new_actor_id", BigInteger),
+    Column("new_actor", ForeignText, comment="its name then"),
+    Column("identity_hash", String(64), comment="of the new actor's model as measured"),
     Column("runner_up_actor_id", BigInteger),
     Column("expected_gain", Double),
     Column("reason", ForeignText, nullable=False),
-    Column("restored", Boolean, nullable=False, default=False),
+    Column("changed", Boolean, nullable=False, comment="false: a rollback left it, because it was changed since"),
     Column("old_champion", JSON, comment="the registry's row before, for the way back"),
+)
+
+intents = Table(
+    "benchmark_intents",
+    metadata,
+    Column("intent_id", _Id, primary_key=True),
+    Column("promotion_id", ForeignKey("benchmark_promotions.promotion_id"), nullable=False),
+    Column("made_at", UtcDateTime, nullable=False),
+    Column("done_at", UtcDateTime, comment="NULL until the documents say what the promotion did"),
 )
 
 champions = Table(
@@ -236,6 +283,36 @@ validations = Table(
     Column("validation_id", _Id, primary_key=True),
     Column("promotion_id", ForeignKey("benchmark_promotions.promotion_id"), nullable=False),
     Column("passed", Boolean, nullable=False),
+    Column("bar", String(20), comment="how long a champion that failed stays out; NULL when it passed"),
     Column("details", JSON, nullable=False),
     Column("validated_at", UtcDateTime, nullable=False),
 )
+
+AUDIT = (plans, decisions, approvals, freezes, promotions, promotion_rows, validations)
+"""Tables whose rows nobody changes or removes: triggers hold it, see `append_only_ddl`."""
+
+
+def append_only_ddl(table: str, dialect: str) -> list[str]:
+    """Return the statements that make a database refuse any change of a row of `table`."""
+    if dialect == "sqlite":
+        return [
+            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
+            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
+            for verb in ("UPDATE", "DELETE")
+        ]
+    refuse = "benchmark_refuse_change()"
+    return [
+        f"CREATE OR REPLACE FUNCTION {refuse} RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only'; END $$",
+        f"CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {refuse}",
+        f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {refuse}",
+    ]
+
+
+def _hold_append_only(table: Table, connection: Connection, **_: object) -> None:
+    for statement in append_only_ddl(table.name, connection.dialect.name):
+        connection.exec_driver_sql(statement)
+
+
+for _table in AUDIT:
+    event.listen(_table, "after_create", _hold_append_only)

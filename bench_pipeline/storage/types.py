@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import DateTime, Dialect, Text
 from sqlalchemy.types import TypeDecorator
 
-_REFUSED = re.compile("[\x00\ud800-\udfff]")
+from bench_pipeline.domain.text import storable
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -43,6 +42,4 @@ class ForeignText(TypeDecorator[str]):
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Replace what the database would refuse by U+FFFD."""
-        if value is None:
-            return None
-        return _REFUSED.sub("\ufffd", value)
+        return None if value is None else storable(value)

@@ -228,7 +228,7 @@ def test_a_failed_validation_undoes_the_promotion_and_the_check_says_so(pipeline
 
 @ONE_ENGINE
 def test_a_task_that_serves_no_conversation_is_measured_and_reported_and_promotes_nothing(pipeline: Pipeline) -> None:
-    write_task(pipeline.world.folder / "testcases", task=task_value() | {"conversations": []})
+    write_task(pipeline.world.folder / "testcases", task=task_value(conversations=()))
 
     pipeline.run()
 
@@ -257,3 +257,34 @@ def test_a_script_is_listed_with_the_reason_why_it_is_not_run(pipeline: Pipeline
     assert rows["ticket.py"]["reason"] == "type"
     assert pipeline.metadata("eligible_models")["eligible"] == len(ACTORS)
     assert pipeline.world.holds(3340) == [SCRIPT]
+
+
+def test_every_job_begins_by_finishing_what_a_run_that_died_left_open(pipeline: Pipeline) -> None:
+    pipeline.world.promoted()
+
+    pipeline.run(assets=["reconciliation"])
+
+    assert pipeline.metadata("reconciliation")["intents"] == 1
+    assert pipeline.metadata("reconciliation")["waiting_for_validation"] == "1"
+    registry = json.loads((pipeline.world.folder / "production" / "champions.json").read_text(encoding="utf-8"))
+    assert [row["champion"]["actor_id"] for row in registry["champions"]] == [FAST] * 3
+
+
+@ONE_ENGINE
+def test_the_next_run_validates_a_promotion_that_a_run_that_died_did_not(pipeline: Pipeline) -> None:
+    pipeline.world.promoted()
+
+    pipeline.run()
+
+    assert pipeline.metadata("grading/validation")["validated"] == "promotion 1"
+    assert [one.status for one in pipeline.world.promotions()] == ["validated"]
+
+
+@ONE_ENGINE
+def test_the_plan_is_shown_as_a_diff_and_as_json(pipeline: Pipeline) -> None:
+    pipeline.run()
+
+    shown = pipeline.metadata("grading/promotion_plan")
+    assert "- actor_id 2 slow\n+ actor_id 1 fast" in shown["diff"]
+    assert shown["plan"]["evidence"][0]["task"] == "grading"
+    assert shown["approval"] == "auto"

@@ -19,7 +19,7 @@ def store(world: World) -> None:
     """Store a plan whose decisions are promote, keep, promote."""
     ranked = world.ranked("fast", "slow")
     world.give(GRADE_B, FAST)
-    store_plan(world.database, world.decided(ranked))
+    store_plan(world.database, world.decided(ranked), "the tests")
 
 
 def test_decide_shows_each_decision_with_its_evidence_and_what_it_would_save(typed: Typed, world: World) -> None:
@@ -93,7 +93,7 @@ def test_a_replay_gives_the_same(typed: Typed, world: World) -> None:
 )
 def test_a_replay_that_differs_shows_both_and_says_no(typed: Typed, world: World, column: str, value: str) -> None:
     store(world)
-    world.change(update(tables.decisions).values({column: value}))
+    world.falsify(tables.decisions, update(tables.decisions).values({column: value}))
     done = typed("decide", "--replay", "1", "--json")
     found = json.loads(done.stdout)
     assert (done.returncode, found["same"], found["stored"][column]) == (1, False, value)
@@ -105,7 +105,9 @@ def test_a_replay_that_differs_shows_both_and_says_no(typed: Typed, world: World
 def test_evidence_that_was_changed_is_refused(typed: Typed, world: World, changed_hash: bool) -> None:
     store(world)
     hashed = {"evidence_hash": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}  # of {}
-    world.change(update(tables.decisions).values({"evidence": {}} | (hashed if changed_hash else {})))
+    world.falsify(
+        tables.decisions, update(tables.decisions).values({"evidence": {}} | (hashed if changed_hash else {}))
+    )
     done = typed("decide", "--replay", "1")
     assert done.returncode == 1
     said = "cannot be read by this version" if changed_hash else "was changed after it was stored"

@@ -42,7 +42,7 @@ def test_a_team_measures_promotes_validates_and_takes_back(world: World, shell: 
 
     rollback = shell.bench("rollback")
     assert rollback.returncode == 0, rollback.stderr
-    assert "↩️  promotion 1 is undone\n   3336 Grade A: fast → slow" in rollback.stdout.replace("↩ ", "↩️ ")
+    assert "↩️  promotion 1 is undone by 2\n   3336 Grade A: fast → slow" in rollback.stdout.replace("↩ ", "↩️ ")
     assert world.snapshot() == before
 
     not_again = shell.bench("promote", "--task", "grading")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bench_pipeline.promotion.applying import roll_back
+from bench_pipeline.promotion.undoing import roll_back
 from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.world import (
     FAST,
@@ -86,10 +86,10 @@ def test_the_validation_can_be_left_to_later(typed: Typed, world: World) -> None
     before = len(world.server.log)
     assert typed("promote", "--task", "grading", "--no-validate").returncode == 0
     assert world.calls(since=before) == []
-    assert world.rows("benchmark_promotions", "status") == [("applied",)]
+    assert [one.status for one in world.promotions()] == ["applied"]
     done = typed("validate", "--task", "grading")
     assert (done.returncode, "✅ validation passed: fast" in done.stdout) == (0, True)
-    assert world.rows("benchmark_promotions", "status") == [("validated",)]
+    assert [one.status for one in world.promotions()] == ["validated"]
 
 
 def test_validate_undoes_a_promotion_that_holds_no_more(typed: Typed, world: World) -> None:
@@ -108,14 +108,14 @@ def test_rollback_names_what_it_restored_and_what_it_left(typed: Typed, world: W
     done = typed("rollback", "--task", "grading")
     assert done.returncode == 1
     assert "   3336 Grade A: fast → slow\n   3339 Regrade: fast → slow\n" in done.stdout
-    assert "   3337 Grade B: left alone, somebody changed it since" in done.stdout
+    assert "   3337 Grade B: left alone, somebody changed it or removed its old actor" in done.stdout
     assert world.holds() == [SLOW, WRONG, SLOW]
 
 
 def test_rollback_undoes_the_promotion_that_is_named(typed: Typed, world: World) -> None:
     world.promoted()
     value = json.loads(typed("rollback", "1", "--json").stdout)["rollback"]
-    assert (value["restored"], value["left"]) == (list(SERVED), [])
+    assert ([row["conversation_id"] for row in value["restored"]], value["left"]) == (list(SERVED), [])
     refused = typed("rollback", "1")
     assert refused.returncode == 1
     assert refused.stderr.startswith("bench: promotion 1 was undone already: asked for by ")
@@ -134,7 +134,7 @@ def test_docs_writes_what_the_database_says_and_the_second_time_nothing(typed: T
 def test_docs_rewrites_only_what_changed(typed: Typed, world: World) -> None:
     world.promoted()
     typed("docs")
-    roll_back(world.database, world.production, "the tests want it")
+    roll_back(world.promoter, "the tests want it", "the tests")
     assert len(json.loads(typed("docs", "--json").stdout)["documents"]) == 3
     world.give(GRADE_B, WRONG)
     (changed,) = json.loads(typed("docs", "--json").stdout)["documents"]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bench_pipeline.domain.errors import Fault, FileRefused
 from bench_pipeline.domain.protocol import DecodingOptions
-from bench_pipeline.domain.task import PromptSource, Task, parse_task
+from bench_pipeline.domain.task import PromotionRules, PromptSource, Task, parse_task
 from bench_pipeline.domain.verdict import FinalLine, JsonFields, JsonVerdict, LeadingTag, Pattern, Template
 
 FILE = "testcases/grading/task.yaml"
@@ -33,6 +33,17 @@ def faults_of(raw: bytes) -> tuple[Fault, ...]:
 def test_a_short_task_has_the_stated_defaults() -> None:
     task = parsed(SOUND)
     assert (task.conversations, task.decoding, task.time_limit_s) == ((), DecodingOptions(), 120.0)
+
+
+def test_nothing_changes_without_an_approval_unless_it_is_marked() -> None:
+    assert parsed(SOUND).promotion == PromotionRules(auto=(), max_rows=None)
+    marked = parsed(SOUND + "conversations: [1, 2]\npromotion: {auto: [2], max_rows: 1}\n")
+    assert marked.promotion == PromotionRules(auto=(2,), max_rows=1)
+
+
+def test_a_conversation_that_is_marked_must_be_one_that_the_task_serves() -> None:
+    (fault,) = faults_of((SOUND + "conversations: [1]\npromotion: {auto: [1, 2]}\n").encode())
+    assert "promotion.auto names [2], which are not under conversations" in fault.problem
 
 
 def test_a_prompt_may_be_the_one_of_another_task() -> None:

@@ -24,7 +24,7 @@ class FakeModel:
 
     `fault_on_calls` says which calls with a prompt the fault strikes, counted from 1; without it, all. For
     `loading_refused` it says which loads.
-    `cached_tokens` is reported only when it is set. `vram_bytes` is all of the size unless set.
+    `cached_tokens` is reported only when it is set. `vram_bytes` and `memory_bytes` are the size unless set.
     """
 
     digest: str = "sha256:0"
@@ -38,6 +38,7 @@ class FakeModel:
     capabilities: tuple[str, ...] = ("completion",)
     context: int = 32768
     vram_bytes: int | None = None
+    memory_bytes: int | None = None
     cached_tokens: int | None = None
     remote_host: str | None = None
     family: str = "fake"
@@ -172,7 +173,10 @@ class OllamaState:
     def _resident(self, name: str, entry: Resident) -> Json:
         model = self.models[name]
         vram = model.size_bytes if model.vram_bytes is None else model.vram_bytes
-        return self._listed(name, model) | {"size_vram": vram, "context_length": entry.context_length}
+        loaded = {"size_vram": vram, "context_length": entry.context_length}
+        if model.memory_bytes is not None:
+            loaded["size"] = model.memory_bytes
+        return self._listed(name, model) | loaded
 
     def show(self, name: str) -> Json:
         model = self.models[name]

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
-from sqlalchemy import delete, select, text
+from sqlalchemy import delete, text
 
 from bench_pipeline.benchmark.ranking import rank_benchmark
 from bench_pipeline.domain.decision import DecisionKind
 from bench_pipeline.domain.errors import GateFailed, InputError
 from bench_pipeline.domain.plan import PromotionPlan
-from bench_pipeline.promotion.applying import Rollback, StalePlan, roll_back
+from bench_pipeline.domain.refusal import PlanRefused
+from bench_pipeline.promotion.undoing import Rollback, roll_back
 from bench_pipeline.storage import tables
+from bench_pipeline.storage.promotions import PromotionRow
 from bench_pipeline_tests.world import (
     EXTRACT,
     FAST,
@@ -33,13 +35,16 @@ from bench_pipeline_tests.world import (
 
 
 def undo(world: World, promotion_id: int | None = None, task: str | None = None) -> Rollback:
-    return roll_back(world.database, world.production, "the tests want it", promotion_id, task)
+    return roll_back(world.promoter, "the tests want it", "the tests", promotion_id, task)
+
+
+def numbers(rows: Sequence[PromotionRow]) -> tuple[int, ...]:
+    return tuple(row.conversation_id for row in rows)
 
 
 def nothing_of_ours(world: World) -> bool:
-    return not any(
-        world.rows(table, "task_type") for table in ("benchmark_promotions", "benchmark_champions")
-    ) and not world.rows("benchmark_promotion_rows", "promotion_id")
+    tables = ("benchmark_promotions", "benchmark_promotion_rows", "benchmark_intents")
+    return not any(world.rows(table, "promotion_id") for table in tables) and not world.registry()
 
 
 # Applying
@@ -50,11 +55,12 @@ def test_a_plan_gives_every_conversation_its_new_actor_and_leaves_an_audit_row(w
     promotion = world.apply(plan)
     assert promotion is not None
     assert world.holds() == [FAST, FAST, FAST]
-    assert (promotion.status, promotion.plan, promotion.plan_hash) == ("applied", plan, plan.hash)
-    assert (promotion.requested_by, promotion.benchmark_id) == ("the tests", plan.benchmark_id)
-    assert only(world.rows("benchmark_promotions", "evidence_hash")) == (plan.evidence_hash,)
-    columns = ("conversation_id", "old_actor_id", "new_actor_id", "runner_up_actor_id", "restored")
-    assert world.rows("benchmark_promotion_rows", *columns) == [(n, SLOW, FAST, SLOW, False) for n in SERVED]
+    assert (promotion.status, promotion.plan_hash, promotion.policy_hash) == ("applied", plan.hash, plan.policy_hash)
+    assert promotion.requested_by == "the tests"
+    assert only(world.rows("benchmark_promotions", "plan")) == (plan.model_dump(mode="json"),)
+    columns = ("conversation_id", "old_actor_id", "new_actor_id", "runner_up_actor_id", "evidence_hash", "changed")
+    evidence = plan.evidence[0].evidence_hash
+    assert world.rows("benchmark_promotion_rows", *columns) == [(n, SLOW, FAST, SLOW, evidence, True) for n in SERVED]
 
 
 def test_only_the_actor_of_the_listed_conversations_is_changed(world: World) -> None:
@@ -77,7 +83,7 @@ def test_a_row_that_an_operator_changed_is_named_and_no_row_changes(
     plan = world.plan()
     world.give(stale, theirs)
     before = world.snapshot()
-    with pytest.raises(StalePlan, match=rf"conversation {stale} \(.*\) no longer holds actor {SLOW} \(slow\)"):
+    with pytest.raises(PlanRefused, match=rf"conversation {stale} \(.*\) no longer holds actor {SLOW} \(slow\)"):
         world.apply(plan)
     assert world.snapshot() == before
     assert nothing_of_ours(world)
@@ -87,7 +93,7 @@ def test_a_row_that_an_operator_changed_is_named_and_no_row_changes(
 def test_a_row_that_was_deleted_is_named_and_no_row_changes(world: World) -> None:
     plan = world.plan()
     world.change(delete(conversations).where(conversations.c.conversation_id == REGRADE))
-    with pytest.raises(StalePlan, match=f"conversation {REGRADE}"):
+    with pytest.raises(PlanRefused, match=f"conversation {REGRADE}"):
         world.apply(plan)
     assert world.holds(GRADE_A, GRADE_B) == [SLOW, SLOW]
 
@@ -96,7 +102,7 @@ def test_a_row_that_was_deleted_is_named_and_no_row_changes(world: World) -> Non
 def test_a_row_that_an_operator_set_to_the_champion_already_is_refused_too(world: World) -> None:
     plan = world.plan()
     world.give(GRADE_B, FAST)
-    with pytest.raises(StalePlan, match=f"conversation {GRADE_B}"):
+    with pytest.raises(PlanRefused, match=f"conversation {GRADE_B}"):
         world.apply(plan)
     assert world.holds() == [SLOW, FAST, SLOW]
 
@@ -104,8 +110,8 @@ def test_a_row_that_an_operator_set_to_the_champion_already_is_refused_too(world
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        pytest.param(lambda w: w.set_actor(FAST, enabled=False), "fast is excluded now", id="disabled"),
-        pytest.param(lambda w: w.set_actor(FAST, actor_type="script"), "fast is excluded now", id="made a script"),
+        pytest.param(lambda w: w.set_actor(FAST, enabled=False), "fast is not enabled now", id="disabled"),
+        pytest.param(lambda w: w.set_actor(FAST, actor_type="script"), "fast is no ai_model now", id="made a script"),
         pytest.param(lambda w: w.remove_actor(FAST), "actor 1 .fast. is gone", id="deleted"),
         pytest.param(
             lambda w: w.set_actor(FAST, execution_path="ollama:wrong:3b"),
@@ -122,7 +128,7 @@ def test_a_champion_that_changed_since_the_plan_is_not_promoted(
 ) -> None:
     plan = world.plan()
     changes(world)
-    with pytest.raises(StalePlan, match=says):
+    with pytest.raises(PlanRefused, match=says):
         world.apply(plan)
     assert world.holds() == [SLOW] * 3
     assert nothing_of_ours(world)
@@ -138,7 +144,7 @@ def test_another_spelling_of_the_same_path_is_the_same_actor(world: World) -> No
 
 def rank_anew(world: World, plan: PromotionPlan) -> None:
     world.change(delete(tables.benchmark_samples).where(tables.benchmark_samples.c.sample_id == 1))
-    rank_benchmark(world.database, plan.benchmark_id)
+    rank_benchmark(world.database, plan.evidence[0].benchmark_id)
 
 
 def lose_the_ranking(world: World, plan: PromotionPlan) -> None:
@@ -153,7 +159,7 @@ def test_a_plan_whose_evidence_is_no_longer_the_same_is_refused(
 ) -> None:
     plan = world.plan()
     changes(world, plan)
-    with pytest.raises(StalePlan, match=says):
+    with pytest.raises(PlanRefused, match=says):
         world.apply(plan)
     assert world.holds() == [SLOW] * 3
 
@@ -162,7 +168,7 @@ def test_a_plan_whose_evidence_is_no_longer_the_same_is_refused(
 def test_a_plan_that_was_tampered_with_is_refused(world: World) -> None:
     plan = world.plan()
     row = plan.rows[0].model_copy(update={"new_actor_id": WRONG})
-    with pytest.raises(StalePlan):
+    with pytest.raises(PlanRefused):
         world.apply(plan.model_copy(update={"rows": (row, *plan.rows[1:])}))
     assert world.holds() == [SLOW] * 3
 
@@ -206,7 +212,7 @@ def test_a_plan_that_was_applied_and_changed_since_is_not_said_to_be_applied(wor
     plan = world.plan()
     world.apply(plan)
     world.give(GRADE_B, WRONG)
-    with pytest.raises(StalePlan, match=f"since then conversation {GRADE_B} holds actor {WRONG}, not {FAST}"):
+    with pytest.raises(PlanRefused, match=f"since then conversation {GRADE_B} holds actor {WRONG}, not {FAST}"):
         world.apply(plan)
     assert world.holds() == [FAST, WRONG, FAST]
 
@@ -250,7 +256,7 @@ def test_champion_and_runner_up_are_registered_with_their_benchmark(world: World
     assert (row.champion_actor_id, row.runner_up_actor_id) == (FAST, SLOW)
     assert (row.task_type, row.benchmark_id, row.avg_latency_ms) == (
         "grading",
-        plan.benchmark_id,
+        plan.evidence[0].benchmark_id,
         plan.rows[1].avg_latency_ms,
     )
 
@@ -278,19 +284,19 @@ def test_undoing_gives_every_conversation_its_old_actor_back(world: World) -> No
     promotion = world.promoted()
     undone = undo(world)
     assert world.snapshot() == before
-    assert (undone.promotion.promotion_id, undone.restored, undone.left) == (promotion.promotion_id, SERVED, ())
-    columns = ("status", "rollback_reason")
-    assert world.rows("benchmark_promotions", *columns) == [("rolled_back", "the tests want it")]
-    assert world.rows("benchmark_promotion_rows", "restored") == [(True,)] * 3
+    assert (undone.undone.promotion_id, numbers(undone.restored), undone.left) == (promotion.promotion_id, SERVED, ())
+    first, second = world.promotions()
+    assert (first.status, first.undone_by, first.undone_because) == ("rolled_back", 2, "the tests want it")
+    assert (second.kind, second.undoes, second.status) == ("rollback", 1, "applied")
 
 
 def test_undoing_leaves_a_row_that_somebody_changed_since_and_names_it(world: World) -> None:
     world.promoted()
     world.give(GRADE_B, WRONG)
     undone = undo(world)
-    assert (undone.restored, undone.left) == ((GRADE_A, REGRADE), (GRADE_B,))
+    assert (numbers(undone.restored), numbers(undone.left)) == ((GRADE_A, REGRADE), (GRADE_B,))
     assert world.holds() == [SLOW, WRONG, SLOW]
-    assert world.rows("benchmark_promotion_rows", "conversation_id", "restored") == [
+    assert [(row.conversation_id, row.changed) for row in world.promotions()[-1].rows] == [
         (GRADE_A, True),
         (GRADE_B, False),
         (REGRADE, True),
@@ -303,7 +309,7 @@ def test_when_somebody_changed_every_row_undoing_changes_none(world: World) -> N
     for conversation in SERVED:
         world.give(conversation, WRONG)
     undone = undo(world)
-    assert (undone.restored, undone.left) == ((), SERVED)
+    assert (undone.restored, numbers(undone.left)) == ((), SERVED)
     assert world.holds() == [WRONG] * 3
 
 
@@ -350,7 +356,7 @@ def test_the_promotions_are_undone_last_first(world: World) -> None:
     two = world.apply(world.plan(world.ranked("wrong", "fast")))
     assert one is not None
     assert two is not None
-    assert [undo(world, task="grading").promotion.promotion_id for _ in range(2)] == [
+    assert [undo(world, task="grading").undone.promotion_id for _ in range(2)] == [
         two.promotion_id,
         one.promotion_id,
     ]
@@ -366,11 +372,45 @@ def test_the_registry_keeps_a_row_whose_conversation_was_left(world: World) -> N
 
 
 @ONE_ENGINE
-def test_an_undone_promotion_is_the_same_record_but_for_its_end(world: World) -> None:
-    promotion = world.promoted()
+def test_a_promotion_that_was_undone_keeps_its_row_as_it_was(world: World) -> None:
+    world.promoted()
+    columns = [column.name for column in tables.promotions.columns]
+    before = world.rows("benchmark_promotions", *columns)
     undo(world)
-    with world.database.engine.connect() as connection:
-        row = connection.execute(select(tables.promotions)).mappings().one()
-    assert row["plan"] == promotion.plan.model_dump(mode="json")
-    assert row["applied_at"] == promotion.applied_at
-    assert row["rolled_back_at"] >= row["applied_at"]
+    assert world.rows("benchmark_promotions", *columns)[:1] == before
+
+
+def test_an_undoing_can_be_undone_and_that_again(world: World) -> None:
+    promotion = world.promoted()
+    registered = world.registry()
+    assert undo(world).promotion.promotion_id == 2
+    again = undo(world, 2)
+    assert (world.holds(), world.registry()) == ([FAST] * 3, registered)
+    assert (again.undone.promotion_id, again.promotion.promotion_id) == (2, 3)
+    assert [one.status for one in world.promotions()] == ["reapplied", "rolled_back", "applied"]
+    assert undo(world, promotion.promotion_id).undone.promotion_id == 3
+    assert (world.holds(), world.registry()) == ([SLOW] * 3, {})
+
+
+def test_an_undoing_is_not_undone_for_an_actor_that_was_disabled_since(world: World) -> None:
+    world.promoted()
+    undo(world)
+    world.set_actor(FAST, enabled=False)
+    with pytest.raises(PlanRefused, match="actor fast is not enabled now"):
+        undo(world, 2)
+    assert world.holds() == [SLOW] * 3
+
+
+def test_undoing_leaves_a_row_whose_old_actor_is_gone(world: World) -> None:
+    world.promoted()
+    world.remove_actor(SLOW)
+    undone = undo(world)
+    assert (undone.restored, numbers(undone.left)) == ((), SERVED)
+    assert world.holds() == [FAST] * 3
+
+
+def test_undoing_gives_back_an_actor_that_was_disabled_since_for_it_is_exact(world: World) -> None:
+    world.promoted()
+    world.set_actor(SLOW, enabled=False)
+    undo(world)
+    assert world.holds() == [SLOW] * 3

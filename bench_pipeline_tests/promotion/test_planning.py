@@ -13,8 +13,8 @@ from bench_pipeline.domain.decision import DecisionKind
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.impact import Impact
 from bench_pipeline.domain.replay import decide_again
-from bench_pipeline.promotion.applying import roll_back
 from bench_pipeline.promotion.planning import impacts, store_plan, stored_plan
+from bench_pipeline.promotion.undoing import roll_back
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.decisions import decisions_of
 from bench_pipeline_tests.fakes.faults import Fault
@@ -196,7 +196,7 @@ def test_a_prompt_that_changed_after_the_benchmark_is_not_the_measured_one(world
 
 @ONE_ENGINE
 def test_a_conversation_that_production_does_not_have_is_invalid_and_the_others_are_planned(world: World) -> None:
-    write_task(world.folder / "testcases", task=task_value() | {"conversations": [GRADE_A, 9999, REGRADE]})
+    write_task(world.folder / "testcases", task=task_value(conversations=[GRADE_A, 9999, REGRADE]))
     plan = world.plan()
     assert [row.decision for row in plan.rows] == [PROMOTE, INVALID, PROMOTE]
     assert "correct conversations in task.yaml" in plan.rows[1].reason
@@ -204,7 +204,7 @@ def test_a_conversation_that_production_does_not_have_is_invalid_and_the_others_
 
 @ONE_ENGINE
 def test_a_task_that_serves_no_conversation_plans_nothing(world: World) -> None:
-    write_task(world.folder / "testcases", task=task_value() | {"conversations": []})
+    write_task(world.folder / "testcases", task=task_value(conversations=[]))
     assert world.plan().rows == ()
 
 
@@ -239,20 +239,20 @@ def test_where_no_two_models_were_compared_no_impact_is_told(world: World, holds
 
 def test_the_last_stored_plan_is_read_back_as_it_was(world: World) -> None:
     ranked = world.ranked("fast", "slow")
-    store_plan(world.database, world.decided(ranked, min_gain=0.9999))
+    store_plan(world.database, world.decided(ranked, min_gain=0.9999), "the tests")
     made = world.decided(ranked)
-    store_plan(world.database, made)
+    store_plan(world.database, made, "the tests")
     assert stored_plan(world.database, "grading") == made.plan
     assert stored_plan(world.database, "grading").hash == made.plan.hash
 
 
 def test_a_stored_plan_has_a_decision_for_every_conversation_that_decides_the_same_again(world: World) -> None:
-    write_task(world.folder / "testcases", task=task_value() | {"conversations": [GRADE_A, 9999, GRADE_B, REGRADE]})
+    write_task(world.folder / "testcases", task=task_value(conversations=[GRADE_A, 9999, GRADE_B, REGRADE]))
     world.set_template(GRADE_B, TEMPLATE + " Be strict.")
     made = world.decided()
-    store_plan(world.database, made)
+    store_plan(world.database, made, "the tests")
     with world.database.engine.connect() as connection:
-        stored = decisions_of(connection, made.plan.benchmark_id)
+        stored = decisions_of(connection, made.plan.evidence[0].benchmark_id)
     assert [(d.conversation_id, d.kind, d.reason) for d in stored] == [
         (row.conversation_id, row.decision, row.reason) for row in made.plan.rows
     ]
@@ -264,8 +264,8 @@ def test_a_stored_plan_has_a_decision_for_every_conversation_that_decides_the_sa
 @ONE_ENGINE
 def test_a_plan_that_was_undone_is_kept_by_decisions_that_replay(world: World) -> None:
     promotion = world.promoted()
-    roll_back(world.database, world.production, "the tests")
-    made = world.decided(read_ranked(world.database, promotion.benchmark_id))
+    roll_back(world.promoter, "the tests", "the tests")
+    made = world.decided(read_ranked(world.database, str(promotion.rows[0].benchmark_id)))
     assert [one.decision.kind for one in made.decided] == [KEEP] * 3
     assert [decide_again(one.evidence.as_json()) for one in made.decided] == [one.decision for one in made.decided]
     assert "promotion 1 did this and was undone (the tests)" in made.plan.rows[0].reason
@@ -288,5 +288,62 @@ def test_the_incumbents_are_the_actors_of_the_conversations_served(world: World)
 @ONE_ENGINE
 def test_a_plan_of_other_evidence_is_another_plan(world: World) -> None:
     first, second = world.plan(), world.plan(world.ranked("fast", "slow", repeats=2))
-    assert first.evidence_hash != second.evidence_hash
+    assert first.evidence[0].evidence_hash != second.evidence[0].evidence_hash
     assert first.hash != second.hash
+
+
+@ONE_ENGINE
+def test_a_plan_that_is_the_last_one_already_is_not_stored_again(world: World) -> None:
+    made = world.decided()
+    store_plan(world.database, made, "one person")
+    store_plan(world.database, made, "another person")
+    assert world.rows("benchmark_plans", "requested_by") == [("one person",)]
+    assert len(world.rows("benchmark_decisions", "decision_id")) == len(SERVED)
+
+
+@ONE_ENGINE
+def test_a_plan_comes_to_be_the_last_one_again_by_being_stored_again(world: World) -> None:
+    ranked = world.ranked("fast", "slow")
+    one, other = world.decided(ranked), world.decided(ranked, min_gain=0.9999)
+    for made in (one, other, one):
+        store_plan(world.database, made, "the tests")
+    assert stored_plan(world.database, "grading") == one.plan
+
+
+# Terms
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize(
+    ("auto", "setting", "approval"),
+    [
+        pytest.param(SERVED, "as_marked", "auto", id="all are marked"),
+        pytest.param((GRADE_A, GRADE_B), "as_marked", "required", id="one is not"),
+        pytest.param((), "as_marked", "required", id="none is"),
+        pytest.param(SERVED, "required", "required", id="all are marked, but the setting asks for it"),
+    ],
+)
+def test_a_plan_needs_an_approval_unless_every_conversation_that_changes_is_marked(
+    world: World, auto: tuple[int, ...], setting: str, approval: str
+) -> None:
+    write_task(world.folder / "testcases", task=task_value() | {"promotion": {"auto": list(auto)}})
+    world.settings = world.settings.model_copy(update={"approval": setting})
+    assert world.plan().terms.approval == approval
+
+
+@ONE_ENGINE
+def test_a_conversation_that_stays_as_it_is_needs_no_mark(world: World) -> None:
+    write_task(world.folder / "testcases", task=task_value() | {"promotion": {"auto": [GRADE_A, GRADE_B]}})
+    world.give(REGRADE, FAST)
+    assert world.plan().terms.approval == "auto"
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize(("by_task", "by_setting", "most"), [(None, 20, 3), (2, 20, 2), (None, 1, 1), (3, 2, 2)])
+def test_the_smaller_of_the_limits_of_task_and_settings_counts(
+    world: World, by_task: int | None, by_setting: int, most: int
+) -> None:
+    rules = {"auto": list(SERVED), "max_rows": by_task}
+    write_task(world.folder / "testcases", task=task_value() | {"promotion": rules})
+    world.settings = world.settings.model_copy(update={"max_rows": by_setting})
+    assert world.plan().terms.max_rows == most

@@ -15,11 +15,11 @@ from bench_pipeline.domain.identity import LoadReport, ModelIdentity
 from bench_pipeline.domain.model_ref import parse_execution_path
 from bench_pipeline.domain.scoreboard import ModelResult, Standing, rank
 from bench_pipeline.reporting.workflow_docs import StepFacts, WorkflowFacts, read_workflows
-from bench_pipeline.storage import benchmarks, promotions
+from bench_pipeline.storage import benchmarks, champions
+from bench_pipeline.storage.champions import Champion
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.history import replace_history
 from bench_pipeline.storage.production import Production, open_production
-from bench_pipeline.storage.promotions import Champion
 from bench_pipeline_tests.reporting.examples import benchmark
 
 AT = datetime(2025, 3, 1, 3, 0, tzinfo=UTC)
@@ -92,7 +92,7 @@ class World:
     def register(self, conversation_id: int, champion: int, runner_up: int | None) -> None:
         row = Champion(conversation_id, "grading", champion, runner_up, "grading-1", 120.0, AT)
         with self.database.writing() as connection:
-            promotions.restore_champion(connection, conversation_id, row)
+            champions.restore_champion(connection, conversation_id, row)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from bench_pipeline.domain.decision import Incumbent
 from bench_pipeline.domain.hashing import content_hash
-from bench_pipeline.domain.plan import PromotionPlan
+from bench_pipeline.domain.plan import Approval, PlanEvidence, PlanTerms, PromotionPlan, plan_row
 from bench_pipeline.domain.policy import Policy
 from bench_pipeline.domain.replay import Evidence, decide_again
 from bench_pipeline.domain.scoreboard import ModelResult, Standing, rank
@@ -14,7 +14,24 @@ from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.decisions import decision_by_id, decisions_of, insert_decision
 
 NOW = datetime(2026, 11, 24, 3, 0, 0, 5, UTC)
-PLAN = PromotionPlan(task="grading", benchmark_id="grading-1", evidence_hash="e" * 64, min_gain=0.05, rows=())
+TERMS = PlanTerms(
+    min_gain=0.05,
+    max_rows=20,
+    evidence_days=35,
+    plan_hours=168,
+    approval=Approval.AUTO,
+    approval_hours=72,
+    second_person=False,
+    schema_hash="s",
+)
+
+
+def plan_of(benchmark_id: str) -> PromotionPlan:
+    evidence = PlanEvidence(task="grading", benchmark_id=benchmark_id, evidence_hash="e" * 64)
+    return PromotionPlan(evidence=(evidence,), terms=TERMS, rows=())
+
+
+PLAN = plan_of("grading-1")
 
 
 def result(model: str, actor_id: int, ms: float) -> ModelResult:
@@ -31,7 +48,8 @@ EVIDENCE = Evidence(rank([result("fast", 1, 0.1), OLD]), Incumbent(9, OLD.model,
 def store(database: Database, *conversations: int, plan: PromotionPlan = PLAN) -> None:
     with database.writing() as connection:
         for number in conversations:
-            insert_decision(connection, plan, number, EVIDENCE, EVIDENCE.decide(), NOW)
+            row = plan_row("grading", number, "Grade", 9, "old", EVIDENCE.decide(), None)
+            insert_decision(connection, plan, row, EVIDENCE, EVIDENCE.decide(), NOW)
 
 
 def test_a_decision_is_read_back_and_its_evidence_decides_the_same(database: Database) -> None:
@@ -47,7 +65,7 @@ def test_a_decision_is_read_back_and_its_evidence_decides_the_same(database: Dat
 
 def test_the_decisions_of_a_benchmark_come_in_the_order_in_which_they_were_stored(database: Database) -> None:
     store(database, 3337, 3336)
-    store(database, 3339, plan=PLAN.model_copy(update={"benchmark_id": "grading-2"}))
+    store(database, 3339, plan=plan_of("grading-2"))
     with database.engine.connect() as connection:
         assert [d.conversation_id for d in decisions_of(connection, "grading-1")] == [3337, 3336]
         assert [d.conversation_id for d in decisions_of(connection, "grading-2")] == [3339]

@@ -1,0 +1,62 @@
+"""`bench db`."""
+
+from __future__ import annotations
+
+import click
+
+from bench_pipeline.cli.output import json_option, print_json
+from bench_pipeline.settings import Settings, load_settings
+from bench_pipeline.storage.database import open_database
+from bench_pipeline.storage.postgresql.installation import Roles, install, statements
+from bench_pipeline.storage.production import open_production
+
+
+@click.group()
+def db() -> None:
+    """Prepare a PostgreSQL database."""
+
+
+@db.command("install")
+@click.option("--sql", "only_show", is_flag=True, help="Print the statements instead, for whoever runs the database.")
+@json_option
+def install_(only_show: bool, as_json: bool) -> int:
+    """Make our tables, the function that promotes, and two roles.
+
+    The recorder reads production's tables and writes ours; the promoter may call that one function and nothing else.
+    Run it as the owner of production's tables (BENCH_OWNER_URL), again after every update and whenever
+    BENCH_PRODUCTION_NAMES changes. Passwords for the roles come from BENCH_RECORDER_PASSWORD and
+    BENCH_PROMOTER_PASSWORD; the server only sees their verifiers.
+
+    Exit status: 0 installed, 2 this login may not do it.
+    """
+    settings = load_settings()
+    owner = settings.owner_url or settings.database_url
+    database = open_database(
+        owner.get_secret_value(), "BENCH_OWNER_URL" if settings.owner_url else "BENCH_DATABASE_URL"
+    )
+    try:
+        production = open_production(database, settings.production_names)
+        roles = Roles(settings.recorder_role, settings.promoter_role)
+        if only_show:
+            shown = statements(database, production, roles)
+        else:
+            install(database, production, roles, _passwords(settings))
+            shown = []
+    finally:
+        database.close()
+    if as_json:
+        print_json({"installed": not only_show, "recorder": roles.recorder, "promoter": roles.promoter, "sql": shown})
+    elif only_show:
+        click.echo(";\n\n".join(shown) + ";")
+    else:
+        click.echo(f"✅ {database.name}: tables, function and the roles {roles.recorder} and {roles.promoter}")
+        click.echo(f"👉 BENCH_DATABASE_URL logs in as {roles.recorder}, BENCH_PROMOTER_URL as {roles.promoter}")
+    return 0
+
+
+def _passwords(settings: Settings) -> dict[str, str]:
+    given = {
+        settings.recorder_role: settings.recorder_password,
+        settings.promoter_role: settings.promoter_password,
+    }
+    return {role: password.get_secret_value() for role, password in given.items() if password is not None}

@@ -1,0 +1,66 @@
+"""Plans, promotions, validations and undoings as text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench_pipeline.cli.output import safe, table
+from bench_pipeline.domain.plan import Approval, PromotionPlan
+from bench_pipeline.promotion.undoing import Rollback
+from bench_pipeline.promotion.validating import ValidationResult
+from bench_pipeline.storage.promotions import Promotion, PromotionRow
+
+
+def plan_text(found: PromotionPlan) -> str:
+    """Return a plan as a table with its benchmarks, its hash, and whether it needs an approval."""
+    rows = [
+        (
+            f"{row.conversation_id} {row.conversation}",
+            row.decision.value.upper() if row.decision else found.kind.value.upper(),
+            f"{row.old_actor or 'none'} → {row.new_actor}" if row.changes else row.old_actor or "none",
+            row.runner_up or "none",
+            row.reason,
+        )
+        for row in found.rows
+    ]
+    header = ("conversation", "decision", "actor", "runner-up", "why")
+    rests_on = ", ".join(one.benchmark_id for one in found.evidence)
+    asks = found.changes and found.terms.approval is Approval.REQUIRED
+    approval = f", needs approval: bench approve {found.hash[:12]}" if asks else ""
+    return f"{table(header, rows)}\n\nbenchmark {rests_on}, plan {found.hash[:12]}{approval}"
+
+
+def rollback_text(undone: Rollback) -> str:
+    """Return what an undoing did."""
+    lines = [f"↩️  promotion {undone.undone.promotion_id} is undone by {undone.promotion.promotion_id}"]
+    lines += [f"   {_change(row)}" for row in undone.restored]
+    lines += [
+        f"   {row.conversation_id} {row.conversation}: left alone, somebody changed it or removed its old actor"
+        for row in undone.left
+    ]
+    return "\n".join(safe(line) for line in lines)
+
+
+def promotion_text(promotion: Promotion) -> str:
+    """Return what a change did, a line for every row."""
+    return "\n".join(safe(f"   {_change(row)}") for row in promotion.changed)
+
+
+def _change(row: PromotionRow) -> str:
+    return f"{row.conversation_id} {row.conversation}: {row.old_actor or 'none'} → {row.new_actor or 'none'}"
+
+
+def validation_lines(result: ValidationResult) -> Iterable[str]:
+    """Return the outcome of a validation, and of the rollback when it failed."""
+    if result.passed:
+        yield f"✅ validation passed: {safe(', '.join(one.model for one in result.champions))}"
+        return
+    yield f"❌ validation failed: {safe('; '.join(result.reasons))}"
+    if result.rollback is not None:
+        yield rollback_text(result.rollback)
+
+
+def document_lines(written: Sequence[Path]) -> Iterable[str]:
+    """Return the documents that changed."""
+    return [f"📝 {path}" for path in written] or ["📝 documents are up to date"]

@@ -1,0 +1,61 @@
+"""Finishes what a run that died left open: a failed validation without its undoing, documents that tell the past."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench_pipeline.promotion.promoter import Promoter
+from bench_pipeline.promotion.undoing import Rollback
+from bench_pipeline.promotion.validating import undo_failed
+from bench_pipeline.reporting.workflow_docs import write_documents
+from bench_pipeline.storage import promotions
+from bench_pipeline.storage.promotions import Promotion, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What was finished, and which promotions still wait for their validation."""
+
+    undone: tuple[Rollback, ...]
+    documents: tuple[Path, ...]
+    intents: int
+    waiting: tuple[Promotion, ...]
+
+
+def reconcile(promoter: Promoter, requested_by: str, dagster_run_id: str | None = None) -> Reconciled:
+    """Undo promotions whose validation failed, then make the documents say what the database holds."""
+    with promoter.database.engine.connect() as connection:
+        failed = [
+            (one, promotions.last_validation(connection, one.promotion_id))
+            for one in promotions.all_promotions(connection)
+            if one.status is Status.FAILED
+        ]
+    undone = []
+    for promotion, validation in failed:
+        assert validation is not None  # noqa: S101 - it failed
+        undone.append(undo_failed(promoter, promotion, validation, requested_by, dagster_run_id))
+    documents, intents = write_open_documents(promoter)
+    with promoter.database.engine.connect() as connection:
+        waiting = promotions.unvalidated(connection)
+    return Reconciled(tuple(undone), documents, intents, tuple(waiting))
+
+
+def write_open_documents(promoter: Promoter) -> tuple[tuple[Path, ...], int]:
+    """Write the documents from the database and mark the intents of before as done; return files and intents.
+
+    One writer at a time: who waits here reads the database afterwards. Raises `InputError` when a file cannot be
+    written; the intents stay open then.
+    """
+    settings = promoter.settings
+    with promoter.database.exclusive("documents", wait=True):
+        with promoter.database.engine.connect() as connection:
+            intents = promotions.open_intents(connection)
+        changed = write_documents(
+            promoter.database, promoter.production, settings.production_dir, settings.max_model_bytes
+        )
+        if intents:
+            with promoter.database.writing() as connection:
+                promotions.mark_intents_done(connection, intents, datetime.now(UTC))
+    return tuple(changed), len(intents)

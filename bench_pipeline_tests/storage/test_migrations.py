@@ -1,0 +1,155 @@
+"""What an older version stored is still there after the migration, in the shape of now."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from bench_pipeline.storage.database import open_database
+from bench_pipeline.storage.promotions import Promotion, all_promotions, last_validation
+from bench_pipeline.storage.schema import upgrade
+from bench_pipeline.storage.tables import AUDIT
+
+CHAMPION = {"conversation_id": 3336, "task_type": "grading", "champion_actor_id": 9, "runner_up_actor_id": None,
+            "benchmark_id": "b0", "avg_latency_ms": 1.5, "decided_at": "2026-01-02T03:04:05+00:00"}  # fmt: skip
+
+
+def plan(*conversations: int) -> str:
+    """A plan as version 0002 stored it."""
+    rows = [
+        {"conversation_id": number, "conversation": f"Step {number}", "old_actor": "slow", "new_actor": "fast"}
+        for number in conversations
+    ]
+    return json.dumps({"task": "grading", "benchmark_id": "b1", "evidence_hash": "e" * 64, "rows": rows})
+
+
+def insert(engine: Engine, table: str, **values: Any) -> None:  # noqa: ANN401 - a value of any column
+    names = ", ".join(values)
+    marks = ", ".join(f":{name}" for name in values)
+    with engine.begin() as connection:
+        connection.execute(text(f"INSERT INTO {table} ({names}) VALUES ({marks})"), values)  # noqa: S608 - of this module
+
+
+def promotion(engine: Engine, number: int, status: str, undone: str | None, *rows: tuple[int, bool]) -> None:
+    insert(
+        engine, "benchmark_promotions", promotion_id=number, plan_hash=f"{number:064}", benchmark_id="b1",
+        task_type="grading", status=status, evidence_hash="e" * 64, plan=plan(*(row for row, _ in rows)),
+        requested_by="ann", applied_at=f"2026-02-0{number} 00:00:00", rolled_back_at=undone,
+        rollback_reason="too slow" if undone else None,
+    )  # fmt: skip
+    for conversation, restored in rows:
+        insert(
+            engine, "benchmark_promotion_rows", promotion_id=number, conversation_id=conversation, old_actor_id=2,
+            new_actor_id=1, runner_up_actor_id=3, expected_gain=0.5, reason="faster", restored=restored,
+            old_champion=json.dumps(CHAMPION) if conversation == 3336 else None,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def migrated(database_url: str) -> list[Promotion]:
+    """Three promotions of version 0002: one undone but for a row, one validated, one applied."""
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        upgrade(connection, "0002")
+    promotion(engine, 1, "rolled_back", "2026-02-09 00:00:00", (3336, True), (3337, False))
+    promotion(engine, 2, "validated", None, (3336, False))
+    promotion(engine, 3, "applied", None, (3337, False))
+    insert(engine, "benchmark_validations", promotion_id=1, passed=False, details='{"reasons": ["no"]}',
+           validated_at="2026-02-02 00:00:00")  # fmt: skip
+    insert(engine, "benchmark_validations", promotion_id=2, passed=True, details='{"reasons": []}',
+           validated_at="2026-02-02 00:00:00")  # fmt: skip
+    insert(engine, "benchmark_plans", plan_hash="p" * 64, task_type="grading", benchmark_id="b1", plan=plan(3336),
+           made_at="2026-02-02 00:00:00")  # fmt: skip
+    engine.dispose()
+    database = open_database(database_url)
+    with database.engine.connect() as connection:
+        found = all_promotions(connection)
+    database.close()
+    return found
+
+
+def test_every_promotion_is_kept_with_what_became_of_it(migrated: list[Promotion]) -> None:
+    assert [(one.promotion_id, one.kind, one.status) for one in migrated] == [
+        (1, "promotion", "rolled_back"),
+        (2, "promotion", "validated"),
+        (3, "promotion", "applied"),
+        (4, "rollback", "applied"),
+    ]
+    assert [row.new_actor for row in migrated[1].rows] == ["fast"]
+    assert migrated[1].rows[0].evidence_hash == "e" * 64
+    assert migrated[0].rows[0].old_champion is not None
+    assert migrated[0].rows[0].old_champion.as_json() == CHAMPION
+
+
+def test_one_that_was_undone_has_a_rollback_of_its_own_with_the_rows_that_it_restored(
+    migrated: list[Promotion],
+) -> None:
+    rollback = migrated[3]
+    assert (rollback.undoes, rollback.reason, rollback.bar) == (1, "too slow", "benchmark")
+    assert [(row.conversation_id, row.old_actor_id, row.new_actor_id, row.changed) for row in rollback.rows] == [
+        (3336, 1, 2, True),
+        (3337, 1, 2, False),
+    ]
+
+
+def test_validations_are_kept(migrated: list[Promotion], database_url: str) -> None:
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        found = [last_validation(connection, number) for number in (1, 2, 3)]
+    engine.dispose()
+    assert [one and (one.passed, one.bar) for one in found] == [(False, "benchmark"), (True, None), None]
+
+
+def test_numbers_go_on_after_the_ones_that_are_taken(migrated: list[Promotion], database_url: str) -> None:
+    engine = create_engine(database_url)
+    insert(engine, "benchmark_promotions", kind="rollback", plan_hash="x", policy_hash="", plan="{}", reason="",
+           requested_by="ann", applied_at="2026-03-01 00:00:00")  # fmt: skip
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT max(promotion_id) FROM benchmark_promotions")) == 5
+    engine.dispose()
+
+
+def test_plans_that_were_never_applied_must_be_made_again(migrated: list[Promotion], database_url: str) -> None:
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM benchmark_plans")) == 0
+    engine.dispose()
+
+
+@pytest.mark.parametrize("statement", ["UPDATE {} SET requested_by = 'bob'", "DELETE FROM {}"])
+def test_what_was_carried_over_can_no_longer_be_changed(
+    migrated: list[Promotion], database_url: str, statement: str
+) -> None:
+    engine = create_engine(database_url)
+    with engine.connect() as connection, pytest.raises(DBAPIError, match="benchmark_promotions is append-only"):
+        connection.execute(text(statement.format("benchmark_promotions")))
+    engine.dispose()
+
+
+def triggers(engine: Engine) -> list[tuple[str, ...]]:
+    query = {
+        "sqlite": "SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY 1, 2",
+        "postgresql": "SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger "
+        "WHERE NOT tgisinternal ORDER BY 1, 2",
+    }[engine.dialect.name]
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+def test_the_migrations_make_exactly_the_triggers_of_the_code(database_url: str) -> None:
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        upgrade(connection)
+    migrated = triggers(engine)
+    with engine.begin() as connection:
+        for table in inspect(connection).get_table_names():
+            cascade = " CASCADE" if engine.dialect.name == "postgresql" else ""
+            connection.execute(text(f"DROP TABLE {table}{cascade}"))
+    open_database(database_url).close()
+    assert triggers(engine) == migrated
+    assert {name for name, *_ in migrated} == {table.name for table in AUDIT}
+    engine.dispose()
