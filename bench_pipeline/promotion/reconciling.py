@@ -13,6 +13,8 @@ from bench_pipeline.reporting.workflow_docs import write_documents
 from bench_pipeline.storage import promotions
 from bench_pipeline.storage.promotions import Promotion, Status
 
+_WAIT_S = 60  # for another process that writes the same documents
+
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
@@ -49,7 +51,7 @@ def write_open_documents(promoter: Promoter) -> tuple[tuple[Path, ...], int]:
     written; the intents stay open then.
     """
     settings = promoter.settings
-    with promoter.database.exclusive("documents", wait=True):
+    with promoter.database.exclusive("documents", _WAIT_S):
         with promoter.database.engine.connect() as connection:
             intents = promotions.open_intents(connection)
         changed = write_documents(

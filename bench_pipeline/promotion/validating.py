@@ -28,7 +28,7 @@ from bench_pipeline.storage.promotions import Promotion, PromotionRow, Validatio
 class Judged:
     """One new champion on the known cases: its result, and what is wrong with it.
 
-    `lasting` tells a fault of the model from one of the infrastructure, which may be gone tomorrow.
+    `lasting` tells a fault of the model from one of the machine or the runtime, which may be gone tomorrow.
     """
 
     task: str
@@ -61,7 +61,8 @@ def validate_promotion(
 
     It holds when every case is correct, when it is not slower than an incumbent that qualified beyond what chance
     explains (95 %, paired by case), when its memory is below the limit, and when the team's own runner, if there
-    is one, agrees. A champion that cannot be called does not hold either, but is barred for this benchmark alone.
+    is one, agrees. A champion that cannot be called does not hold either. What fails for its speed alone, or for
+    the infrastructure, is barred on this benchmark only; the next one measures both anew.
     """
     lines = candidates(promoter.settings, promoter.database, promoter.production, runtimes)
     judged = [_judge(promoter, promotion, row, lines, runtimes, on_event) for row in _new_champions(promotion)]
@@ -119,10 +120,10 @@ def _judge(
     prepared = prepare(promoter.settings, row.task, promoter.database, promoter.production)
     run_id = run_benchmark(promoter.database, prepared, [line], runtimes, on_event, resume_hours=0, purpose=VALIDATION)
     champion, memory_bytes = measured_alone(promoter.database, run_id)
-    limit = promoter.settings.max_model_bytes
-    faults = list(_faults(champion, memory_bytes, _incumbents(promoter, promotion, row), limit))
-    lasting = champion.standing is not Standing.INCONCLUSIVE
-    return Judged(row.task, name, champion, tuple(faults), lasting)
+    lasting = list(_lasting_faults(champion, memory_bytes, promoter.settings.max_model_bytes))
+    slow = list(_slowness(champion, _incumbents(promoter, promotion, row)))
+    known = champion.standing is not Standing.INCONCLUSIVE
+    return Judged(row.task, name, champion, (*lasting, *slow), lasting=bool(lasting) and known)
 
 
 def _details(one: Judged) -> dict[str, object]:
@@ -154,16 +155,17 @@ def _incumbents(promoter: Promoter, promotion: Promotion, new: PromotionRow) -> 
     return [result for result in scoreboard.ranked if result.actor_id in replaced]
 
 
-def _faults(
-    champion: ModelResult, memory_bytes: int | None, incumbents: Sequence[ModelResult], max_model_bytes: int
-) -> Iterator[str]:
+def _lasting_faults(champion: ModelResult, memory_bytes: int | None, max_model_bytes: int) -> Iterator[str]:
     if not champion.qualified:
         yield f"{champion.model} got {champion.cases_correct}/{champion.cases} cases right: {champion.why}"
+    if memory_bytes is not None and memory_bytes > max_model_bytes:
+        yield f"{champion.model} holds {memory_bytes / 1e9:.1f} GB, the limit is {max_model_bytes / 1e9:.1f} GB"
+
+
+def _slowness(champion: ModelResult, incumbents: Sequence[ModelResult]) -> Iterator[str]:
     for incumbent in incumbents:
         # One pass proves no gain of a few percent: the final did. It would show that the final was wrong.
         found = compare_paired(champion.case_medians_ms, incumbent.case_medians_ms, TIE_LEVEL)
         if found is not None and found.low > 1:
             interval = f"{TIE_LEVEL:.0%} interval {found.low - 1:.1%} to {found.high - 1:.1%}, n={found.cases} cases"
             yield f"{champion.model} is {found.ratio - 1:.1%} slower than {incumbent.model} was ({interval})"
-    if memory_bytes is not None and memory_bytes > max_model_bytes:
-        yield f"{champion.model} holds {memory_bytes / 1e9:.1f} GB, the limit is {max_model_bytes / 1e9:.1f} GB"

@@ -16,6 +16,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from bench_pipeline.domain.errors import BenchError, InputError
 from bench_pipeline.storage.schema import SchemaRefused, begin_immediate, bring_up_to_date
 
+_LOCK_NOT_AVAILABLE = "55P03"
+
 
 class LockTaken(BenchError):
     """Another process does what only one may do at a time."""
@@ -39,33 +41,31 @@ class Database:
             yield connection
 
     @contextmanager
-    def exclusive(self, purpose: str, wait: bool = False) -> Iterator[None]:
+    def exclusive(self, purpose: str, wait_s: int = 0) -> Iterator[None]:
         """Hold the lock named `purpose` across processes; it ends with the process.
 
-        Without `wait`, raises `LockTaken` when another process holds it.
+        Raises `LockTaken` when another process holds it for longer than `wait_s` seconds.
         """
         lock = self._advisory_lock if self.engine.dialect.name == "postgresql" else self._file_lock
-        with lock(purpose, wait):
+        with lock(purpose, wait_s):
             yield
 
     @contextmanager
-    def _advisory_lock(self, purpose: str, wait: bool) -> Iterator[None]:
+    def _advisory_lock(self, purpose: str, wait_s: int) -> Iterator[None]:
         key = lock_key(purpose)
         with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            if wait:
-                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": key})
-            elif not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
-                raise LockTaken(_taken(purpose))
+            if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
+                _wait_for_advisory_lock(connection, purpose, wait_s)
             try:
                 yield
             finally:
                 connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
 
     @contextmanager
-    def _file_lock(self, purpose: str, wait: bool) -> Iterator[None]:
+    def _file_lock(self, purpose: str, wait_s: int) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
-        lock = FileLock(f"{self.engine.url.database}.{purpose}.lock", timeout=-1 if wait else 0)
+        lock = FileLock(f"{self.engine.url.database}.{purpose}.lock", timeout=wait_s)
         try:
             lock.acquire()
         except Timeout:
@@ -78,6 +78,20 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+
+
+def _wait_for_advisory_lock(connection: Connection, purpose: str, wait_s: int) -> None:
+    if wait_s <= 0:
+        raise LockTaken(_taken(purpose))
+    connection.execute(text("SELECT set_config('lock_timeout', :limit, false)"), {"limit": f"{wait_s}s"})
+    try:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": lock_key(purpose)})
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+            raise
+        raise LockTaken(_taken(purpose)) from None
+    finally:
+        connection.execute(text("RESET lock_timeout"))
 
 
 def lock_key(purpose: str) -> int:

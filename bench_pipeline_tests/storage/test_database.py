@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -254,6 +255,28 @@ def is_free(database: Database, purpose: str) -> bool:
         except LockTaken:
             continue
     return False
+
+
+def test_who_may_wait_gets_the_lock_when_its_holder_ends(database: Database, database_url: str) -> None:
+    with another_process(HOLDS_A_LOCK, database_url, "documents") as holder, ThreadPoolExecutor(1) as pool:
+        assert says(holder) == "held"
+
+        def wait_for_it() -> bool:
+            with database.exclusive("documents", AMPLE_S):
+                return holder.poll() is not None or holder.wait(AMPLE_S) == 0
+
+        waiting = pool.submit(wait_for_it)
+        tell(holder)
+        assert waiting.result(AMPLE_S)
+
+
+def test_who_has_waited_long_enough_is_refused_and_may_try_again(database: Database, database_url: str) -> None:
+    with another_process(HOLDS_A_LOCK, database_url, "documents") as holder:
+        assert says(holder) == "held"
+        with pytest.raises(LockTaken), database.exclusive("documents", 1):
+            pass
+        tell(holder)
+    assert is_free(database, "documents")
 
 
 def test_locks_of_different_purposes_do_not_meet(database: Database, database_url: str) -> None:
