@@ -19,6 +19,7 @@ from bench_pipeline.cli.production_text import (
     validation_lines,
 )
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.plan import PromotionPlan
 from bench_pipeline.promotion.applying import apply_plan
 from bench_pipeline.promotion.planning import DecidedPlan, impacts, make_plan, store_plan
 from bench_pipeline.promotion.reconciling import reconcile as reconcile_production
@@ -27,7 +28,7 @@ from bench_pipeline.promotion.validating import ValidationResult, validate_promo
 from bench_pipeline.settings import load_settings
 from bench_pipeline.storage import promotions
 from bench_pipeline.storage.plans import StoredPlan, plan_by_hash
-from bench_pipeline.storage.promotions import Promotion, Status
+from bench_pipeline.storage.promotions import Promotion
 from bench_pipeline.workbench import Workbench, account, open_workbench
 
 
@@ -61,6 +62,7 @@ def promote(tasks: tuple[str, ...], plan_hash: str | None, no_validate: bool, as
 
     The champion is the latest benchmark's. All rows change in one transaction, each only while it holds the
     planned old actor. A plan that needs an approval is stored and waits. A failed validation undoes the promotion.
+    After a crash, the same command once more does what is left to do.
 
     \b
     Examples:
@@ -85,18 +87,21 @@ def promote(tasks: tuple[str, ...], plan_hash: str | None, no_validate: bool, as
         if promotion is not None and not as_json:
             click.echo(f"✅ promotion {promotion.promotion_id} applied\n{promotion_text(promotion)}")
         written, _ = write_open_documents(bench.promoter)
-        result = None
-        if promotion is not None and not no_validate and promotion.status is Status.APPLIED:
-            result = _validate(bench, promotion, as_json)
+        results = []
+        for waiting in [] if no_validate else _waiting(bench, stored.plan):
+            results.append(_validate(bench, waiting, as_json))
             written += write_open_documents(bench.promoter)[0]
     written = tuple(dict.fromkeys(written))
+    failed = [one for one in results if not one.passed]
     if as_json:
-        print_json({"plan": stored.plan, "promotion": promotion, "validation": result, "documents": written})
+        validation = next(iter([*failed, *results]), None)
+        print_json({"plan": stored.plan, "promotion": promotion, "validation": validation, "documents": written})
     else:
         if promotion is None:
             click.echo("nothing to promote")
-        click.echo("\n".join([*(validation_lines(result) if result else ()), *document_lines(written)]))
-    return 0 if result is None or result.passed else 1
+        lines = [line for one in results for line in validation_lines(one)]
+        click.echo("\n".join([*lines, *document_lines(written)]))
+    return 1 if failed else 0
 
 
 @click.command()
@@ -184,6 +189,13 @@ def _stored(bench: Workbench, plan_hash: str) -> StoredPlan:
     if stored is None:
         raise InputError(f"there is no stored plan {plan_hash}; `bench log --plans` lists them")
     return stored
+
+
+def _waiting(bench: Workbench, plan: PromotionPlan) -> list[Promotion]:
+    """Return what was promoted for the plan's tasks and not validated, now or by a run that died in between."""
+    with bench.database.engine.connect() as connection:
+        found = [one for task in plan.tasks.split(",") for one in promotions.unvalidated(connection, task)]
+    return list({one.promotion_id: one for one in found}.values())
 
 
 def _validate(bench: Workbench, promotion: Promotion, as_json: bool) -> ValidationResult:
