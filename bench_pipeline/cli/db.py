@@ -17,7 +17,7 @@ def db() -> None:
 
 
 @db.command("install")
-@click.option("--sql", "only_show", is_flag=True, help="Print the statements instead, for whoever runs the database.")
+@click.option("--sql", "only_show", is_flag=True, help="Print the statements for function, roles and rights instead.")
 @json_option
 def install_(only_show: bool, as_json: bool) -> int:
     """Make our tables, the function that promotes, and two roles.
@@ -25,7 +25,8 @@ def install_(only_show: bool, as_json: bool) -> int:
     The recorder reads production's tables and writes ours; the promoter may call that one function and nothing else.
     Run it as the owner of production's tables (BENCH_OWNER_URL), again after every update and whenever
     BENCH_PRODUCTION_NAMES changes. Passwords for the roles come from BENCH_RECORDER_PASSWORD and
-    BENCH_PROMOTER_PASSWORD; the server only sees their verifiers.
+    BENCH_PROMOTER_PASSWORD; the server only sees their verifiers. With --sql our tables are made all the same, for the
+    statements grant rights on them.
 
     Exit status: 0 installed, 2 this login may not do it.
     """

@@ -39,8 +39,8 @@ def approve(plan_hash: str, as_json: bool) -> int:
 def freeze(reason: str, as_json: bool) -> int:
     """Stop all promotions, from now to `bench thaw`.
 
-    Benchmarks go on, and so does `bench rollback`. Once this command has ended no promotion is applied any more,
-    not even one that had begun.
+    Benchmarks go on, and so does the undoing of a promotion. Once this command has ended no promotion and no failover
+    is applied any more, not even one that had begun.
 
     Exit status: 0.
     """
