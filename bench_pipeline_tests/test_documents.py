@@ -15,6 +15,7 @@ from pydantic import SecretStr, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from bench_pipeline.cli.main import COMMANDS, bench
+from bench_pipeline.domain.refusal import SENTENCES
 from bench_pipeline.domain.suite import parse_suite
 from bench_pipeline.domain.task import parse_task
 from bench_pipeline.domain.validity import ValidityRule
@@ -27,6 +28,7 @@ from bench_pipeline.storage.tables import metadata
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 DOCUMENTS = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+GROUPS = ("cases", "db")
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -138,6 +140,11 @@ def command_lines(text: str) -> list[str]:
     return [line for line in [*fenced, *inline] if re.match(r"bench\s", line)]
 
 
+def words_of_the_name(words: list[str]) -> int:
+    """A group's command has two words."""
+    return 2 if words[0] in GROUPS else 1
+
+
 @every_document
 def test_every_command_line_is_a_command_with_known_options(document: Path) -> None:
     commands = dict(all_commands())
@@ -145,9 +152,7 @@ def test_every_command_line_is_a_command_with_known_options(document: Path) -> N
         words = shlex.split(line, comments=True)[1:]
         if set(words) <= {"--help", "-h", "--version"}:
             continue
-        if words[0] == "cases" and len(words) == 1:
-            continue
-        length = 2 if words[0] == "cases" else 1
+        length = words_of_the_name(words)
         command = commands.get(" ".join(words[:length]))
         assert command is not None, line
         context = click.Context(command, info_name=line)
@@ -165,7 +170,7 @@ def test_a_command_line_of_a_code_block_has_the_options_that_are_required(docume
             if not line.startswith("bench "):
                 continue
             words = shlex.split(line, comments=True)[1:]
-            command = commands[" ".join(words[: 2 if words[0] == "cases" else 1])]
+            command = commands[" ".join(words[: words_of_the_name(words)])]
             required = {p.opts[0] for p in command.params if isinstance(p, click.Option) and p.required}
             assert required <= set(words), line
 
@@ -179,10 +184,20 @@ def test_every_make_target_exists(document: Path) -> None:
 
 
 @every_document
-def test_every_relative_link_leads_to_a_file(document: Path) -> None:
+def test_every_relative_link_leads_to_a_file_and_its_heading(document: Path) -> None:
     for target in _LINK.findall(_FENCED.sub("", document.read_text(encoding="utf-8"))):
-        if not re.match(r"[a-z]+:", target):
-            assert (document.parent / target.partition("#")[0]).is_file(), target
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = document.parent / name if name else document
+        assert file.is_file(), target
+        assert not anchor or anchor in anchors_of(file.read_text(encoding="utf-8")), target
+
+
+def anchors_of(text: str) -> set[str]:
+    """Return what the headings are called in addresses."""
+    headings = re.findall(r"^#+ (.+)$", _FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_the_index_names_every_document() -> None:
@@ -206,16 +221,36 @@ def test_the_example_of_a_task_is_sound() -> None:
 def test_the_example_of_every_reader_is_a_contract() -> None:
     bodies = [yaml.safe_load(body) for body in blocks(text_of("how-to/your-own-task.md"), "yaml")]
 
-    contracts = [TypeAdapter(Contract).validate_python(body["verdict"]) for body in bodies]
+    contracts = [TypeAdapter(Contract).validate_python(body["verdict"]) for body in bodies if "verdict" in body]
 
     known = {form.model_fields["reader"].default for form in get_args(get_args(Contract)[0])}
     assert {contract.reader for contract in contracts} == known
+
+
+@pytest.mark.parametrize("name", ["how-to/your-own-task.md", "how-to/promote-safely.md"])
+def test_the_example_of_what_may_be_promoted_is_one_of_a_task(name: str) -> None:
+    (body,) = [body for body in blocks(text_of(name), "yaml") if "promotion:" in body]
+    (task,) = [body for body in blocks(text_of("how-to/your-own-task.md"), "yaml") if body.startswith("task:")]
+
+    assert parse_task(yaml.safe_dump(yaml.safe_load(task) | yaml.safe_load(body)).encode(), name).promotion.auto
 
 
 def test_the_rules_of_validity_stand_in_the_reference_as_they_are_stored() -> None:
     text = text_of("reference/validity.md")
 
     assert [row[0].strip("`") for row in table_rows(section(text, "## The rules"))] == list(ValidityRule)
+
+
+def test_every_reason_for_a_refusal_is_listed_with_words_of_its_sentence() -> None:
+    rows = table_rows(section(text_of("how-to/promote-safely.md"), "## What is refused"))
+
+    assert [row[0].strip("`") for row in rows] == list(SENTENCES)
+    for reason, said, happened, remedy in rows:
+        words = [part.strip(" ") for part in said.strip('"').split("…")]
+        sentence = re.sub(r"\{[^}]*\}", "…", SENTENCES[reason.strip("`")])
+        assert all(part in sentence for part in words), reason
+        assert happened, reason
+        assert remedy, reason
 
 
 def test_our_tables_stand_in_the_reference_with_their_columns() -> None:
