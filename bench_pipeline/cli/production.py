@@ -19,8 +19,9 @@ from bench_pipeline.cli.production_text import (
     validation_lines,
 )
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.plan import PromotionPlan
+from bench_pipeline.domain.plan import Approval, PromotionPlan
 from bench_pipeline.promotion.applying import apply_plan
+from bench_pipeline.promotion.gates import awaited
 from bench_pipeline.promotion.planning import DecidedPlan, impacts, make_plan, store_plan
 from bench_pipeline.promotion.reconciling import reconcile as reconcile_production
 from bench_pipeline.promotion.reconciling import write_open_documents
@@ -43,12 +44,13 @@ def plan(tasks: tuple[str, ...], as_json: bool) -> int:
     """
     with open_workbench(load_settings()) as bench:
         made = latest_plan(bench, tasks)
+        found = made.plan
         saved = impacts(bench.database, bench.production, made, datetime.now(UTC)) if as_json else {}
-    found = made.plan
+        waits = _awaits(bench, found)
     if as_json:
-        print_json(found.model_dump(mode="json") | {"hash": found.hash, "impact": saved})
+        print_json(found.model_dump(mode="json") | {"hash": found.hash, "impact": saved, "awaits": waits or None})
     else:
-        click.echo(plan_text(found))
+        click.echo("\n".join([plan_text(found), *([f"⏳ {safe(waits)}"] if waits else [])]))
     return 0 if found.changes else 1
 
 
@@ -83,9 +85,11 @@ def promote(tasks: tuple[str, ...], plan_hash: str | None, no_validate: bool, as
                 prepare(bench.settings, task, bench.database, bench.production)
         if not as_json:
             click.echo(plan_text(stored.plan))
+        with bench.database.engine.connect() as connection:
+            already = promotions.promotion_by_plan(connection, stored.plan_hash) is not None
         promotion = apply_plan(bench.promoter, stored.plan_hash, account())
         if promotion is not None and not as_json:
-            click.echo(f"✅ promotion {promotion.promotion_id} applied\n{promotion_text(promotion)}")
+            click.echo(promotion_text(promotion, already))
         written, _ = write_open_documents(bench.promoter)
         results = []
         for waiting in [] if no_validate else _waiting(bench, stored.plan):
@@ -189,6 +193,17 @@ def _stored(bench: Workbench, plan_hash: str) -> StoredPlan:
     if stored is None:
         raise InputError(f"there is no stored plan {plan_hash}; `bench log --plans` lists them")
     return stored
+
+
+def _awaits(bench: Workbench, plan: PromotionPlan) -> str:
+    """Return what a plan that was just made would wait for; empty when nothing."""
+    with bench.database.engine.connect() as connection:
+        stored = plan_by_hash(connection, plan.hash)
+    if stored is not None:
+        return awaited(bench.database, stored)
+    if plan.changes and plan.terms.approval is Approval.REQUIRED:
+        return f"needs an approval: bench promote stores the plan, then bench approve {plan.hash[:12]}"
+    return ""
 
 
 def _waiting(bench: Workbench, plan: PromotionPlan) -> list[Promotion]:

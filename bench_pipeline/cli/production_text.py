@@ -6,29 +6,28 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench_pipeline.cli.output import safe, table
-from bench_pipeline.domain.plan import Approval, PromotionPlan
+from bench_pipeline.domain.plan import PromotionPlan
 from bench_pipeline.promotion.undoing import Rollback
 from bench_pipeline.promotion.validating import ValidationResult
 from bench_pipeline.storage.promotions import Promotion, PromotionRow
 
 
 def plan_text(found: PromotionPlan) -> str:
-    """Return a plan as a table with its benchmarks, its hash, and whether it needs an approval."""
+    """Return a plan as a table with its benchmarks and its hash."""
     rows = [
         (
             f"{row.conversation_id} {row.conversation}",
             row.decision.value.upper() if row.decision else found.kind.value.upper(),
-            f"{row.old_actor or 'none'} → {row.new_actor}" if row.changes else row.old_actor or "none",
+            f"{row.old_actor or 'none'} → {row.new_actor or 'none'}" if row.changes else row.old_actor or "none",
             row.runner_up or "none",
             row.reason,
         )
         for row in found.rows
     ]
     header = ("conversation", "decision", "actor", "runner-up", "why")
-    rests_on = ", ".join(one.benchmark_id for one in found.evidence)
-    asks = found.changes and found.terms.approval is Approval.REQUIRED
-    approval = f", needs approval: bench approve {found.hash[:12]}" if asks else ""
-    return f"{table(header, rows)}\n\nbenchmark {rests_on}, plan {found.hash[:12]}{approval}"
+    rests_on = [f"benchmark {one.benchmark_id}" for one in found.evidence]
+    undoes = [f"undoes {found.undoes}"] if found.undoes is not None else []
+    return f"{table(header, rows)}\n\n{', '.join([*rests_on, *undoes, f'plan {found.hash[:12]}'])}"
 
 
 def rollback_text(undone: Rollback) -> str:
@@ -42,9 +41,10 @@ def rollback_text(undone: Rollback) -> str:
     return "\n".join(safe(line) for line in lines)
 
 
-def promotion_text(promotion: Promotion) -> str:
-    """Return what a change did, a line for every row."""
-    return "\n".join(safe(f"   {_change(row)}") for row in promotion.changed)
+def promotion_text(promotion: Promotion, already: bool = False) -> str:
+    """Return what a change did, a line for every row; `already` when it was made before."""
+    head = f"✅ {promotion.kind.value} {promotion.promotion_id} {'was applied before' if already else 'applied'}"
+    return "\n".join([head, *(safe(f"   {_change(row)}") for row in promotion.changed)])
 
 
 def _change(row: PromotionRow) -> str:

@@ -57,6 +57,6 @@ def failover(conversation_id: int, as_json: bool) -> int:
     if as_json:
         print_json({"promotion": made, "documents": written})
     else:
-        click.echo(f"🔁 failover {made.promotion_id} applied\n{promotion_text(made)}")
+        click.echo(promotion_text(made))
         click.echo("\n".join(document_lines(written)))
     return 0

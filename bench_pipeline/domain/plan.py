@@ -26,7 +26,7 @@ class PlanKind(StrEnum):
 
 
 class Bar(StrEnum):
-    """How long an undone champion stays out: until something in its evidence changes, or to the next benchmark."""
+    """How long a champion that was taken away stays out: until its evidence changes, or to the next benchmark."""
 
     EVIDENCE = "evidence"
     BENCHMARK = "benchmark"
@@ -111,7 +111,7 @@ class PlanTerms(_Value):
 class PromotionPlan(_Value):
     """The exact row changes, what they rest on, and the terms under which they may be applied.
 
-    A rollback names the change that it `undoes`, and how long it bars what that change promoted.
+    A rollback names the change that it `undoes`. `bar` is how long what it or a failover takes away stays out.
     """
 
     kind: PlanKind = PlanKind.PROMOTION

@@ -27,6 +27,8 @@ SENTENCES: Mapping[str, str] = {
     "`bench approve {short}` anew",
     "approval_own": "{approved_by} asked for this plan and cannot approve it; another person has to: "
     "`bench approve {short}`",
+    "barred": "{actor} is barred from conversation {conversation_id}: {why}; something in its evidence has to change, "
+    "or `bench rollback {promotion_id}` takes that back",
     # How much
     "too_many_rows": "the plan changes {rows} conversations, the limit is {max_rows}; raise max_rows in task.yaml or "
     "BENCH_MAX_ROWS, or promote fewer tasks at once",

@@ -14,7 +14,7 @@ from bench_pipeline.promotion.promoter import Promoter
 from bench_pipeline.storage import benchmarks, history
 from bench_pipeline.storage.plans import plan_by_hash
 from bench_pipeline.storage.promotion_writer import Observed
-from bench_pipeline.storage.promotions import Promotion, promotion_by_id, promotion_by_plan
+from bench_pipeline.storage.promotions import Promotion, bar_on, promotion_by_id, promotion_by_plan
 
 
 def apply_plan(
@@ -50,6 +50,7 @@ def _look(promoter: Promoter, plan: PromotionPlan) -> list[Observed]:
     with promoter.database.engine.connect() as connection:
         for evidence in plan.evidence:
             _check_evidence(connection, evidence)
+        _check_bars(connection, plan)
     return observe(promoter.database, promoter.production, promoter.settings, plan)
 
 
@@ -70,3 +71,13 @@ def _check_evidence(connection: Connection, evidence: PlanEvidence) -> None:
         raise PlanRefused("evidence_gone", {"benchmark_id": evidence.benchmark_id})
     if hash_of_evidence(benchmark, scoreboard) != evidence.evidence_hash:
         raise PlanRefused("evidence_changed", {"benchmark_id": evidence.benchmark_id})
+
+
+def _check_bars(connection: Connection, plan: PromotionPlan) -> None:
+    """An older plan that was left waiting would else bring back what was undone since."""
+    for row in plan.changes:
+        evidence = plan.evidence_of(row.task)
+        bar = bar_on(connection, row, evidence) if evidence else None
+        if bar is not None:
+            facts = {"actor": row.new_actor, "conversation_id": row.conversation_id, "why": bar.took_back}
+            raise PlanRefused("barred", facts | {"promotion_id": bar.promotion_id})

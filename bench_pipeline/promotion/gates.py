@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import text
 
+from bench_pipeline.domain.approval import approver
 from bench_pipeline.domain.errors import GateFailed, InputError
-from bench_pipeline.domain.plan import Approval
+from bench_pipeline.domain.plan import Approval, PlanKind
+from bench_pipeline.domain.refusal import PlanRefused
 from bench_pipeline.storage.database import Database, lock_key
 from bench_pipeline.storage.plans import (
     Freeze,
@@ -39,16 +41,19 @@ def approve(database: Database, beginning: str, approved_by: str) -> StoredPlan:
 def awaited(database: Database, stored: StoredPlan) -> str:
     """Return what a plan waits for before it may be applied, in words; empty when nothing."""
     plan = stored.plan
+    if not plan.changes:
+        return ""
     with database.engine.connect() as connection:
         last = latest_freeze(connection)
         given = approvals_of(connection, stored.plan_hash)
-    if not plan.changes:
-        return ""
-    if last is not None and last.frozen:
-        return f"promotions are frozen by {last.set_by}: {last.reason}; bench thaw ends that"
-    if plan.terms.approval is Approval.REQUIRED and not given:
-        who = f" by somebody other than {stored.requested_by}" if plan.terms.second_person else ""
-        return f"bench approve {stored.plan_hash[:12]}{who}"
+        asked = requesters(connection, stored.plan_hash)
+    if last is not None and last.frozen and plan.kind is not PlanKind.ROLLBACK:
+        return f"promotions are frozen by {last.set_by}: {last.reason}; `bench thaw` ends that"
+    try:
+        approver(plan.terms, given, asked, stored.plan_hash, datetime.now(UTC))
+    except PlanRefused as refused:
+        whose = f" by somebody other than {', '.join(sorted(asked))}" if plan.terms.second_person else ""
+        return f"{refused}{whose}"
     return ""
 
 

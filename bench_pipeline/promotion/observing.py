@@ -41,7 +41,8 @@ def _observed(database: Database, production: Production, runtimes: Runtimes, ro
         raise PlanRefused("actor_moved", {"actor": row.new_actor, "path": actor.execution_path})
     identity = _identity(runtimes, ref, row)
     if identity_hash(identity) != row.identity_hash:
-        why = f"its runtime says {identity.name} {identity.digest or 'without a digest'}"
+        version = identity.runtime_version or "of unknown version"
+        why = f"now it is {identity.name} {identity.digest or 'without a digest'} on {identity.runtime} {version}"
         raise PlanRefused("identity_changed", {"actor": row.new_actor, "why": why})
     return Observed(row.new_actor_id, actor.execution_path, identity_hash(identity))
 

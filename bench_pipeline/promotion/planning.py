@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection
-
 from bench_pipeline.benchmark.evidence import hash_of_evidence
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.domain.decision import Decision, Incumbent
@@ -22,7 +20,7 @@ from bench_pipeline.settings import Settings
 from bench_pipeline.storage import decisions, plans
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.production import Conversation, Production
-from bench_pipeline.storage.promotions import Promotion, bar_on
+from bench_pipeline.storage.promotions import bar_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +53,23 @@ def make_plan(
     serve one conversation.
     """
     _check_apart(tasks)
+    evidence = tuple(_evidence(one) for one in ranked)
     decided = [
-        one
-        for benchmark, task in zip(ranked, tasks, strict=True)
-        for one in _decided(database, production, benchmark, task, settings.promotion_policy)
+        row
+        for benchmark, rests_on, task in zip(ranked, evidence, tasks, strict=True)
+        for row in _decided(database, production, benchmark, rests_on, task, settings.promotion_policy)
     ]
-    evidence = tuple(
-        PlanEvidence(
-            task=one.benchmark.task_type,
-            benchmark_id=one.benchmark.benchmark_id,
-            evidence_hash=hash_of_evidence(one.benchmark, one.scoreboard),
-        )
-        for one in ranked
-    )
     rows = tuple(one.row for one in decided)
     terms = _terms(rows, tasks, settings, production.schema_hash(database))
     return DecidedPlan(PromotionPlan(evidence=evidence, terms=terms, rows=rows), tuple(decided))
+
+
+def _evidence(ranked: RankedBenchmark) -> PlanEvidence:
+    return PlanEvidence(
+        task=ranked.benchmark.task_type,
+        benchmark_id=ranked.benchmark.benchmark_id,
+        evidence_hash=hash_of_evidence(ranked.benchmark, ranked.scoreboard),
+    )
 
 
 def _check_apart(tasks: Sequence[Task]) -> None:
@@ -157,7 +156,12 @@ def _incumbent(conversation: Conversation | None, template: str | None, ranked: 
 
 
 def _decided(
-    database: Database, production: Production, ranked: RankedBenchmark, task: Task, policy: Policy
+    database: Database,
+    production: Production,
+    ranked: RankedBenchmark,
+    evidence: PlanEvidence,
+    task: Task,
+    policy: Policy,
 ) -> list[DecidedRow]:
     numbers = task.conversations
     with database.engine.connect() as connection:
@@ -167,25 +171,12 @@ def _decided(
         for number in numbers:
             incumbent = _incumbent(found.get(number), templates.get(number), ranked)
             one = _decided_row(number, found.get(number), incumbent, ranked, policy)
-            if incumbent is not None and (bar := _bar(connection, one.row, ranked)):
-                why = f"promotion {bar.undoes} did this and was undone ({bar.reason})"
-                one = _decided_row(number, found.get(number), replace(incumbent, undone=why), ranked, policy)
+            bar = bar_on(connection, one.row, evidence) if one.row.changes else None
+            if incumbent is not None and bar is not None:
+                barred = replace(incumbent, undone=bar.took_back)
+                one = _decided_row(number, found.get(number), barred, ranked, policy)
             decided.append(one)
     return decided
-
-
-def _bar(connection: Connection, row: PlanRow, ranked: RankedBenchmark) -> Promotion | None:
-    if not row.changes or row.new_actor_id is None:
-        return None
-    evidence = hash_of_evidence(ranked.benchmark, ranked.scoreboard)
-    return bar_on(
-        connection,
-        row.conversation_id,
-        row.new_actor_id,
-        row.identity_hash,
-        ranked.benchmark.evidence_key,
-        evidence,
-    )
 
 
 def _decided_row(

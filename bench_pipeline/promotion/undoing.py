@@ -61,7 +61,7 @@ def roll_back(
     plan = PromotionPlan(
         kind=PlanKind.ROLLBACK,
         undoes=undone.promotion_id,
-        bar=bar if undone.forward else None,
+        bar=bar if undone.forward and undone.kind is not PlanKind.FAILOVER else None,
         reason=reason,
         evidence=(),
         terms=_terms(promoter, len(rows)),
@@ -105,6 +105,7 @@ def _back(row: PromotionRow, reason: str) -> PlanRow:
 def fail_over(promoter: Promoter, conversation_id: int, requested_by: str) -> Promotion:
     """Hand a conversation from its champion to the runner-up, while the benchmark of both is still valid.
 
+    The champion stays out of it until something in its evidence changes, or this is undone.
     Raises `InputError` when the conversation has no champion of ours, `GateFailed` when it has no runner-up, and
     `PlanRefused` when the runner-up's evidence does not hold any more.
     """
@@ -123,6 +124,7 @@ def fail_over(promoter: Promoter, conversation_id: int, requested_by: str) -> Pr
     )
     plan = PromotionPlan(
         kind=PlanKind.FAILOVER,
+        bar=Bar.EVIDENCE,
         reason=f"asked for by {requested_by} at {datetime.now(UTC).isoformat()}",
         evidence=(evidence,),
         terms=_terms(promoter, 1),

@@ -71,7 +71,7 @@ def validate_promotion(
     details: dict[str, object] = {"champions": [_details(one) for one in judged]}
     if not reasons and promoter.settings.validation_hook is not None:
         answer = run_hook(
-            promoter.settings.validation_hook, _question(promotion), promoter.settings.validation_hook_limit_s
+            promoter.settings.validation_hook, _question(promotion, lines), promoter.settings.validation_hook_limit_s
         )
         details["hook"] = {"passed": answer.passed, "answered": answer.answered, "details": dict(answer.details)}
         if not answer.passed:
@@ -137,12 +137,16 @@ def _details(one: Judged) -> dict[str, object]:
     }
 
 
-def _question(promotion: Promotion) -> dict[str, object]:
+def _question(promotion: Promotion, lines: Sequence[Candidate]) -> dict[str, object]:
     names = ("conversation_id", "conversation", "task", "old_actor_id", "old_actor", "new_actor_id", "new_actor")
+    paths = {line.actor_id: line.ref.execution_path for line in lines if line.ref}
     return {
         "promotion_id": promotion.promotion_id,
         "plan_hash": promotion.plan_hash,
-        "conversations": [{name: getattr(row, name) for name in names} for row in promotion.changed],
+        "conversations": [
+            {name: getattr(row, name) for name in names} | {"execution_path": paths.get(row.new_actor_id)}
+            for row in promotion.changed
+        ],
     }
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Select, insert, select, text
 
+from bench_pipeline.domain.approval import Given
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.plan import PromotionPlan
 from bench_pipeline.storage.tables import approvals, freezes, plans
@@ -27,15 +28,6 @@ class StoredPlan:
     def plan(self) -> PromotionPlan:
         """The plan itself."""
         return PromotionPlan.model_validate_json(self.document)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredApproval:
-    """Who agreed to a plan."""
-
-    plan_hash: str
-    approved_by: str
-    approved_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +91,11 @@ def insert_approval(connection: Connection, plan_hash: str, approved_by: str, at
     )
 
 
-def approvals_of(connection: Connection, plan_hash: str) -> list[StoredApproval]:
+def approvals_of(connection: Connection, plan_hash: str) -> list[Given]:
     """Return who agreed to a plan, latest first."""
     c = approvals.c
-    query = select(c.plan_hash, c.approved_by, c.approved_at).where(c.plan_hash == plan_hash)
-    return [StoredApproval(*row) for row in connection.execute(query.order_by(c.approval_id.desc()))]
+    query = select(c.approved_by, c.approved_at).where(c.plan_hash == plan_hash)
+    return [Given(*row) for row in connection.execute(query.order_by(c.approval_id.desc()))]
 
 
 def insert_freeze(connection: Connection, frozen: bool, reason: str, set_by: str, at: datetime) -> None:

@@ -14,9 +14,18 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from bench_pipeline.domain.plan import Bar, PlanKind
+from bench_pipeline.domain.identity import ModelIdentity
+from bench_pipeline.domain.plan import Bar, PlanEvidence, PlanKind, PlanRow
 from bench_pipeline.storage.champions import Champion, champion_of
-from bench_pipeline.storage.tables import benchmark_runs, intents, promotion_rows, promotions, validations
+from bench_pipeline.storage.tables import (
+    benchmark_history,
+    benchmark_model_runs,
+    benchmark_runs,
+    intents,
+    promotion_rows,
+    promotions,
+    validations,
+)
 
 
 class Status(StrEnum):
@@ -83,6 +92,13 @@ class Promotion:
     def in_force(self) -> bool:
         """Whether it was not taken back."""
         return self.undone_by is None
+
+    @property
+    def took_back(self) -> str:
+        """What a rollback or a failover took back and why, in words."""
+        if self.undoes is None:
+            return f"failover {self.promotion_id} took it away ({self.reason})"
+        return f"promotion {self.undoes} did this and was undone ({self.reason})"
 
     @property
     def changed(self) -> tuple[PromotionRow, ...]:
@@ -181,34 +197,50 @@ def last_change(connection: Connection, promotion_id: int) -> Promotion:
     return by_id[promotion_id]
 
 
-def bar_on(
-    connection: Connection, conversation_id: int, actor_id: int, identity_hash: str | None, evidence_key: str,
-    evidence_hash: str,
-) -> Promotion | None:  # fmt: skip
-    """Return the rollback in force that bars this actor from this conversation on this evidence, or None.
+def bar_on(connection: Connection, planned: PlanRow, evidence: PlanEvidence) -> Promotion | None:
+    """Return the change in force that bars a row's new actor from its conversation on this evidence, or None.
 
-    One with `Bar.EVIDENCE` bars while suite, prompt, protocol, reader, hardware (all in `evidence_key`) and the
-    model's identity are what they were; one with `Bar.BENCHMARK` bars on the very evidence that it took back.
+    A rollback bars what it took back, a failover the champion that failed. With `Bar.EVIDENCE` while suite, prompt,
+    protocol, reader, hardware and the model's identity are what they were; with
+    `Bar.BENCHMARK` on the very evidence that it took back.
     """
     changes = all_promotions(connection)
     by_id = {one.promotion_id: one for one in changes}
-    for rollback in reversed(changes):
-        undone = by_id.get(rollback.undoes) if rollback.undoes is not None else None
-        if undone is None or rollback.bar is None or not rollback.in_force:
+    subject = planned.conversation_id, planned.new_actor_id
+    for change in reversed(changes):
+        if change.bar is None or not change.in_force:
             continue
-        for row in undone.rows:
-            if (row.conversation_id, row.new_actor_id) != (conversation_id, actor_id):
+        for row in _barred_rows(change, by_id):
+            if (row.conversation_id, _barred_actor(change, row)) != subject:
                 continue
-            same_key = row.identity_hash == identity_hash and _evidence_key(connection, row) == evidence_key
-            if row.evidence_hash == evidence_hash or (rollback.bar is Bar.EVIDENCE and same_key):
-                return rollback
+            if row.evidence_hash == evidence.evidence_hash:
+                return change
+            if change.bar is Bar.EVIDENCE and row.benchmark_id is not None:
+                then = _measured(connection, row.benchmark_id, planned.new_actor_id)
+                if then is not None and then == _measured(connection, evidence.benchmark_id, planned.new_actor_id):
+                    return change
     return None
 
 
-def _evidence_key(connection: Connection, row: PromotionRow) -> str | None:
-    c = benchmark_runs.c
-    found: str | None = connection.scalar(select(c.evidence_key).where(c.benchmark_id == row.benchmark_id))
-    return found
+def _barred_rows(change: Promotion, by_id: Mapping[int, Promotion]) -> tuple[PromotionRow, ...]:
+    return change.rows if change.undoes is None else by_id[change.undoes].rows
+
+
+def _barred_actor(change: Promotion, row: PromotionRow) -> int | None:
+    return row.old_actor_id if change.kind is PlanKind.FAILOVER else row.new_actor_id
+
+
+def _measured(connection: Connection, benchmark_id: str, actor_id: int | None) -> tuple[str, ModelIdentity] | None:
+    """Return the evidence key of a benchmark, and the identity of an actor's model as it was measured there."""
+    b, h, r = benchmark_runs.c, benchmark_history.c, benchmark_model_runs.c
+    query = (
+        select(b.evidence_key, r.identity)
+        .join_from(benchmark_runs, benchmark_history, h.benchmark_id == b.benchmark_id)
+        .join(benchmark_model_runs, r.model_run_id == h.model_run_id)
+        .where(b.benchmark_id == benchmark_id, h.actor_id == actor_id)
+    )
+    row = connection.execute(query).first()
+    return (row[0], ModelIdentity.model_validate(row[1])) if row else None
 
 
 def _row(line: RowMapping) -> PromotionRow:

@@ -13,8 +13,9 @@ from typing import Any, NoReturn
 
 from sqlalchemy import Connection, Row, distinct, func, select
 
+from bench_pipeline.domain.approval import approver, moment_text
 from bench_pipeline.domain.decision import MODEL_ACTOR_TYPE
-from bench_pipeline.domain.plan import Approval, PlanEvidence, PlanKind, PlanRow, PromotionPlan
+from bench_pipeline.domain.plan import PlanEvidence, PlanKind, PlanRow, PromotionPlan
 from bench_pipeline.domain.refusal import PlanRefused
 from bench_pipeline.storage.champions import champion, register_champion, restore_champion
 from bench_pipeline.storage.database import Database
@@ -131,34 +132,17 @@ class _Attempt:
     def _not_frozen(self) -> None:
         last = latest_freeze(self.connection)
         if last is not None and last.frozen:
-            _refuse("frozen", set_by=last.set_by, set_at=_moment(last.set_at), reason=last.reason)
+            _refuse("frozen", set_by=last.set_by, set_at=moment_text(last.set_at), reason=last.reason)
 
     def _young(self, stored: StoredPlan) -> None:
         hours = self.plan.terms.plan_hours
         if stored.made_at < self.now - timedelta(hours=hours):
-            _refuse("plan_expired", made_at=_moment(stored.made_at), plan_hours=hours)
+            _refuse("plan_expired", made_at=moment_text(stored.made_at), plan_hours=hours)
 
     def _approved(self, stored: StoredPlan) -> str | None:
-        terms = self.plan.terms
-        if terms.approval is Approval.AUTO:
-            return None
-        short = stored.plan_hash[:12]
-        asked = requesters(self.connection, stored.plan_hash) if terms.second_person else frozenset[str]()
-        found = approvals_of(self.connection, stored.plan_hash)
-        if not found:
-            _refuse("approval_missing", short=short)
-        others = [one for one in found if one.approved_by not in asked]
-        if not others:
-            _refuse("approval_own", approved_by=found[0].approved_by, short=short)
-        if others[0].approved_at < self.now - timedelta(hours=terms.approval_hours):
-            _refuse(
-                "approval_expired",
-                approved_by=others[0].approved_by,
-                approved_at=_moment(others[0].approved_at),
-                approval_hours=terms.approval_hours,
-                short=short,
-            )
-        return others[0].approved_by
+        given = approvals_of(self.connection, stored.plan_hash)
+        asked = requesters(self.connection, stored.plan_hash)
+        return approver(self.plan.terms, given, asked, stored.plan_hash, self.now)
 
     def _within_limits(self) -> None:
         rows, most = len(self.plan.changes), self.plan.terms.max_rows
@@ -214,7 +198,7 @@ class _Attempt:
             _refuse("not_qualified", model=row.new_actor, benchmark_id=benchmark_id, why=why)
         days = self.plan.terms.evidence_days
         if line.started_at < self.now - timedelta(days=days):
-            _refuse("evidence_old", model=row.new_actor, measured_at=_moment(line.started_at), evidence_days=days)
+            _refuse("evidence_old", model=row.new_actor, measured_at=moment_text(line.started_at), evidence_days=days)
 
     # The rows
 
@@ -323,7 +307,3 @@ class _Attempt:
         for row in self.plan.rows:
             if changed.get(row.conversation_id) or row.confirms:
                 register_champion(self.connection, self.plan, row, self.now)
-
-
-def _moment(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -102,7 +102,7 @@ def test_blame_does_not_let_a_name_drive_the_terminal(typed: Typed, world: World
 def test_failover_hands_over_one_conversation_and_writes_the_documents(typed: Typed, promoted: World) -> None:
     done = typed("failover", str(GRADE_B))
     assert done.returncode == 0
-    assert f"🔁 failover 2 applied\n   {GRADE_B} Grade B: fast → slow\n📝 " in done.stdout
+    assert f"✅ failover 2 applied\n   {GRADE_B} Grade B: fast → slow\n📝 " in done.stdout
     assert promoted.holds() == [FAST, SLOW, FAST]
 
 

@@ -17,11 +17,12 @@ def waiting(typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch) -> str:
     """A plan that waits for its approval: the beginning of its hash."""
     monkeypatch.setenv("BENCH_APPROVAL", "required")
     world.ranked("fast", "slow")
+    planned = typed("plan", "--task", "grading")
     refused = typed("promote", "--task", "grading")
     assert refused.returncode == 1
     assert world.holds() == [SLOW] * 3
     (plan_hash,) = {plan_hash for (plan_hash,) in world.rows("benchmark_plans", "plan_hash")}
-    assert f"needs approval: bench approve {plan_hash[:12]}" in refused.stdout
+    assert f"⏳ needs an approval: bench promote stores the plan, then bench approve {plan_hash[:12]}" in planned.stdout
     assert f"the plan waits for approval; `bench approve {plan_hash[:12]}`" in refused.stderr
     return str(plan_hash[:12])
 
@@ -65,9 +66,12 @@ def test_a_plan_that_is_not_there_is_bad_input(typed: Typed, world: World, plan_
 
 
 def test_log_lists_the_plans_and_what_they_wait_for(typed: Typed, world: World, waiting: str) -> None:
-    assert f"waits: bench approve {waiting}" in typed("log", "--plans").stdout
+    says = f"the plan waits for approval; `bench approve {waiting}`"
+    assert f"waits: {says}" in typed("log", "--plans").stdout
+    assert f"⏳ {says}" in typed("plan", "--task", "grading").stdout
     typed("approve", waiting)
     assert "not applied" in typed("log", "--plans").stdout
+    assert "⏳" not in typed("plan", "--task", "grading").stdout
     typed("promote", "--plan", waiting)
     (line,) = json.loads(typed("log", "--plans", "--json").stdout)
     assert (line["promotion_id"], line["awaits"]) == (1, None)

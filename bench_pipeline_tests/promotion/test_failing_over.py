@@ -87,3 +87,27 @@ def test_without_a_runner_up_or_a_champion_it_says_so(world: World) -> None:
     handed_over(world)
     with pytest.raises(GateFailed, match="has no runner-up"):
         handed_over(world)
+
+
+def test_the_champion_that_failed_is_not_planned_again_until_something_in_its_evidence_changes(world: World) -> None:
+    world.promoted()
+    handed_over(world)
+    world.give(GRADE_A, SLOW)
+    again = world.plan(world.ranked("fast", "slow"))
+    assert [row.decision for row in again.rows] == ["promote", "keep", "keep"]
+    assert "failover 2 took it away (asked for by the tests" in again.rows[1].reason
+    world.server.models["fast:1b"].digest = "sha256:fb"
+    world.runtimes.close()
+    assert world.plan(world.ranked("fast", "slow")).rows[1].decision == "promote"
+
+
+def test_a_plan_that_was_left_waiting_does_not_bring_back_what_was_undone_since(world: World) -> None:
+    ranked = world.ranked("fast", "slow")
+    waiting = world.plan(ranked, min_gain=0.06)
+    world.apply(world.plan(ranked))
+    roll_back(world.promoter, "answers in French", "the tests")
+    with pytest.raises(
+        PlanRefused, match=r"fast is barred from conversation 3336: promotion 1 did this and was undone"
+    ):
+        world.apply(waiting)
+    assert world.holds() == [SLOW] * 3

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench_pipeline import promotion, storage
+from bench_pipeline import domain, promotion, storage
 from bench_pipeline.domain.refusal import SENTENCES, PlanRefused
 
 _SQL = Path(storage.__file__).parent / "postgresql" / "apply.sql"
@@ -19,7 +19,8 @@ def reasons_of(path: Path, pattern: str) -> set[str]:
 
 
 IN_SQL = reasons_of(_SQL, r"MESSAGE = '(\w+)'")
-IN_PYTHON = reasons_of(_PYTHON, r"_refuse\(\s*\"(\w+)\"")
+_APPROVAL = Path(domain.__file__).parent / "approval.py"
+IN_PYTHON = reasons_of(_PYTHON, r"_refuse\(\s*\"(\w+)\"") | reasons_of(_APPROVAL, r"PlanRefused\(\"(\w+)\"")
 
 
 def test_both_databases_refuse_for_the_same_reasons() -> None:

@@ -83,6 +83,7 @@ def install(database: Database, production: Production, roles: Roles, passwords:
         raise InputError(f"{database.name} is SQLite, which has no roles; there is nothing to install")
     try:
         with database.engine.begin() as connection:
+            _check_login(connection, production, roles)
             # Without parameters: the driver would take a percent sign of the function for one.
             plain = connection.execution_options(no_parameters=True)
             for statement in statements(database, production, roles):
@@ -122,21 +123,46 @@ def _mark(source: str) -> str:
 def _grants(engine: Engine, production: Production, roles: Roles) -> Iterator[str]:
     quote = engine.dialect.identifier_preparer.quote_identifier
     recorder, promoter, ours = quote(roles.recorder), quote(roles.promoter), _schema(engine)
-    schemas = dict.fromkeys([ours, *(_schema(engine, table.schema) for table in production.tables)])
-    for schema in schemas:
-        yield f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {recorder}, {promoter}"
-        yield f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA {schema} FROM {recorder}, {promoter}"
-        yield f"GRANT USAGE ON SCHEMA {schema} TO {recorder}, {promoter}"
-    for table in production.tables:
-        yield f"GRANT SELECT ON {_name(engine, table)} TO {recorder}"
-    yield f"GRANT SELECT ON {ours}.{quote(VERSION_TABLE)} TO {recorder}"
+    tables = {_name(engine, table): "SELECT" for table in production.tables} | {
+        f"{ours}.{quote(VERSION_TABLE)}": "SELECT"
+    }
+    yield f"GRANT USAGE ON SCHEMA {ours} TO {recorder}, {promoter}"
+    for schema in {_schema(engine, table.schema) for table in production.tables} - {ours}:
+        yield f"GRANT USAGE ON SCHEMA {schema} TO {recorder}"
     for name, own in sorted(metadata.tables.items()):
-        rights = _RIGHTS.get(name, _ALL_RIGHTS)
-        yield f"GRANT {rights} ON {ours}.{quote(name)} TO {recorder}"
-        key = own.autoincrement_column
-        if key is not None and "INSERT" in rights:
-            yield f"GRANT USAGE ON SEQUENCE {ours}.{quote(f'{name}_{key.name}_seq')} TO {recorder}"
+        tables[f"{ours}.{quote(name)}"] = rights = _RIGHTS.get(name, _ALL_RIGHTS)
+        if (key := own.autoincrement_column) is not None:
+            sequence = f"{ours}.{quote(f'{name}_{key.name}_seq')}"
+            yield f"REVOKE ALL ON SEQUENCE {sequence} FROM {recorder}, {promoter}"
+            if "INSERT" in rights:
+                yield f"GRANT USAGE ON SEQUENCE {sequence} TO {recorder}"
+    for table, rights in tables.items():
+        yield f"REVOKE ALL ON {table} FROM {recorder}, {promoter}"
+        yield f"GRANT {rights} ON {table} TO {recorder}"
     yield f"GRANT EXECUTE ON FUNCTION {function_name(engine)}{_PARAMETERS} TO {promoter}"
+
+
+def _check_login(connection: Connection, production: Production, roles: Roles) -> None:
+    """The function works with the rights of whoever makes it: that must be the owner, and nobody of more might."""
+    conversations = _name(connection.engine, production.table("conversations"))
+    owner, login = connection.execute(
+        text("SELECT pg_get_userbyid(relowner), current_user FROM pg_class WHERE oid = CAST(:name AS regclass)"),
+        {"name": conversations},
+    ).one()
+    if owner != login:
+        raise InputError(f"{conversations} belongs to {owner}, not to {login}; set BENCH_OWNER_URL to {owner}'s login")
+    mighty = connection.scalars(
+        text(
+            "SELECT rolname FROM pg_roles WHERE rolname IN (:recorder, :promoter) AND rolname <> current_user AND "
+            "(rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)"
+        ),
+        {"recorder": roles.recorder, "promoter": roles.promoter},
+    ).all()
+    if mighty or login in (roles.recorder, roles.promoter):
+        names = ", ".join(mighty) or login
+        raise InputError(
+            f"{names} may do more than it should; name other roles by BENCH_RECORDER_ROLE, BENCH_PROMOTER_ROLE"
+        )
 
 
 def _make_role(engine: Engine, role: str) -> str:

@@ -19,6 +19,7 @@ from bench_pipeline.storage.promotions import promotion_by_plan
 
 _REFUSED = "BP001"
 _BUSY = ("55P03", "40P01")  # a lock that did not come in time, a deadlock
+_NO_RIGHT = "42501"
 _ATTEMPTS = 2
 
 
@@ -118,7 +119,9 @@ def _told(error: DBAPIError) -> Exception:
     if code in _BUSY:
         return PlanRefused("busy", {"seconds": LOCK_TIMEOUT_S})
     cause = _first_line(error)
-    if code is not None and code.startswith("42"):  # no right to it, or no such table or column
+    if code == _NO_RIGHT:
+        return InputError(f"the promotion may not be called: {cause}; set BENCH_PROMOTER_URL to the promoter's login")
+    if code is not None and code.startswith("42"):  # no such table or column
         return InputError(f"the promotion cannot be called: {cause}; run `bench db install` as the owner of the tables")
     return GateFailed(f"the database refused the promotion and changed nothing: {cause}")
 
