@@ -127,7 +127,7 @@ def _grants(engine: Engine, production: Production, roles: Roles) -> Iterator[st
         f"{ours}.{quote(VERSION_TABLE)}": "SELECT"
     }
     yield f"GRANT USAGE ON SCHEMA {ours} TO {recorder}, {promoter}"
-    for schema in {_schema(engine, table.schema) for table in production.tables} - {ours}:
+    for schema in sorted({_schema(engine, table.schema) for table in production.tables} - {ours}):
         yield f"GRANT USAGE ON SCHEMA {schema} TO {recorder}"
     for name, own in sorted(metadata.tables.items()):
         tables[f"{ours}.{quote(name)}"] = rights = _RIGHTS.get(name, _ALL_RIGHTS)
