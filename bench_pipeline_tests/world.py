@@ -184,9 +184,14 @@ def task_value(task: str = "grading", conversations: Sequence[int] = SERVED) -> 
     }
 
 
-def write_task(folder: Path, suite: Mapping[str, Any] | None = None, task: Mapping[str, Any] | None = None) -> Path:
-    """Write the folder of `grading` below `folder` and return it."""
-    home = folder / "grading"
+def write_task(
+    folder: Path,
+    suite: Mapping[str, Any] | None = None,
+    task: Mapping[str, Any] | None = None,
+    name: str = "grading",
+) -> Path:
+    """Write the folder of a task below `folder` and return it."""
+    home = folder / name
     home.mkdir(parents=True, exist_ok=True)
     (home / "suite.json").write_text(json.dumps(suite or suite_value()), encoding="utf-8")
     (home / "task.yaml").write_text(yaml.safe_dump(dict(task or task_value())), encoding="utf-8")
@@ -247,8 +252,8 @@ class World:
 
     # Benchmarks
 
-    def prepared(self, **protocol: object) -> PreparedTask:
-        return prepare(self.settings, "grading", self.database, self.production).with_terms(**protocol)
+    def prepared(self, task: str = "grading", **protocol: object) -> PreparedTask:
+        return prepare(self.settings, task, self.database, self.production).with_terms(**protocol)
 
     def candidates(self, *names: str) -> list[Candidate]:
         """All actors, or the ones named."""
@@ -260,24 +265,26 @@ class World:
         *names: str,
         on_event: Callable[[Event], None] | None = None,
         resume_hours: float = 24.0,
+        task: str = "grading",
         **protocol: object,
     ) -> str:
         """Benchmark all actors, or the ones named, and return the benchmark's id."""
+        prepared = self.prepared(task, **protocol)
         return run_benchmark(
             self.database,
-            self.prepared(**protocol),
+            prepared,
             self.candidates(*names),
             self.runtimes,
             on_event or self.events.append,
             resume_hours,
-            incumbents=frozenset(incumbent_models(self.database, self.production, self.prepared().task)),
+            incumbents=frozenset(incumbent_models(self.database, self.production, prepared.task)),
         )
 
     def ranked(
-        self, *names: str, on_event: Callable[[Event], None] | None = None, **protocol: object
+        self, *names: str, on_event: Callable[[Event], None] | None = None, task: str = "grading", **protocol: object
     ) -> RankedBenchmark:
         """Benchmark, and rank by the latencies of the table above."""
-        benchmark_id = self.run(*names, on_event=on_event, **protocol)
+        benchmark_id = self.run(*names, on_event=on_event, task=task, **protocol)
         runs, samples = own_tables.tables["benchmark_model_runs"].c, own_tables.tables["benchmark_samples"]
         for model, latency_ms in RANKED_LATENCIES_MS.items():
             mine = select(runs.model_run_id).where(runs.benchmark_id == benchmark_id, runs.model_name == model)

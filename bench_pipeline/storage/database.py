@@ -17,6 +17,8 @@ from bench_pipeline.domain.errors import BenchError, InputError
 from bench_pipeline.storage.schema import SchemaRefused, begin_immediate, bring_up_to_date
 
 _LOCK_NOT_AVAILABLE = "55P03"
+SQLITE_BUSY_LIMIT_S = 30
+"""How long a transaction waits for another one that writes."""
 
 
 class LockTaken(BenchError):
@@ -152,7 +154,7 @@ def _checked_url(variable: str, url: str) -> URL:
 
 def _engine_options(address: URL) -> dict[str, Any]:
     if address.get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": 30}}
+        return {"connect_args": {"timeout": SQLITE_BUSY_LIMIT_S}}
     return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, "application_name": "bench_pipeline"}}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -28,6 +29,11 @@ class StoredPlan:
     def plan(self) -> PromotionPlan:
         """The plan itself."""
         return PromotionPlan.model_validate_json(self.document)
+
+    @property
+    def intact(self) -> bool:
+        """Whether the document is what the hash was made of."""
+        return hashlib.sha256(self.document.encode()).hexdigest() == self.plan_hash
 
 
 @dataclass(frozen=True, slots=True)

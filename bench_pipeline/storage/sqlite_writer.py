@@ -5,20 +5,21 @@ The same rules, in the same order, as `postgresql/apply.sql`; the tests run agai
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from sqlalchemy import Connection, Row, distinct, func, select
+from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.approval import approver, moment_text
 from bench_pipeline.domain.decision import MODEL_ACTOR_TYPE
+from bench_pipeline.domain.errors import GateFailed
 from bench_pipeline.domain.plan import PlanEvidence, PlanKind, PlanRow, PromotionPlan
 from bench_pipeline.domain.refusal import PlanRefused
 from bench_pipeline.storage.champions import champion, register_champion, restore_champion
-from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.database import SQLITE_BUSY_LIMIT_S, Database
 from bench_pipeline.storage.plans import StoredPlan, approvals_of, latest_freeze, plan_by_hash, requesters
 from bench_pipeline.storage.production import Production
 from bench_pipeline.storage.promotion_writer import Observed
@@ -43,16 +44,20 @@ class SqliteWriter:
         self, plan_hash: str, requested_by: str, dagster_run_id: str | None, observed: Sequence[Observed]
     ) -> int | None:
         """See `PromotionWriter`."""
-        with self._database.writing() as connection:
-            stored = plan_by_hash(connection, plan_hash)
-            if stored is None:
-                _refuse("plan_unknown", plan_hash=plan_hash)
-            if hashlib.sha256(stored.document.encode()).hexdigest() != plan_hash:
-                _refuse("plan_altered", plan_hash=plan_hash)
-            attempt = _Attempt(
-                connection, self._production, stored.plan, {one.actor_id: one for one in observed}, datetime.now(UTC)
-            )
-            return attempt.run(stored, requested_by, dagster_run_id)
+        try:
+            with self._database.writing() as connection:
+                return self._attempt(connection, plan_hash, observed).run(requested_by, dagster_run_id)
+        except DBAPIError as error:
+            raise _told(error) from None
+
+    def _attempt(self, connection: Connection, plan_hash: str, observed: Sequence[Observed]) -> _Attempt:
+        stored = plan_by_hash(connection, plan_hash)
+        if stored is None or stored.plan_hash != plan_hash:
+            _refuse("plan_unknown", plan_hash=plan_hash)
+        if not stored.intact:
+            _refuse("plan_altered", plan_hash=plan_hash)
+        seen = {one.actor_id: one for one in observed}
+        return _Attempt(connection, self._production, stored, stored.plan, seen, datetime.now(UTC))
 
     def check(self) -> None:
         """See `PromotionWriter`: whoever may open the file may promote."""
@@ -65,18 +70,25 @@ def _refuse(reason: str, /, **facts: object) -> NoReturn:
     raise PlanRefused(reason, facts)
 
 
+def _told(error: DBAPIError) -> GateFailed:
+    if getattr(error.orig, "sqlite_errorname", None) == "SQLITE_BUSY":
+        return PlanRefused("busy", {"seconds": SQLITE_BUSY_LIMIT_S})
+    return GateFailed(f"the database refused the promotion and changed nothing: {error.orig}")
+
+
 @dataclass(frozen=True, slots=True)
 class _Attempt:
     """One plan in one open transaction; every method refuses or returns."""
 
     connection: Connection
     production: Production
+    stored: StoredPlan
     plan: PromotionPlan
     observed: Mapping[int, Observed]
     now: datetime
 
-    def run(self, stored: StoredPlan, requested_by: str, dagster_run_id: str | None) -> int | None:
-        if known := promotion_by_plan(self.connection, stored.plan_hash):
+    def run(self, requested_by: str, dagster_run_id: str | None) -> int | None:
+        if known := promotion_by_plan(self.connection, self.stored.plan_hash):
             self._still_holds(known)
             return known.promotion_id
         undone = self._undone()
@@ -84,8 +96,8 @@ class _Attempt:
         if self.plan.changes:
             if undone is None or not undone.forward:
                 self._not_frozen()
-            self._young(stored)
-            approved_by = self._approved(stored)
+            self._young()
+            approved_by = self._approved()
             self._within_limits()
         for evidence in self.plan.evidence:
             self._evidence_stands(evidence)
@@ -93,7 +105,7 @@ class _Attempt:
         self._as_written({number for number, done in changed.items() if done})
         promotion_id = None
         if self.plan.changes:
-            promotion_id = self._record(stored, changed, requested_by, approved_by, dagster_run_id)
+            promotion_id = self._record(changed, requested_by, approved_by, dagster_run_id)
         self._register(undone, changed)
         return promotion_id
 
@@ -134,15 +146,15 @@ class _Attempt:
         if last is not None and last.frozen:
             _refuse("frozen", set_by=last.set_by, set_at=moment_text(last.set_at), reason=last.reason)
 
-    def _young(self, stored: StoredPlan) -> None:
+    def _young(self) -> None:
         hours = self.plan.terms.plan_hours
-        if stored.made_at < self.now - timedelta(hours=hours):
-            _refuse("plan_expired", made_at=moment_text(stored.made_at), plan_hours=hours)
+        if self.stored.made_at < self.now - timedelta(hours=hours):
+            _refuse("plan_expired", made_at=moment_text(self.stored.made_at), plan_hours=hours)
 
-    def _approved(self, stored: StoredPlan) -> str | None:
-        given = approvals_of(self.connection, stored.plan_hash)
-        asked = requesters(self.connection, stored.plan_hash)
-        return approver(self.plan.terms, given, asked, stored.plan_hash, self.now)
+    def _approved(self) -> str | None:
+        given = approvals_of(self.connection, self.stored.plan_hash)
+        asked = requesters(self.connection, self.stored.plan_hash)
+        return approver(self.plan.terms, given, asked, self.stored.plan_hash, self.now)
 
     def _within_limits(self) -> None:
         rows, most = len(self.plan.changes), self.plan.terms.max_rows
@@ -255,7 +267,6 @@ class _Attempt:
 
     def _record(
         self,
-        stored: StoredPlan,
         changed: Mapping[int, bool],
         requested_by: str,
         approved_by: str | None,
@@ -264,7 +275,7 @@ class _Attempt:
         plan = self.plan
         head = {
             "kind": plan.kind.value,
-            "plan_hash": stored.plan_hash,
+            "plan_hash": self.stored.plan_hash,
             "policy_hash": plan.policy_hash,
             "plan": plan.model_dump(mode="json"),
             "undoes": plan.undoes,

@@ -1,0 +1,227 @@
+"""What the guarantees are tested with: two tasks in one plan, and the hands that get in between."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import pytest
+from sqlalchemy import Connection, event, text
+
+from bench_pipeline.benchmark.preparation import read_task
+from bench_pipeline.domain.plan import PromotionPlan
+from bench_pipeline.domain.refusal import PlanRefused
+from bench_pipeline.promotion.applying import apply_plan
+from bench_pipeline.promotion.planning import make_plan
+from bench_pipeline.promotion.promoter import Promoter
+from bench_pipeline.storage import tables
+from bench_pipeline.storage.promotion_writer import Observed, PromotionWriter
+from bench_pipeline.storage.promotions import Promotion
+from bench_pipeline_tests.world import (
+    EXTRACT,
+    GRADE_A,
+    GRADE_B,
+    REGRADE,
+    SLOW,
+    WRONG,
+    World,
+    suite_value,
+    task_value,
+    write_task,
+)
+
+POSTGRES = pytest.mark.parametrize(
+    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+"""For what only a server does: backends that die, row locks, roles."""
+
+BOTH_TASKS = (GRADE_A, GRADE_B, REGRADE, EXTRACT)
+OLD_ACTORS = [SLOW, None, WRONG, SLOW]
+"""Whom the conversations of both tasks have before: two actors, and one has none."""
+
+_HALT = 4711  # the key of the lock that a halted promotion waits for
+T = TypeVar("T")
+
+
+# Two tasks in one plan
+
+
+def add_extraction(world: World) -> None:
+    """Let a second task serve a conversation of its own."""
+    prompt = task_value()["prompt"] | {"conversation": EXTRACT}
+    task = {"task": "extraction", "conversations": [EXTRACT], "prompt": prompt, "promotion": {"auto": [EXTRACT]}}
+    write_task(world.folder / "testcases", suite_value("extraction"), task_value() | task, "extraction")
+
+
+def plan_of_one(world: World) -> PromotionPlan:
+    """Store a plan that gives `grading` to `fast`."""
+    world.server.models["slow:7b"].latency_ms = 0  # what is ranked is set
+    plan = world.plan()
+    world.store(plan)
+    return plan
+
+
+def plan_of_both(world: World, tasks: Sequence[str] = ("grading", "extraction")) -> PromotionPlan:
+    """Give four conversations three different old actors, and store a plan of `fast` for all of them."""
+    world.server.models["slow:7b"].latency_ms = 0  # what is ranked is set
+    add_extraction(world)
+    for conversation, actor in zip(BOTH_TASKS, OLD_ACTORS, strict=True):
+        world.give(conversation, actor)
+    stated = [read_task(world.settings, task) for task in tasks]
+    ranked = [world.ranked("fast", "slow", "wrong", task=task) for task in tasks]
+    plan = make_plan(world.database, world.production, ranked, stated, world.settings).plan
+    world.store(plan)
+    return plan
+
+
+def state(world: World) -> dict[str, list[tuple[object, ...]]]:
+    """Every row that a promotion may write, production's and ours."""
+    written = (tables.promotions, tables.promotion_rows, tables.intents, tables.champions)
+    return world.snapshot() | {table.name: world.rows(table.name, *table.columns.keys()) for table in written}
+
+
+# Applying, with somebody in between
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A writer that lets something happen after the look at the world, just before the locks, or after the commit."""
+
+    writer: PromotionWriter
+    before: Callable[[], object] = lambda: None
+    after: Callable[[], object] = lambda: None
+
+    def apply(
+        self, plan_hash: str, requested_by: str, dagster_run_id: str | None, observed: Sequence[Observed]
+    ) -> int | None:
+        self.before()
+        promotion_id = self.writer.apply(plan_hash, requested_by, dagster_run_id, observed)
+        self.after()
+        return promotion_id
+
+    def close(self) -> None:
+        self.writer.close()
+
+
+@contextmanager
+def promoter_of(world: World, **between: Callable[[], object]) -> Iterator[Promoter]:
+    """A promoter as a new process has it; `before` and `after` as above."""
+    promoter = world.promoter
+    try:
+        yield replace(promoter, writer=Interrupted(promoter.writer, **between))
+    finally:
+        promoter.writer.close()
+
+
+def apply_stored(world: World, plan: PromotionPlan, **between: Callable[[], object]) -> Promotion | None:
+    """Apply a plan that is stored already."""
+    with promoter_of(world, **between) as promoter:
+        return apply_plan(promoter, plan.hash, "the tests")
+
+
+def refusal(world: World, plan: PromotionPlan, before: Callable[[], object] | None = None) -> PlanRefused:
+    """Apply a stored plan, which must be refused and leave every row as it is then; return the refusal."""
+    seen = [state(world)]
+
+    def change() -> None:
+        if before is not None:
+            before()
+            seen.append(state(world))
+
+    with pytest.raises(PlanRefused) as refused:
+        apply_stored(world, plan, before=change)
+    assert state(world) == seen[-1]
+    return refused.value
+
+
+@contextmanager
+def applying(world: World, plan: PromotionPlan, waiters: int = 1) -> Iterator[Future[Promotion | None]]:
+    """Apply a stored plan beside; goes on once the writer waits for what somebody else holds.
+
+    In PostgreSQL it is the server that says so, of `waiters` backends; in SQLite, that the writer has come to its
+    BEGIN IMMEDIATE, which does not return while another transaction writes.
+    """
+    with _begun(world) as begun, ThreadPoolExecutor(1) as pool:
+        outcome = pool.submit(apply_stored, world, plan)
+        if world.promoter_url is None:
+            assert begun.wait(10)
+        else:
+            until(lambda: outcome.done() or len(waiting(world)) >= waiters)
+        yield outcome
+
+
+@contextmanager
+def _begun(world: World) -> Iterator[threading.Event]:
+    begun = threading.Event()
+
+    def note(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if statement == "BEGIN IMMEDIATE":
+            begun.set()
+
+    event.listen(world.database.engine, "before_cursor_execute", note)
+    try:
+        yield begun
+    finally:
+        event.remove(world.database.engine, "before_cursor_execute", note)
+
+
+def waiting(world: World, login: str = "bench_promoter") -> list[int]:
+    """The backends of this login that wait for a lock."""
+    query = text(
+        "SELECT pid FROM pg_stat_activity "
+        "WHERE datname = current_database() AND usename = :login AND wait_event_type = 'Lock'"
+    )
+    with world.owner.engine.connect() as connection:
+        return list(connection.scalars(query, {"login": login}))
+
+
+def until(condition: Callable[[], T]) -> T:
+    """Ask again until the answer is yes; less long than a promotion waits for a lock."""
+    pause, end = threading.Event(), time.monotonic() + 8
+    while not (answer := condition()):
+        assert time.monotonic() < end, "it never came to that"
+        pause.wait(0.01)
+    return answer
+
+
+@contextmanager
+def operator(world: World) -> Iterator[Connection]:
+    """An operator's open transaction, which holds what it changed until it is committed or rolled back."""
+    with world.owner.engine.connect().execution_options(immediate=True) as connection:
+        yield connection
+
+
+# PostgreSQL: a promotion that halts
+
+
+def halt_after(world: World, conversation_id: int) -> None:
+    """Let whoever changes this row wait, just after it, for the lock that `halted` holds."""
+    world.change(
+        text(
+            "CREATE FUNCTION halt() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN PERFORM pg_catalog.pg_advisory_xact_lock({_HALT}); RETURN NULL; END $$"
+        ),
+        text(
+            "CREATE TRIGGER halt AFTER UPDATE ON conversations FOR EACH ROW "
+            f"WHEN (NEW.conversation_id = {conversation_id}) EXECUTE FUNCTION halt()"
+        ),
+    )
+
+
+@contextmanager
+def halting(world: World) -> Iterator[Callable[[], None]]:
+    """Hold the lock of `halt_after`; what this gives releases it."""
+    with world.owner.engine.connect() as keeper:
+        keeper.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _HALT})
+        yield keeper.rollback
+
+
+def terminate(world: World, backend: int) -> None:
+    """End a backend as an administrator does, and wait until it is gone."""
+    with world.owner.engine.connect() as connection:
+        assert connection.scalar(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": backend})
