@@ -53,6 +53,8 @@ SENTENCES: Mapping[str, str] = {
     "({planned_name}), as the plan says, but {holds}; " + AGAIN,
     "not_as_written": "after the change conversation {conversation_id} holds actor {holds}, not {planned}; "
     "nothing was changed, look for a trigger on that table",
+    "prompt_changed": "conversation {conversation_id} ({conversation}) has a prompt of its own now, which was not "
+    "measured; " + AGAIN,
     "schema_changed": "production's tables are not what they were when the plan was made; " + AGAIN,
     # Undoing
     "undone_already": "promotion {promotion_id} was undone already: {reason}",

@@ -6,12 +6,14 @@ from sqlalchemy import Connection
 
 from bench_pipeline.benchmark.evidence import hash_of_evidence
 from bench_pipeline.benchmark.preparation import read_task
+from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.plan import PlanEvidence, PlanKind, PromotionPlan
 from bench_pipeline.domain.refusal import PlanRefused
 from bench_pipeline.promotion.hook import check_hook
 from bench_pipeline.promotion.observing import observe
 from bench_pipeline.promotion.promoter import Promoter
 from bench_pipeline.storage import benchmarks, history
+from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.plans import plan_by_hash
 from bench_pipeline.storage.promotion_writer import Observed
 from bench_pipeline.storage.promotions import Promotion, bar_on, promotion_by_id, promotion_by_plan
@@ -31,6 +33,8 @@ def apply_plan(
         applied = promotion_by_plan(connection, plan_hash)
     if stored is None:
         raise PlanRefused("plan_unknown", {"plan_hash": plan_hash})
+    if not stored.intact:
+        raise PlanRefused("plan_altered", {"plan_hash": stored.plan_hash})
     observed = [] if applied else _look(promoter, stored.plan)
     promotion_id = promoter.writer.apply(plan_hash, requested_by, dagster_run_id, observed)
     if promotion_id is None:
@@ -49,7 +53,8 @@ def _look(promoter: Promoter, plan: PromotionPlan) -> list[Observed]:
     _check_listed(promoter, plan)
     with promoter.database.engine.connect() as connection:
         for evidence in plan.evidence:
-            _check_evidence(connection, evidence)
+            benchmark = _check_evidence(connection, evidence)
+            _check_prompts(connection, promoter, plan, benchmark)
         _check_bars(connection, plan)
     return observe(promoter.database, promoter.production, promoter.settings, plan)
 
@@ -63,7 +68,7 @@ def _check_listed(promoter: Promoter, plan: PromotionPlan) -> None:
             raise PlanRefused("not_listed", facts)
 
 
-def _check_evidence(connection: Connection, evidence: PlanEvidence) -> None:
+def _check_evidence(connection: Connection, evidence: PlanEvidence) -> BenchmarkRow:
     """The whole scoreboard as it is stored now; the writer compares what its ranking amounted to."""
     benchmark = benchmarks.benchmark(connection, evidence.benchmark_id)
     scoreboard = history.stored_scoreboard(connection, evidence.benchmark_id)
@@ -71,6 +76,16 @@ def _check_evidence(connection: Connection, evidence: PlanEvidence) -> None:
         raise PlanRefused("evidence_gone", {"benchmark_id": evidence.benchmark_id})
     if hash_of_evidence(benchmark, scoreboard) != evidence.evidence_hash:
         raise PlanRefused("evidence_changed", {"benchmark_id": evidence.benchmark_id})
+    return benchmark
+
+
+def _check_prompts(connection: Connection, promoter: Promoter, plan: PromotionPlan, benchmark: BenchmarkRow) -> None:
+    """A conversation that was given a prompt of its own since is not the one that was measured."""
+    rows = {row.conversation_id: row for row in plan.changes if row.task == benchmark.task_type}
+    for number, template in promoter.production.templates(connection, rows).items():
+        if content_hash(template) != benchmark.prompt_hash:
+            facts = {"conversation_id": number, "conversation": rows[number].conversation}
+            raise PlanRefused("prompt_changed", facts)
 
 
 def _check_bars(connection: Connection, plan: PromotionPlan) -> None:
