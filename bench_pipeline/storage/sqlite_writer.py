@@ -134,7 +134,8 @@ class _Attempt:
         undone = promotion_by_id(self.connection, self.plan.undoes)
         there = undone and {(r.conversation_id, r.new_actor_id, r.old_actor_id) for r in undone.changed}
         back = {(row.conversation_id, row.old_actor_id, row.new_actor_id) for row in self.plan.rows}
-        if self.plan.kind is not PlanKind.ROLLBACK or undone is None or there != back:
+        kept = any(row.decision is not None for row in self.plan.rows)
+        if self.plan.kind is not PlanKind.ROLLBACK or undone is None or there != back or kept:
             _refuse("not_an_undoing", promotion_id=self.plan.undoes)
         last = last_change(self.connection, undone.promotion_id)
         if last.promotion_id != undone.promotion_id:

@@ -100,7 +100,7 @@ BEGIN
              EXCEPT SELECT l.conversation_id, l.new_actor_id, l.old_actor_id
              FROM {{ ours }}.benchmark_promotion_rows l
              WHERE l.promotion_id = undoing.promotion_id AND l.changed)
-        ) THEN
+        ) OR EXISTS (SELECT FROM json_array_elements(plan->'rows') x WHERE x->>'decision' IS NOT NULL) THEN
             RAISE EXCEPTION USING ERRCODE = 'BP001', MESSAGE = 'not_an_undoing',
                 DETAIL = json_build_object('promotion_id', plan->'undoes');
         END IF;

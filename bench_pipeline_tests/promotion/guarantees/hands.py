@@ -42,7 +42,7 @@ POSTGRES = pytest.mark.parametrize(
 
 BOTH_TASKS = (GRADE_A, GRADE_B, REGRADE, EXTRACT)
 OLD_ACTORS = [SLOW, None, WRONG, SLOW]
-"""Whom the conversations of both tasks have before: two actors, and one has none."""
+"""Who carries them out before; the second has nobody."""
 
 _HALT = 4711  # the key of the lock that a halted promotion waits for
 T = TypeVar("T")
@@ -67,11 +67,16 @@ def plan_of_one(world: World) -> PromotionPlan:
 
 
 def plan_of_both(world: World, tasks: Sequence[str] = ("grading", "extraction")) -> PromotionPlan:
-    """Give four conversations three different old actors, and store a plan of `fast` for all of them."""
-    world.server.models["slow:7b"].latency_ms = 0  # what is ranked is set
-    add_extraction(world)
+    """Give four conversations two old actors, and one none; store a plan of `fast` for all of them."""
     for conversation, actor in zip(BOTH_TASKS, OLD_ACTORS, strict=True):
         world.give(conversation, actor)
+    return plan_of_now(world, tasks)
+
+
+def plan_of_now(world: World, tasks: Sequence[str] = ("grading", "extraction")) -> PromotionPlan:
+    """Store a plan from new benchmarks and from what production holds."""
+    world.server.models["slow:7b"].latency_ms = 0  # what is ranked is set
+    add_extraction(world)
     stated = [read_task(world.settings, task) for task in tasks]
     ranked = [world.ranked("fast", "slow", "wrong", task=task) for task in tasks]
     plan = make_plan(world.database, world.production, ranked, stated, world.settings).plan
@@ -200,16 +205,23 @@ def operator(world: World) -> Iterator[Connection]:
 
 
 def halt_after(world: World, conversation_id: int) -> None:
-    """Let whoever changes this row wait, just after it, for the lock that `halted` holds."""
+    """Let whoever changes this row wait, just after it, for the lock that `halting` holds."""
+    _halt(
+        world, f"TRIGGER halt AFTER UPDATE ON conversations FOR EACH ROW WHEN (NEW.conversation_id = {conversation_id})"
+    )
+
+
+def halt_at_commit(world: World) -> None:
+    """Let whoever changed a row wait in the commit, likewise."""
+    deferred = "DEFERRABLE INITIALLY DEFERRED"
+    _halt(world, f"CONSTRAINT TRIGGER halt AFTER UPDATE ON conversations {deferred} FOR EACH ROW")
+
+
+def _halt(world: World, trigger: str) -> None:
+    waits = f"$$ BEGIN PERFORM pg_catalog.pg_advisory_xact_lock({_HALT}); RETURN NULL; END $$"
     world.change(
-        text(
-            "CREATE FUNCTION halt() RETURNS trigger LANGUAGE plpgsql AS "
-            f"$$ BEGIN PERFORM pg_catalog.pg_advisory_xact_lock({_HALT}); RETURN NULL; END $$"
-        ),
-        text(
-            "CREATE TRIGGER halt AFTER UPDATE ON conversations FOR EACH ROW "
-            f"WHEN (NEW.conversation_id = {conversation_id}) EXECUTE FUNCTION halt()"
-        ),
+        text(f"CREATE FUNCTION halt() RETURNS trigger LANGUAGE plpgsql AS {waits}"),
+        text(f"CREATE {trigger} EXECUTE FUNCTION halt()"),
     )
 
 
