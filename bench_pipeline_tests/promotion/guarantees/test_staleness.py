@@ -260,3 +260,18 @@ def test_g3_a_plan_whose_inputs_changed_is_stale_and_names_what_did(
         apply_stored(world, plan)
     assert refused.value.reason == reason
     assert (world.holds(), world.promotions(), world.registry()) == (before, [], {})
+
+
+RANKED_ANEW = update(tables.benchmark_runs).values(evidence_hash="0" * 64)
+
+
+def test_g3_a_promotion_waits_for_an_open_ranking_of_its_evidence_and_then_refuses(world: World) -> None:
+    plan = plan_of_one(world)
+    with operator(world) as connection:
+        connection.execute(RANKED_ANEW)
+        with applying(world, plan) as outcome:
+            connection.commit()
+            after = state(world)
+            with pytest.raises(PlanRefused, match="was ranked anew"):
+                outcome.result()
+    assert state(world) == after

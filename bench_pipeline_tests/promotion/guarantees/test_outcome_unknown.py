@@ -1,0 +1,214 @@
+"""G8: when the connection is lost at the commit, how it ended is found out before anything is tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine, NullPool, create_engine, event, make_url
+
+from bench_pipeline.domain.errors import GateFailed
+from bench_pipeline.domain.plan import PromotionPlan
+from bench_pipeline.domain.refusal import OutcomeUnknown
+from bench_pipeline.promotion.applying import apply_plan
+from bench_pipeline.promotion.promoter import Promoter, make_promoter
+from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.postgresql import writer
+from bench_pipeline.storage.promotions import Promotion
+from bench_pipeline_tests.fakes.postgres_proxy import Cut, PostgresProxy
+from bench_pipeline_tests.promotion.guarantees.hands import (
+    BOTH_TASKS,
+    OLD_ACTORS,
+    POSTGRES,
+    halt_after,
+    halt_at_commit,
+    halting,
+    plan_of_both,
+    state,
+    until,
+    waiting,
+)
+from bench_pipeline_tests.world import FAST, World, only
+
+pytestmark = POSTGRES
+CALL = "benchmark_apply"
+
+
+@pytest.fixture
+def proxy(world: World) -> Iterator[PostgresProxy]:
+    """What stands between the promoter and the server."""
+    assert world.promoter_url is not None
+    with PostgresProxy(world.promoter_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def calls() -> Iterator[list[str]]:
+    """Every call of the promotion's function that is sent to the server."""
+    sent: list[str] = []
+
+    def note(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if CALL in statement and "regprocedure" not in statement:
+            sent.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield sent
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def promoter_behind(proxy: PostgresProxy, world: World, recorder: Database | None = None) -> Iterator[Promoter]:
+    settings = world.settings.model_copy(update={"promoter_url": SecretStr(proxy.url)})
+    promoter = make_promoter(settings, recorder or world.database, world.production)
+    yield promoter
+    promoter.writer.close()
+
+
+@contextmanager
+def recorder_behind(proxy: PostgresProxy) -> Iterator[Database]:
+    """The recorder's database by the same way, and no connection kept that would outlast the way's end."""
+    url = make_url(proxy.url).set(username="bench_recorder")
+    database = Database(create_engine(url, poolclass=NullPool))
+    yield database
+    database.close()
+
+
+def apply_behind(proxy: PostgresProxy, world: World, plan: PromotionPlan) -> Promotion | None:
+    with promoter_behind(proxy, world) as promoter:
+        return apply_plan(promoter, plan.hash, "the tests")
+
+
+def test_g8_a_commit_that_never_reached_the_server_is_tried_again_once(
+    world: World, proxy: PostgresProxy, calls: list[str]
+) -> None:
+    plan = plan_of_both(world)
+    proxy.cut(Cut.BEFORE_COMMIT, containing=CALL)
+    assert apply_behind(proxy, world, plan) == only(world.promotions())
+    assert (proxy.cuts, len(calls)) == (1, 2)
+    assert world.holds(*BOTH_TASKS) == [FAST] * 4
+
+
+def test_g8_a_commit_whose_answer_was_lost_is_found_and_not_tried_again(
+    world: World, proxy: PostgresProxy, calls: list[str]
+) -> None:
+    plan = plan_of_both(world)
+    proxy.cut(Cut.AFTER_COMMIT, containing=CALL)
+    assert apply_behind(proxy, world, plan) == only(world.promotions())
+    assert (proxy.cuts, len(calls)) == (1, 1)
+    assert world.holds(*BOTH_TASKS) == [FAST] * 4
+
+
+@pytest.mark.parametrize("at", [Cut.BEFORE_COMMIT, Cut.AFTER_COMMIT, Cut.DURING_STATEMENT])
+def test_g8_wherever_the_connection_is_lost_every_row_is_changed_and_recorded_once(
+    world: World, proxy: PostgresProxy, at: Cut
+) -> None:
+    plan = plan_of_both(world)
+    proxy.cut(at, containing=CALL)
+    made = apply_behind(proxy, world, plan)
+    assert made is not None
+    assert proxy.cuts == 1
+    assert world.holds(*BOTH_TASKS) == [FAST] * 4
+    assert world.rows("benchmark_promotion_rows", "promotion_id", "conversation_id") == [
+        (made.promotion_id, number) for number in sorted(BOTH_TASKS)
+    ]
+    assert world.rows("benchmark_intents", "promotion_id") == [(made.promotion_id,)]
+
+
+@contextmanager
+def cut_off_at_work(proxy: PostgresProxy, world: World, plan: PromotionPlan) -> Iterator[Future[Promotion | None]]:
+    """Apply a plan, cut its client off while its backend halts, and go on once somebody asks how it ended."""
+    with ThreadPoolExecutor(1) as pool:
+        outcome = pool.submit(apply_behind, proxy, world, plan)
+        until(lambda: waiting(world))
+        for connection in proxy._connections:
+            connection.hang_up()
+        until(lambda: waiting(world, "bench_recorder"))
+        yield outcome
+
+
+def test_g8_while_a_lost_attempt_still_writes_its_end_is_waited_for(
+    world: World, proxy: PostgresProxy, calls: list[str]
+) -> None:
+    plan = plan_of_both(world)
+    halt_after(world, BOTH_TASKS[1])
+    with halting(world) as release, cut_off_at_work(proxy, world, plan) as outcome:
+        assert (len(calls), world.holds(*BOTH_TASKS)) == (1, OLD_ACTORS)
+        release()
+        assert outcome.result() == only(world.promotions())
+    assert len(calls) == 2
+    assert world.holds(*BOTH_TASKS) == [FAST] * 4
+
+
+def test_g8_while_a_lost_attempt_still_commits_its_end_is_waited_for(
+    world: World, proxy: PostgresProxy, calls: list[str]
+) -> None:
+    plan = plan_of_both(world)
+    halt_at_commit(world)
+    with halting(world) as release, cut_off_at_work(proxy, world, plan) as outcome:
+        assert (len(calls), world.holds(*BOTH_TASKS)) == (1, OLD_ACTORS)
+        release()
+        assert outcome.result() == only(world.promotions())
+    assert len(calls) == 1
+    assert world.holds(*BOTH_TASKS) == [FAST] * 4
+
+
+def test_g8_a_lost_attempt_that_does_not_end_in_time_is_not_tried_again(
+    world: World, proxy: PostgresProxy, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of_both(world)
+    halt_at_commit(world)
+    proxy.cut(Cut.DURING_STATEMENT, containing="COMMIT")
+    monkeypatch.setattr(writer, "LOCK_TIMEOUT_S", 0.1)
+    with halting(world) as release:
+        with pytest.raises(OutcomeUnknown):
+            apply_behind(proxy, world, plan)
+        assert len(calls) == 1
+        release()
+    proxy.settle()
+    assert apply_behind(proxy, world, plan) == only(world.promotions())
+
+
+def test_g8_a_connection_that_is_lost_twice_before_the_commit_has_changed_nothing(
+    world: World, proxy: PostgresProxy, calls: list[str]
+) -> None:
+    plan = plan_of_both(world)
+    before = state(world)
+    proxy.cut(Cut.BEFORE_COMMIT, times=2, containing=CALL)
+    with pytest.raises(GateFailed, match="lost 2 times before the commit; nothing was changed, try again"):
+        apply_behind(proxy, world, plan)
+    assert (proxy.cuts, len(calls)) == (2, 2)
+    assert state(world) == before
+
+
+def test_g8_a_server_that_cannot_be_reached_has_changed_nothing(world: World, proxy: PostgresProxy) -> None:
+    plan = plan_of_both(world)
+    before = state(world)
+    proxy.refuse = True
+    with pytest.raises(GateFailed, match="changed nothing"):
+        apply_behind(proxy, world, plan)
+    assert state(world) == before
+
+
+@pytest.mark.parametrize(
+    ("at", "holds"),
+    [(Cut.BEFORE_COMMIT, OLD_ACTORS), (Cut.AFTER_COMMIT, [FAST] * 4)],
+    ids=["it was not applied", "it was applied"],
+)
+def test_g8_when_nobody_tells_how_it_ended_that_is_said_and_the_next_call_finds_out(
+    world: World, proxy: PostgresProxy, at: Cut, holds: list[int | None]
+) -> None:
+    plan = plan_of_both(world)
+    proxy.cut(at, containing=CALL, then_refuse=True)
+    with recorder_behind(proxy) as recorder, promoter_behind(proxy, world, recorder) as promoter:
+        with pytest.raises(OutcomeUnknown) as unknown:
+            apply_plan(promoter, plan.hash, "the tests")
+        short = plan.hash[:12]
+        assert f"the connection was lost while plan {short} was applied" in str(unknown.value)
+        assert f"`bench promote --plan {short}` finds out first" in str(unknown.value)
+        assert world.holds(*BOTH_TASKS) == holds
+        proxy.refuse = False
+        assert apply_plan(promoter, plan.hash, "the tests") == only(world.promotions())
+    assert world.holds(*BOTH_TASKS) == [FAST] * 4
