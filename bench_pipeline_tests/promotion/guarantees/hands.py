@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import pytest
-from sqlalchemy import Connection, event, text
+from sqlalchemy import Connection, Update, event, text, update
 
 from bench_pipeline.benchmark.preparation import read_task
 from bench_pipeline.domain.plan import PromotionPlan
@@ -30,6 +30,7 @@ from bench_pipeline_tests.world import (
     SLOW,
     WRONG,
     World,
+    conversations,
     suite_value,
     task_value,
     write_task,
@@ -199,6 +200,11 @@ def operator(world: World) -> Iterator[Connection]:
     """An operator's open transaction, which holds what it changed until it is committed or rolled back."""
     with world.owner.engine.connect().execution_options(immediate=True) as connection:
         yield connection
+
+
+def edit(conversation: int, actor: int | None) -> Update:
+    """What an operator does to a conversation."""
+    return update(conversations).where(conversations.c.conversation_id == conversation).values(actor_id=actor)
 
 
 # PostgreSQL: a promotion that halts

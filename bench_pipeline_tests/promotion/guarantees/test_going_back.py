@@ -19,13 +19,13 @@ from bench_pipeline_tests.promotion.guarantees.hands import (
     OLD_ACTORS,
     apply_stored,
     applying,
+    edit,
     operator,
     plan_of_both,
     plan_of_now,
     promoter_of,
     state,
 )
-from bench_pipeline_tests.promotion.guarantees.test_staleness import edit
 from bench_pipeline_tests.world import (
     BROKEN,
     EXTRACT,

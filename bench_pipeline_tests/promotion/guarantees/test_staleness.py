@@ -20,6 +20,7 @@ from bench_pipeline_tests.promotion.guarantees.hands import (
     POSTGRES,
     apply_stored,
     applying,
+    edit,
     halt_after,
     halting,
     operator,
@@ -48,10 +49,6 @@ from bench_pipeline_tests.world import (
 )
 
 # G2
-
-
-def edit(conversation: int, actor: int | None) -> Any:  # noqa: ANN401 - a statement
-    return update(conversations).where(conversations.c.conversation_id == conversation).values(actor_id=actor)
 
 
 @pytest.mark.parametrize("edited", BOTH_TASKS)
