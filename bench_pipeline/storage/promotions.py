@@ -128,7 +128,8 @@ def all_promotions(connection: Connection) -> list[Promotion]:
     lines: dict[int, list[PromotionRow]] = {head["promotion_id"]: [] for head in heads}
     query = select(promotion_rows).order_by(promotion_rows.c.promotion_id, promotion_rows.c.conversation_id)
     for line in connection.execute(query).mappings():
-        lines[line["promotion_id"]].append(_row(line))
+        if line["promotion_id"] in lines:  # else its change was committed after the heads were read
+            lines[line["promotion_id"]].append(_row(line))
     passed = {
         number: bool(ok)
         for number, ok in connection.execute(
