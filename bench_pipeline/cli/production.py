@@ -114,8 +114,8 @@ def promote(tasks: tuple[str, ...], plan_hash: str | None, no_validate: bool, as
 def validate(task: str, as_json: bool) -> int:
     """Run the known cases on the champion that was promoted.
 
-    A failure undoes the promotion.
-    Exit status: 0 it holds, 1 it was undone.
+    A failure undoes the promotion, unless a person put it back after an undoing: that one stays.
+    Exit status: 0 it holds, 1 it does not.
     """
     with open_workbench(load_settings()) as bench:
         read_task(bench.settings, task)

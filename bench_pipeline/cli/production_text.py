@@ -57,8 +57,11 @@ def validation_lines(result: ValidationResult) -> Iterable[str]:
         yield f"✅ validation passed: {safe(', '.join(one.model for one in result.champions))}"
         return
     yield f"❌ validation failed: {safe('; '.join(result.reasons))}"
+    number = result.promotion.promotion_id
     if result.rollback is not None:
         yield rollback_text(result.rollback)
+    else:
+        yield f"👉 promotion {number} was undone before and put back by a person, so it stays; bench rollback {number}"
 
 
 def document_lines(written: Sequence[Path]) -> Iterable[str]:

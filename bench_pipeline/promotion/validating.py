@@ -21,7 +21,7 @@ from bench_pipeline.promotion.undoing import Rollback, roll_back
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.storage import promotions
 from bench_pipeline.storage.benchmarks import VALIDATION
-from bench_pipeline.storage.promotions import Promotion, PromotionRow, Validation
+from bench_pipeline.storage.promotions import Promotion, PromotionRow, Status, Validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,10 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class ValidationResult:
-    """The outcome, its reasons in words, and the rollback when it failed."""
+    """The outcome, its reasons in words, and the rollback when it failed.
+
+    There is none when a person had undone an earlier rollback of this promotion: they have the last word.
+    """
 
     promotion: Promotion
     passed: bool
@@ -63,6 +66,7 @@ def validate_promotion(
     explains (95 %, paired by case), when its memory is below the limit, and when the team's own runner, if there
     is one, agrees. A champion that cannot be called does not hold either. What fails for its speed alone, or for
     the infrastructure, is barred on this benchmark only; the next one measures both anew.
+    A promotion that a person put back after it was undone is judged, but left to that person.
     """
     lines = candidates(promoter.settings, promoter.database, promoter.production, runtimes)
     judged = [_judge(promoter, promotion, row, lines, runtimes, on_event) for row in _new_champions(promotion)]
@@ -81,7 +85,9 @@ def validate_promotion(
     found = Validation(promotion.promotion_id, not reasons, bar, details | {"reasons": reasons}, datetime.now(UTC))
     with promoter.database.writing() as connection:
         promotions.insert_validation(connection, found)
-    undone = undo_failed(promoter, promotion, found, requested_by, dagster_run_id) if reasons else None
+    undone = None
+    if reasons and promotion.status is not Status.REAPPLIED:
+        undone = undo_failed(promoter, promotion, found, requested_by, dagster_run_id)
     return ValidationResult(promotion, not reasons, tuple(reasons), tuple(judged), undone)
 
 
@@ -92,7 +98,7 @@ def undo_failed(
     requested_by: str,
     dagster_run_id: str | None = None,
 ) -> Rollback:
-    """Undo a promotion whose validation failed. Once: an undoing that was itself undone by hand stays so."""
+    """Undo a promotion whose validation failed."""
     reason = f"validation failed: {'; '.join(failed.details['reasons'])}"
     return roll_back(
         promoter, reason, requested_by, promotion.promotion_id, bar=failed.bar, dagster_run_id=dagster_run_id
