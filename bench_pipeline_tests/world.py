@@ -469,7 +469,7 @@ class Shell:
         return subprocess.run(
             [_BENCH, *arguments],
             cwd=self.folder,
-            env=self._environment(settings),
+            env=self.environment(**settings),
             capture_output=True,
             text=True,
             check=False,
@@ -481,13 +481,14 @@ class Shell:
         return subprocess.Popen(
             [_BENCH, *arguments],
             cwd=self.folder,
-            env=self._environment({}),
+            env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
 
-    def _environment(self, settings: Mapping[str, str]) -> dict[str, str]:
+    def environment(self, **settings: str) -> dict[str, str]:
+        """What such a process finds in its environment."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("BENCH_", "OLLAMA_"))}
         return {**kept, **self.settings, **settings}
 
