@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, NullPool, create_engine, event, make_url
 
-from bench_pipeline.domain.errors import GateFailed
+from bench_pipeline.domain.errors import GateFailed, InputError
 from bench_pipeline.domain.plan import PromotionPlan
 from bench_pipeline.domain.refusal import OutcomeUnknown
 from bench_pipeline.promotion.applying import apply_plan
@@ -187,7 +187,7 @@ def test_g8_a_server_that_cannot_be_reached_has_changed_nothing(world: World, pr
     plan = plan_of_both(world)
     before = state(world)
     proxy.refuse = True
-    with pytest.raises(GateFailed, match="changed nothing"):
+    with pytest.raises(InputError, match=r"BENCH_PROMOTER_URL: cannot be used: .*; nothing was changed"):
         apply_behind(proxy, world, plan)
     assert state(world) == before
 
