@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: help demo test ui lint bench simulations clean
+.PHONY: help demo test ui lint bench simulations campaigns clean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -41,6 +41,10 @@ bench: $(INSTALLED) ## Measure this program itself, beside a plain loop (minutes
 simulations: $(INSTALLED) ## Simulate how often decisions and races err, into docs/reference/simulations.md
 	$(BIN)/python -m benchmarks.decisions --markdown docs/reference/simulations.md
 	$(BIN)/python -m benchmarks.racing --markdown docs/reference/simulations.md
+
+campaigns: $(INSTALLED) ## Kill promotions and let them race, into docs/reference/campaigns.md (minutes)
+	$(BIN)/python -m benchmarks.crashes --markdown docs/reference/campaigns.md
+	$(BIN)/python -m benchmarks.races --markdown docs/reference/campaigns.md
 
 clean: ## Remove the environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -23,6 +23,7 @@ from bench_pipeline.domain.final import LOOKS, MAX_FINAL_PASSES, contenders, set
 from bench_pipeline.domain.policy import Policy
 from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing, rank
 from bench_pipeline.domain.statistics import compare_paired, paired_checks
+from benchmarks.page import put_between
 
 Latencies = NDArray[np.float64]
 """Milliseconds by model (incumbent, challenger), pass and case."""
@@ -268,16 +269,6 @@ def report(runs: int) -> tuple[str, list[str]]:
     return "\n".join(line for part in parts for line in part), misses
 
 
-def put_between(page: Path, markers: tuple[str, str], text: str) -> None:
-    """Replace what stands between the markers; they are added at the end of a page without them."""
-    start, end = markers
-    old = page.read_text(encoding="utf-8") if page.exists() else "# Simulations\n"
-    before, found, rest = old.partition(start)
-    after = rest.partition(end)[2] if found else "\n"
-    head = before if found else before.rstrip("\n") + "\n\n"
-    page.write_text(f"{head}{start}\n\n{text}\n\n{end}{after}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.decisions")
     parser.add_argument("--runs", type=int, default=10_000, help="simulated benchmarks a row")
@@ -286,7 +277,7 @@ def main() -> None:
     text, misses = report(options.runs)
     print(text)
     if options.markdown:
-        put_between(options.markdown, MARKERS, text)
+        put_between(options.markdown, MARKERS, text, "Simulations")
     if misses:
         sys.exit("\n".join(["bars missed:", *misses]))
 

@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,11 +38,12 @@ class _Identity(TypedDict, total=False):
 
 
 @contextmanager
-def postgres_server(directory: Path) -> Iterator[str]:
+def postgres_server(directory: Path, settings: Mapping[str, str] | None = None) -> Iterator[str]:
     """Yield the SQLAlchemy URL of a server on loopback that keeps its data in `directory` and stops at the end.
 
-    As root the server runs as another user, who may not enter `directory`, so the data go to the system's
-    temporary folder and are removed at the end. Raises `RuntimeError` when there is no server to start.
+    `settings` are configuration parameters of its own. As root the server runs as another user, who may not enter
+    `directory`, so the data go to the system's temporary folder and are removed at the end. Raises `RuntimeError`
+    when there is no server to start.
     """
     identity = _identity()
     home = _home(directory, identity)
@@ -54,7 +55,9 @@ def postgres_server(directory: Path) -> Iterator[str]:
             [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"],
             identity,
         )
-        options = " ".join(f"-c {name}='{value}'" for name, value in {**_SETTINGS, "port": port}.items())
+        options = " ".join(
+            f"-c {name}='{value}'" for name, value in {**_SETTINGS, **(settings or {}), "port": port}.items()
+        )
         control = [programs / "pg_ctl", "-D", data, "-l", home / "log", "-t", _START_LIMIT_S, "-w"]
         _run([*control, "-o", options, "start"], identity)
         try:
