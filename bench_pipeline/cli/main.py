@@ -93,8 +93,21 @@ def main() -> None:
         status = 130
     except BenchError as error:
         status = _show(error)
+    except Exception as error:
+        if (lost := _lost_connection(error)) is None:
+            raise
+        status = _show(lost)
     gc.freeze()  # the interpreter would search all modules for cycles at its end: 0.13 s of every command
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _lost_connection(error: Exception) -> BenchError | None:
+    from sqlalchemy.exc import DBAPIError
+
+    if not isinstance(error, DBAPIError) or not error.connection_invalidated:
+        return None
+    cause = str(error.orig).strip().splitlines()[0]
+    return BenchError(f"the connection to the database was lost: {cause}; the same command again does what is left")
 
 
 def _show(error: BenchError) -> int:
