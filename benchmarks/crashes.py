@@ -189,6 +189,8 @@ class Campaign:
                 sessions.end_all()
             run.send(SIGCONT)
             run.wait()
+            if run.status not in (0, 1):
+                done.violations.append(f"it ended with {run.status}:\n{run.output}")
         else:
             if blow.how == SOON:
                 run.send(SIGCONT)
@@ -320,9 +322,10 @@ def report(trials: Sequence[Trial], points: dict[str, dict[str, int]], seed: int
                 rows.append([database, place, str(of_phase.get(place, 1)), *_counts(mine)])
     rows.append(["both", "all", str(sum(sum(one.values()) for one in points.values())), *_counts(trials)])
     head = ["Database", "Where", "Points", KILLED, SOON, ENDED, "Killed again", "Trials", "Violations"]
+    failing = sum(not one.blow.champion_holds for one in trials)
     setting = (
         f"{len(trials)} runs of `bench {' '.join(COMMAND)}` (3 conversations, seed {seed}), each stopped at a point of "
-        "its way and struck, then run again. Half of them with a champion that fails its validation. Made by "
+        f"its way and struck, then run again; {failing} of them with a champion that fails its validation. Made by "
         "`python -m benchmarks.crashes`."
     )
     return "\n".join(["## Crashes", "", fill(setting, WIDTH), "", *table(head, rows, "llrrrrrrr")])
