@@ -59,6 +59,10 @@ from bench_pipeline_tests.fakes.ollama_server import FakeModel, FakeOllama
 
 ONE_ENGINE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """For behaviour that does not depend on the database."""
+ONLY_POSTGRESQL = pytest.mark.parametrize(
+    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+"""For behaviour that rests on roles, or on transactions that run at once."""
 
 # The task. No case's text is part of the template, so a prompt tells which case it is of.
 

@@ -51,7 +51,7 @@ def story(world: World) -> list[tuple[str, str]]:
 def planned(world: World, *models: str) -> PlanRow:
     """The first row of a plan from a new benchmark, for which every model is asked anew."""
     world.runtimes.close()
-    return world.plan(world.ranked(*models or ("fast", "slow"))).rows[0]
+    return world.plan(world.ranked(*models or ("fast", "slow", "wrong"))).rows[0]
 
 
 def put_back(world: World) -> Promotion:
@@ -122,7 +122,7 @@ def test_g13_the_same_champion_under_the_same_evidence_is_not_promoted_again(typ
 
 def test_g13_a_new_benchmark_and_promote_change_nothing(typed: Typed, world: World) -> None:
     fails_after_its_promotion(typed, world)
-    world.ranked("fast", "slow")
+    world.ranked("fast", "slow", "wrong")
     before = world.snapshot()
 
     done = typed("promote", "--task", "grading")
@@ -148,11 +148,11 @@ def test_g13_it_may_be_promoted_once_something_in_its_evidence_changed(
     typed: Typed, world: World, changes: Callable[[World], None]
 ) -> None:
     fails_after_its_promotion(typed, world)
-    assert planned(world, "fast", "slow", "wrong").decision is DecisionKind.KEEP
+    assert planned(world).decision is DecisionKind.KEEP
 
     changes(world)
 
-    assert planned(world, "fast", "slow", "wrong").decision is DecisionKind.PROMOTE
+    assert planned(world).decision is DecisionKind.PROMOTE
 
 
 def test_g13_after_its_weights_changed_it_is_promoted_and_stays(typed: Typed, world: World) -> None:
@@ -215,7 +215,7 @@ def test_g13_a_failure_of_infrastructure_bars_only_the_benchmark_that_it_followe
     world.server.models["fast:1b"].fault = None
 
     same = world.plan(read_ranked(world.database, ranked.benchmark.benchmark_id)).rows[0]
-    new = planned(world, "fast", "slow", "wrong")
+    new = planned(world)
 
     assert (same.decision, new.decision) == (DecisionKind.KEEP, DecisionKind.PROMOTE)
 
@@ -244,6 +244,16 @@ def test_g13_what_a_person_put_back_is_not_taken_again_by_a_validation(typed: Ty
     assert (done.returncode, "❌ validation failed: fast got 2/4" in done.stdout) == (1, True)
     assert world.holds() == [FAST] * 3
     assert [kind for kind, _ in story(world)] == ["promotion", "rollback", "rollback"]
+
+
+@ONE_ENGINE
+def test_g13_what_a_person_put_back_is_not_barred_any_more(typed: Typed, world: World) -> None:
+    fails_after_its_promotion(typed, world)
+    put_back(world)
+
+    world.give(GRADE_A, SLOW)
+
+    assert planned(world).decision is DecisionKind.PROMOTE
 
 
 def test_g13_what_a_person_put_back_is_not_taken_again_by_a_promotion(typed: Typed, world: World) -> None:

@@ -1,0 +1,221 @@
+"""G14: who changed production, when, why, from what to what, on which evidence: kept for good, and together with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, select, text
+from sqlalchemy.exc import DBAPIError
+
+from bench_pipeline.benchmark.preparation import read_task
+from bench_pipeline.promotion.applying import apply_plan
+from bench_pipeline.promotion.gates import approve, set_freeze
+from bench_pipeline.promotion.planning import make_plan, store_plan
+from bench_pipeline.promotion.undoing import fail_over, roll_back
+from bench_pipeline.promotion.validating import validate_promotion
+from bench_pipeline.storage.promotions import Promotion
+from bench_pipeline.storage.tables import AUDIT, champions, promotion_rows, promotions
+from bench_pipeline_tests.pipeline import Pipeline
+from bench_pipeline_tests.world import (
+    FAST,
+    GRADE_A,
+    ONLY_POSTGRESQL,
+    SERVED,
+    SLOW,
+    World,
+    only,
+)
+
+VERBS = {
+    "UPDATE": "UPDATE {table} SET {key} = {key}",
+    "DELETE": "DELETE FROM {table}",
+    "TRUNCATE": "TRUNCATE {table} CASCADE",
+}
+WRITTEN_BY_THE_FUNCTION = (promotions, promotion_rows, champions)
+
+
+@pytest.fixture
+def audited(world: World) -> Promotion:
+    """A promotion with everything that can come before and after it, so that no audit table is empty."""
+    settings = world.settings.model_copy(update={"approval": "required", "second_person": True})
+    ranked = world.ranked("fast", "slow")
+    made = make_plan(world.database, world.production, [ranked], [read_task(settings, "grading")], settings)
+    store_plan(world.database, made, "Ann")
+    approve(world.database, made.plan.hash, "Bob")
+    set_freeze(world.database, True, "the fair", "Cem")
+    set_freeze(world.database, False, "the fair is over", "Cem")
+    promotion = apply_plan(world.promoter, made.plan.hash, "Ann", "run 7")
+    assert promotion is not None
+    validate_promotion(world.promoter, promotion, world.runtimes, "Ann", world.events.append)
+    return promotion
+
+
+def contents(world: World) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every audit table."""
+    with world.owner.engine.connect() as connection:
+        return {table.name: [tuple(row) for row in connection.execute(select(table))] for table in AUDIT}
+
+
+def attempts(engine: Engine) -> Iterator[tuple[str, str]]:
+    """Try to change or remove the rows of every audit table, and say what came of it."""
+    for table in AUDIT:
+        for verb, statement in VERBS.items():
+            if verb == "TRUNCATE" and engine.dialect.name == "sqlite":
+                continue
+            key = next(iter(table.primary_key)).name
+            yield f"{verb} {table.name}", attempt(engine, statement.format(table=table.name, key=key))
+
+
+def attempt(engine: Engine, statement: str) -> str:
+    """Run a statement and return the first line of the refusal; empty when there is none."""
+    try:
+        with engine.begin() as connection:
+            connection.execute(text(statement))
+    except DBAPIError as refused:
+        return str(refused.orig).splitlines()[0]
+    return ""
+
+
+# Append-only
+
+
+def test_g14_no_audit_table_is_empty_here(world: World, audited: Promotion) -> None:
+    assert [table for table, rows in contents(world).items() if not rows] == []
+
+
+def test_g14_not_even_the_owner_changes_or_removes_an_audit_row(world: World, audited: Promotion) -> None:
+    before = contents(world)
+
+    tried = dict(attempts(world.owner.engine))
+
+    assert tried == {name: f"{name.split()[1]} is append-only" for name in tried}
+    assert contents(world) == before
+
+
+@ONLY_POSTGRESQL
+@pytest.mark.parametrize("role", ["recorder", "promoter"])
+def test_g14_the_two_roles_have_not_even_the_right_to_try(world: World, audited: Promotion, role: str) -> None:
+    engine = create_engine(world.url if role == "recorder" else str(world.promoter_url))
+
+    tried = dict(attempts(engine))
+    engine.dispose()
+
+    assert tried == {name: f"permission denied for table {name.split()[1]}" for name in tried}
+
+
+@ONLY_POSTGRESQL
+@pytest.mark.parametrize("table", [table.name for table in WRITTEN_BY_THE_FUNCTION])
+def test_g14_nobody_but_the_function_adds_a_promotion(world: World, audited: Promotion, table: str) -> None:
+    copy = f"INSERT INTO {table} SELECT * FROM {table}"  # noqa: S608 - a table of ours
+
+    assert attempt(world.database.engine, copy) == f"permission denied for table {table}"
+
+
+@ONLY_POSTGRESQL
+def test_g14_an_audit_row_is_not_changed_by_inserting_it_again(world: World, audited: Promotion) -> None:
+    again = (
+        "INSERT INTO benchmark_promotions SELECT * FROM benchmark_promotions "
+        "ON CONFLICT (promotion_id) DO UPDATE SET requested_by = 'nobody'"
+    )
+
+    assert attempt(world.owner.engine, again) == "benchmark_promotions is append-only"
+
+
+# Complete
+
+
+def test_g14_a_promotion_tells_who_when_why_and_by_which_policy(world: World, audited: Promotion) -> None:
+    columns = ("kind", "plan_hash", "policy_hash", "requested_by", "approved_by", "dagster_run_id", "undoes")
+    plan = only(world.rows("benchmark_promotions", "plan"))[0]
+
+    assert world.rows("benchmark_promotions", *columns) == [
+        ("promotion", audited.plan_hash, audited.policy_hash, "Ann", "Bob", "run 7", None)
+    ]
+    assert plan["terms"]["second_person"] is True
+    assert abs((datetime.now(UTC) - audited.applied_at).total_seconds()) < 600
+
+
+def test_g14_each_row_tells_the_old_and_the_new_actor_the_reason_and_the_evidence(
+    world: World, audited: Promotion
+) -> None:
+    (benchmark_id, evidence_hash), *_ = world.rows("benchmark_runs", "benchmark_id", "evidence_hash")
+    columns = ("conversation_id", "old_actor_id", "old_actor", "new_actor_id", "new_actor", "changed")
+
+    assert world.rows("benchmark_promotion_rows", *columns) == [
+        (number, SLOW, "slow", FAST, "fast", True) for number in SERVED
+    ]
+    assert set(world.rows("benchmark_promotion_rows", "benchmark_id", "evidence_hash")) == {
+        (benchmark_id, evidence_hash)
+    }
+    assert all("faster than slow" in why for (why,) in world.rows("benchmark_promotion_rows", "reason"))
+
+
+def test_g14_a_rollback_tells_what_it_undoes_who_wanted_it_and_why(world: World, audited: Promotion) -> None:
+    roll_back(world.promoter, "it was too terse", "Dee", audited.promotion_id, dagster_run_id="run 8")
+
+    columns = ("kind", "undoes", "requested_by", "reason", "dagster_run_id", "bar")
+    assert world.rows("benchmark_promotions", *columns)[1] == (
+        "rollback", audited.promotion_id, "Dee", "it was too terse", "run 8", "evidence",
+    )  # fmt: skip
+    names = ("conversation_id", "old_actor_id", "new_actor_id", "reason")
+    assert world.rows("benchmark_promotion_rows", *names)[3:] == [
+        (number, FAST, SLOW, "it was too terse") for number in SERVED
+    ]
+
+
+def test_g14_a_failover_tells_who_wanted_it_and_on_which_evidence(world: World, audited: Promotion) -> None:
+    made = fail_over(world.promoter, GRADE_A, "Dee")
+
+    (row,) = made.rows
+    assert (made.kind, made.requested_by, row.conversation_id) == ("failover", "Dee", GRADE_A)
+    assert (row.old_actor, row.new_actor, row.evidence_hash) == ("fast", "slow", audited.rows[0].evidence_hash)
+
+
+@ONLY_POSTGRESQL
+def test_g14_the_login_that_did_it_is_kept_beside_the_name_that_was_given(world: World, audited: Promotion) -> None:
+    logins = {table: only(set(world.rows(table, "database_role")))[0] for table in
+              ("benchmark_promotions", "benchmark_approvals", "benchmark_freezes")}  # fmt: skip
+
+    assert logins == {
+        "benchmark_promotions": "bench_promoter",
+        "benchmark_approvals": "bench_recorder",
+        "benchmark_freezes": "bench_recorder",
+    }
+
+
+def test_g14_approvals_freezes_and_validations_are_kept_with_their_people(world: World, audited: Promotion) -> None:
+    assert world.rows("benchmark_approvals", "plan_hash", "approved_by") == [(audited.plan_hash, "Bob")]
+    assert world.rows("benchmark_freezes", "frozen", "reason", "set_by") == [
+        (True, "the fair", "Cem"),
+        (False, "the fair is over", "Cem"),
+    ]
+    assert world.rows("benchmark_validations", "promotion_id", "passed") == [(audited.promotion_id, True)]
+
+
+def test_g14_in_dagster_a_promotion_names_its_run(pipeline: Pipeline, world: World) -> None:
+    run = pipeline.run()
+
+    assert world.rows("benchmark_promotions", "requested_by", "dagster_run_id") == [("dagster", run.run_id)]
+
+
+# Together with the change
+
+
+def test_g14_a_change_whose_record_cannot_be_written_is_not_made(world: World) -> None:
+    plan = world.plan()
+    refuse = {
+        "sqlite": "CREATE TRIGGER refuse BEFORE INSERT ON benchmark_promotion_rows "
+        "BEGIN SELECT RAISE(ABORT, 'no more room'); END",
+        "postgresql": "ALTER TABLE benchmark_promotion_rows ADD CONSTRAINT room CHECK (conversation_id < 0)",
+    }
+    world.change(text(refuse[world.owner.engine.dialect.name]))
+    before = world.snapshot()
+
+    with pytest.raises(Exception, match=r'no more room|violates check constraint "room"'):
+        world.apply(plan)
+
+    assert world.snapshot() == before
+    assert world.rows("benchmark_promotions", "promotion_id") == []
