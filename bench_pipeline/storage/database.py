@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bench_pipeline.domain.errors import BenchError, InputError
-from bench_pipeline.storage.schema import SchemaRefused, begin_immediate, bring_up_to_date
+from bench_pipeline.storage.schema import NO_RIGHT, REMEDY, SchemaRefused, begin_immediate, bring_up_to_date
 
 _LOCK_NOT_AVAILABLE = "55P03"
 SQLITE_BUSY_LIMIT_S = 30
@@ -116,12 +116,20 @@ def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
         if address.get_backend_name() == "sqlite":
             _prepare_sqlite(engine, address)
         bring_up_to_date(engine)
+        event.listen(engine, "handle_error", _tell_of_missing_rights)
     except SchemaRefused as error:
         raise InputError(f"{variable}: {_shown(address)} {error}") from None
     except (DBAPIError, ArgumentError, ImportError, OSError) as error:
         cause = str((error.orig if isinstance(error, DBAPIError) else None) or error).strip().splitlines()[0]
         raise InputError(f"{variable}: {_shown(address)} cannot be used: {cause}") from None
     return Database(engine)
+
+
+def _tell_of_missing_rights(context: ExceptionContext) -> None:
+    """A login that lacks a right lacks it everywhere, so the remedy is told here for every statement."""
+    if getattr(context.original_exception, "pgcode", None) in NO_RIGHT and context.engine is not None:
+        cause = str(context.original_exception).strip().splitlines()[0]
+        raise InputError(f"{_shown(context.engine.url)}: {cause}; {REMEDY}") from None
 
 
 def _shown(address: URL) -> str:

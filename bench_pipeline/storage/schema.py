@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inspect, select, text
+from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.storage.tables import metadata
 
@@ -16,6 +17,9 @@ _VERSION = Table(
     "benchmark_schema_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False)
 )
 VERSION_TABLE = _VERSION.name
+NO_RIGHT = ("42501", "25006")
+"""SQLSTATE of a login that may not do it, and of a session that may not write."""
+REMEDY = "log in as the recorder, and run `bench db install` as the owner of the tables"
 
 
 class SchemaRefused(Exception):
@@ -37,19 +41,31 @@ def begin_immediate(engine: Engine) -> Iterator[Connection]:
 def bring_up_to_date(engine: Engine) -> None:
     """Make our tables, or migrate them to the version of this program.
 
-    Raises `SchemaRefused` for tables of a newer version, or of somebody else under our names.
+    Raises `SchemaRefused` for tables of a newer version, or of somebody else under our names, and for a login that
+    may not make or migrate them.
     """
     with engine.connect() as connection:
         if _version_of(connection) == SCHEMA_VERSION:
             return
-    with begin_immediate(engine) as connection:
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('bench_pipeline:schema'))"))
-        version = _version_of(connection)
-        if version is None:
-            _create(connection)
-        elif version != SCHEMA_VERSION:
-            upgrade(connection)
+    try:
+        with begin_immediate(engine) as connection:
+            _make_or_migrate(connection)
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) in NO_RIGHT:
+            raise SchemaRefused(
+                f"needs our tables in version {SCHEMA_VERSION}, and this login may not make them; {REMEDY}"
+            ) from None
+        raise
+
+
+def _make_or_migrate(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('bench_pipeline:schema'))"))
+    version = _version_of(connection)
+    if version is None:
+        _create(connection)
+    elif version != SCHEMA_VERSION:
+        upgrade(connection)
 
 
 def _create(connection: Connection) -> None:
