@@ -1,0 +1,369 @@
+"""G16: a plan that needs an approval is applied with one: of this very plan, by another person, and not too old."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import insert
+
+from bench_pipeline.cli import gates as gates_cli
+from bench_pipeline.cli import production as production_cli
+from bench_pipeline.domain.plan import Approval, PromotionPlan
+from bench_pipeline.domain.refusal import PlanRefused
+from bench_pipeline.promotion.applying import apply_plan
+from bench_pipeline.promotion.gates import approve
+from bench_pipeline.storage.plans import insert_approval
+from bench_pipeline.storage.tables import plans
+from bench_pipeline_tests.conftest import Typed
+from bench_pipeline_tests.pipeline import Pipeline, checks_of, failures_of
+from bench_pipeline_tests.world import (
+    FAST,
+    GRADE_A,
+    GRADE_B,
+    ONE_ENGINE,
+    REGRADE,
+    SLOW,
+    WRONG,
+    World,
+    task_value,
+    write_task,
+)
+
+pytestmark = pytest.mark.usefixtures("hurried")
+
+
+def asking(world: World, second_person: bool = False, requested_by: str = "Ann") -> PromotionPlan:
+    """Store a plan that Ann asked for and that needs an approval, by another person where that is said."""
+    plan = world.plan()
+    terms = plan.terms.model_copy(update={"approval": Approval.REQUIRED, "second_person": second_person})
+    plan = plan.model_copy(update={"terms": terms})
+    world.store(plan, requested_by)
+    return plan
+
+
+def by_hand(world: World, plan: PromotionPlan, approved_by: str, hours_ago: float = 0) -> None:
+    """Insert an approval past every check, as whoever holds the recorder's login can."""
+    with world.database.writing() as connection:
+        insert_approval(connection, plan.hash, approved_by, datetime.now(UTC) - timedelta(hours=hours_ago))
+
+
+def refusal(world: World, plan: PromotionPlan) -> PlanRefused:
+    """Apply the plan, which must be refused and change nothing."""
+    before = world.snapshot()
+    with pytest.raises(PlanRefused) as refused:
+        apply_plan(world.promoter, plan.hash, "Ann")
+    assert world.snapshot() == before
+    return refused.value
+
+
+# Asked for and given
+
+
+def test_g16_without_an_approval_the_plan_is_refused_and_says_what_to_do(world: World) -> None:
+    plan = asking(world)
+
+    refused = refusal(world, plan)
+
+    assert str(refused) == f"the plan waits for approval; `bench approve {plan.hash[:12]}`, then apply it again"
+
+
+def test_g16_an_approved_plan_is_applied_and_names_who_approved(world: World) -> None:
+    plan = asking(world)
+    approve(world.database, plan.hash[:12], "Bob")
+
+    promotion = apply_plan(world.promoter, plan.hash, "Ann")
+
+    assert world.holds() == [FAST] * 3
+    assert promotion is not None
+    assert (promotion.requested_by, promotion.approved_by) == ("Ann", "Bob")
+
+
+@pytest.mark.parametrize(
+    ("marked", "setting", "asks"),
+    [
+        pytest.param([GRADE_A, GRADE_B, REGRADE], "as_marked", Approval.AUTO, id="all marked"),
+        pytest.param([GRADE_A, GRADE_B], "as_marked", Approval.REQUIRED, id="one not marked"),
+        pytest.param([], "as_marked", Approval.REQUIRED, id="none marked"),
+        pytest.param([GRADE_A, GRADE_B, REGRADE], "required", Approval.REQUIRED, id="all marked and BENCH_APPROVAL"),
+    ],
+)
+@ONE_ENGINE
+def test_g16_a_plan_asks_unless_every_conversation_that_it_changes_is_marked(
+    world: World, marked: list[int], setting: str, asks: Approval
+) -> None:
+    write_task(world.folder / "testcases", task=task_value() | {"promotion": {"auto": marked}})
+    world.settings = world.settings.model_copy(update={"approval": setting})
+
+    assert world.plan().terms.approval is asks
+
+
+@ONE_ENGINE
+def test_g16_a_conversation_that_is_not_marked_and_does_not_change_asks_nobody(world: World) -> None:
+    write_task(world.folder / "testcases", task=task_value() | {"promotion": {"auto": [GRADE_A, GRADE_B]}})
+    world.give(REGRADE, FAST)
+
+    assert world.plan().terms.approval is Approval.AUTO
+
+
+# Another person
+
+
+def test_g16_nobody_approves_a_plan_that_they_asked_for(world: World) -> None:
+    plan = asking(world, second_person=True)
+
+    with pytest.raises(Exception, match=f"Ann asked for plan {plan.hash[:12]}; another person has to approve it"):
+        approve(world.database, plan.hash, "Ann")
+
+    assert world.rows("benchmark_approvals", "approval_id") == []
+
+
+def test_g16_an_own_approval_that_was_put_there_by_hand_does_not_count(world: World) -> None:
+    plan = asking(world, second_person=True)
+    by_hand(world, plan, "Ann")
+
+    refused = refusal(world, plan)
+
+    assert refused.reason == "approval_own"
+    assert "Ann asked for this plan and cannot approve it; another person has to" in str(refused)
+
+
+def test_g16_an_own_approval_beside_another_persons_does_no_harm(world: World) -> None:
+    plan = asking(world, second_person=True)
+    by_hand(world, plan, "Bob")
+    by_hand(world, plan, "Ann")
+
+    promotion = apply_plan(world.promoter, plan.hash, "Ann")
+
+    assert promotion is not None
+    assert promotion.approved_by == "Bob"
+
+
+def test_g16_whoever_asked_for_the_same_plan_again_cannot_approve_it_either(world: World) -> None:
+    plan = asking(world, second_person=True)
+    by_hand(world, plan, "Bob")
+    world.store(plan, "Bob")
+
+    assert refusal(world, plan).reason == "approval_own"
+
+
+def test_g16_where_one_person_is_enough_ones_own_approval_counts(world: World) -> None:
+    plan = asking(world)
+    approve(world.database, plan.hash, "Ann")
+
+    assert apply_plan(world.promoter, plan.hash, "Ann") is not None
+
+
+# This very plan
+
+
+def test_g16_the_approval_of_another_plan_does_not_count(world: World) -> None:
+    other = asking(world)
+    world.give(GRADE_B, WRONG)
+    plan = asking(world)
+    approve(world.database, other.hash, "Bob")
+
+    assert refusal(world, plan).reason == "approval_missing"
+
+
+def test_g16_a_plan_that_was_altered_so_that_it_asks_nobody_is_refused(world: World) -> None:
+    plan = asking(world)
+    altered = plan.model_copy(update={"terms": plan.terms.model_copy(update={"approval": Approval.AUTO})})
+    with world.database.writing() as connection:
+        connection.execute(
+            insert(plans).values(
+                plan_hash=plan.hash,
+                kind=plan.kind.value,
+                policy_hash=plan.policy_hash,
+                tasks=plan.tasks,
+                document=altered.document,
+                requested_by="Mallory",
+                made_at=datetime.now(UTC),
+            )
+        )
+
+    assert refusal(world, plan).reason == "plan_altered"
+
+
+def test_g16_a_plan_whose_terms_were_loosened_is_another_plan(world: World) -> None:
+    plan = asking(world, second_person=True)
+    approve(world.database, plan.hash, "Bob")
+    looser = plan.model_copy(update={"terms": plan.terms.model_copy(update={"second_person": False})})
+    world.store(looser, "Ann")
+
+    assert refusal(world, looser).reason == "approval_missing"
+
+
+def test_g16_the_same_plan_made_again_keeps_its_approval(world: World) -> None:
+    plan = asking(world, second_person=True)
+    approve(world.database, plan.hash, "Bob")
+    world.store(plan, "Ann")
+
+    assert apply_plan(world.promoter, plan.hash, "Ann") is not None
+
+
+def test_g16_a_plan_of_new_evidence_needs_an_approval_of_its_own(world: World) -> None:
+    approve(world.database, asking(world).hash, "Bob")
+    world.server.models["wrong:3b"].answers = world.server.models["slow:7b"].answers
+    again = world.plan(world.ranked("fast", "slow", "wrong"))
+    terms = again.terms.model_copy(update={"approval": Approval.REQUIRED})
+    world.store(again.model_copy(update={"terms": terms}), "Ann")
+
+    assert refusal(world, again.model_copy(update={"terms": terms})).reason == "approval_missing"
+
+
+# Not too old
+
+
+def test_g16_an_approval_expires(world: World) -> None:
+    plan = asking(world)
+    by_hand(world, plan, "Bob", hours_ago=plan.terms.approval_hours + 0.1)
+
+    refused = refusal(world, plan)
+
+    assert refused.reason == "approval_expired"
+    assert f"is older than 72 hours; `bench approve {plan.hash[:12]}` anew" in str(refused)
+
+
+def test_g16_an_approval_within_its_time_counts(world: World) -> None:
+    plan = asking(world)
+    by_hand(world, plan, "Bob", hours_ago=plan.terms.approval_hours - 0.1)
+
+    assert apply_plan(world.promoter, plan.hash, "Ann") is not None
+
+
+def test_g16_an_approval_that_expired_can_be_given_anew(world: World) -> None:
+    plan = asking(world)
+    by_hand(world, plan, "Bob", hours_ago=1000)
+    approve(world.database, plan.hash, "Bob")
+
+    assert apply_plan(world.promoter, plan.hash, "Ann") is not None
+
+
+# At the command line
+
+
+@pytest.fixture
+def somebody(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let the commands that follow be typed by another account."""
+
+    def typing(name: str) -> None:
+        for module in (production_cli, gates_cli):
+            monkeypatch.setattr(module, "account", lambda: name)
+
+    return typing
+
+
+def test_g16_promote_waits_for_another_persons_approve_and_then_applies_exactly_that_plan(
+    typed: Typed, world: World, somebody: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_APPROVAL", "required")
+    monkeypatch.setenv("BENCH_SECOND_PERSON", "true")
+    world.ranked("fast", "slow")
+    somebody("Ann")
+    waiting = typed("promote", "--task", "grading")
+    short = waiting.stdout.rsplit("bench approve ", 1)[1].strip()
+    own = typed("approve", short)
+    somebody("Bob")
+    approved = typed("approve", short)
+    applied = typed("promote", "--plan", short)
+
+    assert (waiting.returncode, own.returncode, approved.returncode, applied.returncode) == (1, 1, 0, 0)
+    assert waiting.stderr.startswith(f"bench: the plan waits for approval; `bench approve {short}`")
+    assert own.stderr == f"bench: Ann asked for plan {short}; another person has to approve it\n"
+    assert "✅ approved by Bob" in approved.stdout
+    assert world.holds() == [FAST] * 3
+
+
+@ONE_ENGINE
+def test_g16_a_plan_that_waits_is_listed_with_what_it_waits_for(
+    typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_APPROVAL", "required")
+    world.ranked("fast", "slow")
+    typed("promote", "--task", "grading")
+
+    assert "waits: bench approve " in typed("log", "--plans").stdout
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize(
+    ("plan", "status", "says"),
+    [
+        ("0123456789ab", 2, "there is no stored plan 0123456789ab; `bench log --plans` lists them"),
+        ("012", 2, "'012' is no plan; give the first 8 or more characters of its hash"),
+    ],
+    ids=["unknown", "too short"],
+)
+def test_g16_an_approval_of_no_plan_says_so(typed: Typed, plan: str, status: int, says: str) -> None:
+    done = typed("approve", plan)
+
+    assert (done.returncode, done.stderr) == (status, f"bench: {says}\n")
+
+
+@ONE_ENGINE
+def test_g16_a_plan_that_needs_no_approval_says_so(typed: Typed, world: World) -> None:
+    plan = world.plan()
+    world.store(plan)
+
+    done = typed("approve", plan.hash)
+
+    assert done.returncode == 1
+    assert "needs no approval; `bench promote` applies it" in done.stderr
+
+
+# In Dagster
+
+
+BEFORE = ["eligible_models", "grading/test_cases", "grading/model_runs", "grading/scoreboard", "grading/decision",
+          "grading/promotion_plan"]  # fmt: skip
+
+
+def test_g16_in_dagster_the_update_fails_with_what_to_do_until_somebody_approves(
+    pipeline: Pipeline, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_APPROVAL", "required")
+    pipeline.run(assets=BEFORE)
+    plan_hash = str(pipeline.metadata("grading/promotion_plan")["plan_hash"])
+
+    refused = pipeline.run(assets=["grading/production_update"], fails=True)
+    held = world.holds()
+    approve(world.database, plan_hash, "Bob")
+    pipeline.run(assets=["grading/production_update"])
+
+    assert f"the plan waits for approval; `bench approve {plan_hash[:12]}`" in failures_of(refused)
+    assert held == [SLOW] * 3
+    assert world.holds() == [FAST] * 3
+
+
+def test_g16_in_dagster_a_check_says_what_is_awaited_and_of_whom(
+    pipeline: Pipeline, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_APPROVAL", "required")
+    monkeypatch.setenv("BENCH_SECOND_PERSON", "true")
+
+    run = pipeline.run(assets=BEFORE)
+
+    (check,) = [one for one in run.get_asset_check_evaluations() if one.check_name == "nothing_is_awaited"]
+    short = str(pipeline.metadata("grading/promotion_plan")["plan_hash"])[:12]
+    assert (check.passed, check.severity.value) == (False, "WARN")
+    assert check.description == f"waits for: bench approve {short} by somebody other than dagster"
+
+
+@ONE_ENGINE
+def test_g16_in_dagster_nothing_is_awaited_after_the_approval(
+    pipeline: Pipeline, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_APPROVAL", "required")
+    pipeline.run(assets=BEFORE)
+    approve(world.database, str(pipeline.metadata("grading/promotion_plan")["plan_hash"]), "Bob")
+
+    checks = checks_of(pipeline.run(assets=["grading/promotion_plan"]))
+
+    assert checks["nothing_is_awaited"]
+
+
+@ONE_ENGINE
+def test_g16_in_dagster_a_plan_of_marked_conversations_awaits_nothing(pipeline: Pipeline) -> None:
+    assert checks_of(pipeline.run(assets=BEFORE))["nothing_is_awaited"]
