@@ -74,10 +74,11 @@ def roll_back(
 
 
 def _to_undo(connection: Connection, promotion_id: int | None, task: str | None) -> Promotion:
+    changes = promotions.all_promotions(connection)  # once: between two looks another rollback may come
     if promotion_id is None:
-        found = promotions.latest_promotion(connection, task)
+        found = promotions.latest_of(changes, task)
     else:
-        found = promotions.promotion_by_id(connection, promotion_id)
+        found = next((one for one in changes if one.promotion_id == promotion_id), None)
     if found is None:
         raise InputError("there is no promotion to undo" + (f" with id {promotion_id}" if promotion_id else ""))
     if not found.in_force:
@@ -85,7 +86,7 @@ def _to_undo(connection: Connection, promotion_id: int | None, task: str | None)
             f"promotion {found.promotion_id} was undone already: {found.undone_because}; "
             f"`bench rollback {found.undone_by}` takes that back"
         )
-    return promotions.last_change(connection, found.promotion_id)
+    return promotions.last_link(changes, found.promotion_id)
 
 
 def _back(row: PromotionRow, reason: str) -> PlanRow:

@@ -168,9 +168,14 @@ def promotion_by_id(connection: Connection, promotion_id: int) -> Promotion | No
 
 def latest_promotion(connection: Connection, task: str | None = None) -> Promotion | None:
     """Return the last promotion or failover in force, of `task` or of any."""
+    return latest_of(all_promotions(connection), task)
+
+
+def latest_of(changes: Iterable[Promotion], task: str | None = None) -> Promotion | None:
+    """Return the last promotion or failover in force among all changes, of `task` or of any."""
     found = [
         one
-        for one in all_promotions(connection)
+        for one in changes
         if one.in_force and one.kind is not PlanKind.ROLLBACK and (task is None or task in one.tasks)
     ]
     return found[-1] if found else None
@@ -191,7 +196,12 @@ def unvalidated(connection: Connection, task: str | None = None) -> list[Promoti
 
 def last_change(connection: Connection, promotion_id: int) -> Promotion:
     """Return the change that decides whether this one is in force: itself, or the last link of its undoings."""
-    by_id = {one.promotion_id: one for one in all_promotions(connection)}
+    return last_link(all_promotions(connection), promotion_id)
+
+
+def last_link(changes: Iterable[Promotion], promotion_id: int) -> Promotion:
+    """Return the last link of a change's undoings among all changes, or the change itself."""
+    by_id = {one.promotion_id: one for one in changes}
     undone_by = {one.undoes: one.promotion_id for one in by_id.values() if one.undoes is not None}
     while promotion_id in undone_by:
         promotion_id = undone_by[promotion_id]
