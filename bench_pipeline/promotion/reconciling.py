@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench_pipeline.domain.errors import GateFailed
 from bench_pipeline.promotion.promoter import Promoter
 from bench_pipeline.promotion.undoing import Rollback
 from bench_pipeline.promotion.validating import undo_failed
 from bench_pipeline.reporting.workflow_docs import write_documents
 from bench_pipeline.storage import promotions
-from bench_pipeline.storage.promotions import Promotion, Status
+from bench_pipeline.storage.promotions import Promotion, Status, Validation
 
 _WAIT_S = 60  # for another process that writes the same documents
 
@@ -34,14 +35,28 @@ def reconcile(promoter: Promoter, requested_by: str, dagster_run_id: str | None 
             for one in promotions.all_promotions(connection)
             if one.status is Status.FAILED
         ]
-    undone = []
+    undone: list[Rollback] = []
     for promotion, validation in failed:
         assert validation is not None  # noqa: S101 - it failed
-        undone.append(undo_failed(promoter, promotion, validation, requested_by, dagster_run_id))
+        undone += _undo(promoter, promotion, validation, requested_by, dagster_run_id)
     documents, intents = write_open_documents(promoter)
     with promoter.database.engine.connect() as connection:
         waiting = promotions.unvalidated(connection)
     return Reconciled(tuple(undone), documents, intents, tuple(waiting))
+
+
+def _undo(
+    promoter: Promoter, promotion: Promotion, failed: Validation, requested_by: str, dagster_run_id: str | None
+) -> list[Rollback]:
+    """Undo a promotion whose validation failed, unless another process did so meanwhile."""
+    try:
+        return [undo_failed(promoter, promotion, failed, requested_by, dagster_run_id)]
+    except GateFailed:
+        with promoter.database.engine.connect() as connection:
+            now = promotions.promotion_by_id(connection, promotion.promotion_id)
+        if now is None or now.in_force:
+            raise
+        return []
 
 
 def write_open_documents(promoter: Promoter) -> tuple[tuple[Path, ...], int]:
