@@ -121,7 +121,10 @@ class Arena:
         hired = self._chance.sample(self._hired, len(acts))
         for contender, act in zip(hired, acts, strict=True):
             contender.begin(act, len(acts))
-        return [contender.outcome() for contender in hired]
+        answers = [contender.answer() for contender in hired]
+        if failures := [answer for answer in answers if isinstance(answer, str)]:
+            raise SystemExit("\n".join(["contenders failed:", *failures]))
+        return [answer for answer in answers if isinstance(answer, Outcome)]
 
     def _set_up(self) -> None:
         """Give production its old actors, enable everybody, end a freeze."""
@@ -166,10 +169,10 @@ class Arena:
         return self.stored(self._template.rival)
 
     def promoters(self, *plans: str) -> tuple[list[Promote], int]:
-        """Promoters of these plans, and how long the race will take about (ns)."""
+        """Promoters of these plans, and the time in which the others should act (ns)."""
         looked = self._chance.random() < 0.5
         took = self._took_ns[looked]
-        return [Promote(plan, looked, self.spin(took // 4)) for plan in plans], took
+        return [Promote(plan, looked, self.spin(took // 4)) for plan in plans], took * 3 // 2
 
     def promoted(self) -> int:
         """Promote without anybody else and return the promotion."""

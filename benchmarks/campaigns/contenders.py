@@ -104,6 +104,9 @@ class AtTheBarrier:
         self.wait()
         return self.writer.apply(plan_hash, requested_by, dagster_run_id, observed)
 
+    def check(self) -> None:
+        self.writer.check()
+
     def close(self) -> None:
         self.writer.close()
 
@@ -120,14 +123,12 @@ class Contender:
         """Let it go to the barrier of so many."""
         self._pipe.send((act, parties))
 
-    def outcome(self) -> Outcome:
-        """Wait for what became of its act."""
-        if not self._pipe.poll(LATE_S):
-            raise SystemExit(f"a contender did not answer within {LATE_S} s")
-        found = self._pipe.recv()
-        if isinstance(found, Outcome):
-            return found
-        raise SystemExit(f"a contender failed: {found}")
+    def answer(self) -> Outcome | str:
+        """Wait for what became of its act, or for why that cannot be told."""
+        if not self._pipe.poll(2 * LATE_S):
+            return f"a contender did not answer within {2 * LATE_S} s"
+        answer: Outcome | str = self._pipe.recv()
+        return answer
 
     def stop(self) -> None:
         """End it."""
@@ -203,12 +204,17 @@ class _Desk:
             promoter = replace(promoter, writer=waiting)
         else:
             self._set_off(barrier, act.spin_ns)
-        return _told(lambda: apply_plan(promoter, act.plan_hash, "a promoter"))
+        before_ns = self._began_ns
+        done = _told(lambda: apply_plan(promoter, act.plan_hash, "a promoter"))
+        if act.looked and self._began_ns == before_ns:
+            barrier.abort()
+            raise RuntimeError(f"it was refused before the race began: {done.word}")
+        return done
 
     def _undo(self, act: Undo, barrier: Barrier) -> Outcome:
         self._set_off(barrier, act.spin_ns)
-        why = f"a race, {self._began_ns}"
-        return _told(lambda: roll_back(self._promoter, why, "a promoter", act.promotion_id).promotion)
+        why = f"a race, {self._began_ns}"  # another one for each, so that two rollbacks are two plans
+        return _told(lambda: roll_back(self._promoter, why, "a promoter", act.promotion_id, bar=None).promotion)
 
     def _edit(self, act: Edit) -> Outcome:
         done: list[Statement] = []
