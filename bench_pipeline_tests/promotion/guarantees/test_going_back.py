@@ -68,8 +68,11 @@ def test_g10_a_rollback_restores_different_old_actors_and_none_exactly(world: Wo
     assert (numbers(undone.restored), undone.left) == (set(BOTH_TASKS), ())
 
 
-@pytest.mark.parametrize("theirs", [SLOW, None, 404], ids=["another actor", "no actor", "an unknown actor"])
-@pytest.mark.parametrize("edited", [GRADE_A, GRADE_B, EXTRACT])
+@pytest.mark.parametrize(
+    ("edited", "theirs"),
+    [(GRADE_A, WRONG), (GRADE_B, SLOW), (REGRADE, None), (EXTRACT, 404)],
+    ids=["another actor", "an actor where none was", "no actor", "an unknown actor"],
+)
 def test_g10_a_row_that_an_operator_changed_since_is_named_and_left(
     world: World, edited: int, theirs: int | None
 ) -> None:
