@@ -25,6 +25,8 @@ from bench_pipeline_tests.promotion.guarantees.dying import (
 )
 from bench_pipeline_tests.world import FAST, GRADE_A, SLOW, Shell, World
 
+pytestmark = pytest.mark.usefixtures("hurried")
+
 
 def fail(world: World) -> None:
     """A promotion whose validation is stored as failed, and nothing was done about it."""

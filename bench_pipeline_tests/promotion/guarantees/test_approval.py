@@ -140,9 +140,10 @@ def test_g16_an_own_approval_beside_another_persons_does_no_harm(world: World) -
     assert promotion.approved_by == "Bob"
 
 
-def test_g16_whoever_asked_for_the_same_plan_again_cannot_approve_it_either(world: World) -> None:
+@pytest.mark.parametrize("approver", ["Ann", "Bob"], ids=["who asked first", "who asked last"])
+def test_g16_of_two_who_asked_for_the_same_plan_neither_can_approve_it(world: World, approver: str) -> None:
     plan = asking(world, second_person=True)
-    by_hand(world, plan, "Bob")
+    by_hand(world, plan, approver)
     world.store(plan, "Bob")
 
     assert refusal(world, plan).reason == "approval_own"

@@ -25,6 +25,8 @@ from bench_pipeline_tests.promotion.guarantees.dying import (
 )
 from bench_pipeline_tests.world import EXTRACT, ONE_ENGINE, Shell, World
 
+pytestmark = pytest.mark.usefixtures("hurried")
+
 DOCUMENTS = 3  # one workflow's, and the registry twice
 
 

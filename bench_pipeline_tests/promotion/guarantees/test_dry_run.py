@@ -12,7 +12,7 @@ from sqlalchemy import make_url, text
 
 from bench_pipeline.promotion.planning import store_plan
 from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import GRADE_A, GRADE_B, ONE_ENGINE, ONLY_POSTGRESQL, SLOW, World, as_role
+from bench_pipeline_tests.world import GRADE_A, GRADE_B, ONE_ENGINE, ONLY_POSTGRESQL, REGRADE, SLOW, World, as_role
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
@@ -34,10 +34,11 @@ READ_ONLY = "-c default_transaction_read_only=on"
 
 @pytest.fixture
 def lived(world: World) -> World:
-    """There is something to see: a promotion, and after it a plan that waits."""
+    """There is something to see: a promotion, after it a plan that is stored, and another one since."""
     world.promoted()
     world.give(GRADE_A, SLOW)
     store_plan(world.database, world.decided(), "Ann")
+    world.give(REGRADE, SLOW)
     return world
 
 

@@ -29,6 +29,8 @@ from bench_pipeline_tests.world import (
     write_task,
 )
 
+pytestmark = pytest.mark.usefixtures("hurried")
+
 RIGHT = {CASES["FAIL_001"]: "[FAIL] no job is named", CASES["FAIL_002"]: "[FAIL] another job"}
 
 
