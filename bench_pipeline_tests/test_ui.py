@@ -16,7 +16,6 @@ from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import make_url
 
 from bench_pipeline_tests.world import World
 
@@ -75,12 +74,13 @@ def ui(world: World, tmp_path: Path) -> Iterator[Ui]:
     """`dagster dev` as the Makefile starts it; on PostgreSQL Dagster's own storage is there, too."""
     home = tmp_path / "home"
     home.mkdir()
-    address = make_url(world.url)
+    address = world.owner.engine.url  # whose tables Dagster keeps: the recorder may make none
     sqlite = address.get_backend_name() == "sqlite"
     shutil.copyfile(ROOT / ("dagster.yaml" if sqlite else "deploy/dagster.yaml"), home / "dagster.yaml")
     environment = os.environ | {
         "DAGSTER_HOME": str(home),
         "BENCH_DATABASE_URL": world.url,
+        **({"BENCH_PROMOTER_URL": world.promoter_url} if world.promoter_url else {}),
         "BENCH_OLLAMA_HOST": world.server.url,
         "BENCH_TESTCASES_DIR": str(world.folder / "testcases"),
         "BENCH_REPORTS_DIR": str(tmp_path / "reports"),
