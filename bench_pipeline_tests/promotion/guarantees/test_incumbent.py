@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from bench_pipeline.benchmark.ranking import latest_benchmark_id, rank_benchmark
-from bench_pipeline.storage.tables import benchmark_samples
+from bench_pipeline.storage.tables import benchmark_model_runs, benchmark_samples
 from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import FAST, ONE_ENGINE, SLOW, World
+from bench_pipeline_tests.world import FAST, GRADE_A, ONE_ENGINE, SLOW, World
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
@@ -20,10 +20,15 @@ def measured(world: World) -> set[str]:
             if benchmark == latest}  # fmt: skip
 
 
-def take_equally_long(world: World) -> None:
-    """Let every call of the latest benchmark have taken 5 ms, and rank again."""
-    world.change(update(benchmark_samples).values(latency_ns=5_000_000))
-    rank_benchmark(world.database, latest_benchmark_id(world.database, "grading"))
+def take(world: World, fast_ms: float, slow_ms: float) -> None:
+    """Let every call of the latest benchmark have taken so long, and rank again."""
+    latest = latest_benchmark_id(world.database, "grading")
+    c, runs = benchmark_samples.c, benchmark_model_runs.c
+    for model, latency_ms in (("fast", fast_ms), ("slow", slow_ms)):
+        mine = select(runs.model_run_id).where(runs.model_name == model)
+        took = update(benchmark_samples).where(c.model_run_id.in_(mine)).values(latency_ns=round(latency_ms * 1e6))
+        world.change(took)
+    rank_benchmark(world.database, latest)
 
 
 def test_g17_the_incumbent_is_measured_in_the_run_of_its_challenger(typed: Typed, world: World) -> None:
@@ -36,10 +41,11 @@ def test_g17_the_incumbent_is_measured_in_the_run_of_its_challenger(typed: Typed
     assert {model for model, _ in world.calls(since=before)} == {"fast:1b", "slow:7b"}
 
 
-def test_g17_equally_fast_models_change_nothing(typed: Typed, world: World) -> None:
+@pytest.mark.parametrize("fast_ms", [5.0, 4.9], ids=["equally fast", "faster by less than the margin"])
+def test_g17_a_challenger_that_is_not_better_changes_nothing(typed: Typed, world: World, fast_ms: float) -> None:
     before = world.snapshot()
     typed("run", "--task", "grading", "--models", "fast")
-    take_equally_long(world)
+    take(world, fast_ms, slow_ms=5.0)
 
     done = typed("promote", "--task", "grading")
 
@@ -49,13 +55,22 @@ def test_g17_equally_fast_models_change_nothing(typed: Typed, world: World) -> N
 
 @ONE_ENGINE
 def test_g17_after_a_tie_each_of_them_stays_where_it_is(typed: Typed, world: World) -> None:
-    world.give(3336, FAST)
+    world.give(GRADE_A, FAST)
     typed("run", "--task", "grading", "--models", "fast,slow")
-    take_equally_long(world)
+    take(world, fast_ms=5.0, slow_ms=5.0)
 
     typed("promote", "--task", "grading")
 
     assert world.holds() == [FAST, SLOW, SLOW]
+
+
+def test_g17_a_challenger_that_is_better_by_the_margin_is_promoted(typed: Typed, world: World) -> None:
+    typed("run", "--task", "grading", "--models", "fast")
+    take(world, fast_ms=4.0, slow_ms=5.0)
+
+    typed("promote", "--task", "grading", "--no-validate")
+
+    assert world.holds() == [FAST] * 3
 
 
 def test_g17_a_benchmark_without_the_incumbent_changes_nothing(typed: Typed, world: World) -> None:
