@@ -41,11 +41,11 @@ def test_g17_the_incumbent_is_measured_in_the_run_of_its_challenger(typed: Typed
     assert {model for model, _ in world.calls(since=before)} == {"fast:1b", "slow:7b"}
 
 
-@pytest.mark.parametrize("fast_ms", [5.0, 4.9], ids=["equally fast", "faster by less than the margin"])
+@pytest.mark.parametrize("fast_ms", [100.0, 98.0], ids=["equally fast", "faster by less than the margin"])
 def test_g17_a_challenger_that_is_not_better_changes_nothing(typed: Typed, world: World, fast_ms: float) -> None:
     before = world.snapshot()
     typed("run", "--task", "grading", "--models", "fast")
-    take(world, fast_ms, slow_ms=5.0)
+    take(world, fast_ms, slow_ms=100.0)
 
     done = typed("promote", "--task", "grading")
 
@@ -57,7 +57,7 @@ def test_g17_a_challenger_that_is_not_better_changes_nothing(typed: Typed, world
 def test_g17_after_a_tie_each_of_them_stays_where_it_is(typed: Typed, world: World) -> None:
     world.give(GRADE_A, FAST)
     typed("run", "--task", "grading", "--models", "fast,slow")
-    take(world, fast_ms=5.0, slow_ms=5.0)
+    take(world, fast_ms=100.0, slow_ms=100.0)
 
     typed("promote", "--task", "grading")
 
@@ -66,7 +66,7 @@ def test_g17_after_a_tie_each_of_them_stays_where_it_is(typed: Typed, world: Wor
 
 def test_g17_a_challenger_that_is_better_by_the_margin_is_promoted(typed: Typed, world: World) -> None:
     typed("run", "--task", "grading", "--models", "fast")
-    take(world, fast_ms=4.0, slow_ms=5.0)
+    take(world, fast_ms=80.0, slow_ms=100.0)
 
     typed("promote", "--task", "grading", "--no-validate")
 
