@@ -7,6 +7,8 @@ from sqlalchemy import text
 
 from bench_pipeline.domain.errors import GateFailed
 from bench_pipeline.domain.plan import PromotionPlan
+from bench_pipeline.domain.refusal import PlanRefused
+from bench_pipeline.promotion.applying import apply_plan
 from bench_pipeline.promotion.undoing import roll_back
 from bench_pipeline_tests.promotion.guarantees.hands import (
     BOTH_TASKS,
@@ -17,6 +19,7 @@ from bench_pipeline_tests.promotion.guarantees.hands import (
     halt_after,
     halting,
     plan_of_both,
+    promoter_of,
     refusal,
     state,
     terminate,
@@ -179,8 +182,13 @@ def two_plans(world: World) -> tuple[PromotionPlan, PromotionPlan]:
 
 
 def advisory_locks(world: World) -> list[int]:
+    """The backends of this database that hold one, or wait for one."""
+    query = text(
+        "SELECT pid FROM pg_locks JOIN pg_database d ON d.oid = database "
+        "WHERE locktype = 'advisory' AND d.datname = current_database()"
+    )
     with world.owner.engine.connect() as connection:
-        return list(connection.scalars(text("SELECT pid FROM pg_locks WHERE locktype = 'advisory'")))
+        return list(connection.scalars(query))
 
 
 def test_g9_two_processes_that_apply_the_same_plan_at_once_make_one_promotion(world: World) -> None:
@@ -205,6 +213,18 @@ def test_g9_after_a_race_nothing_is_left_locked(world: World) -> None:
     apply_at_once(world, *two_plans(world))
     roll_back(world.promoter, "the tests want it", "the tests")
     assert world.holds(*BOTH_TASKS) == OLD_ACTORS
+
+
+@POSTGRES
+def test_g9_a_promoter_that_stays_open_after_its_promotion_and_a_refusal_holds_no_lock(world: World) -> None:
+    plan = plan_of_both(world)
+    with promoter_of(world) as promoter:
+        apply_plan(promoter, plan.hash, "the tests")
+        assert advisory_locks(world) == []
+        world.give(REGRADE, SLOW)
+        with pytest.raises(PlanRefused):
+            apply_plan(promoter, plan.hash, "the tests")
+        assert advisory_locks(world) == []
 
 
 @POSTGRES

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from sqlalchemy import Delete, Update, delete, select, update
+from sqlalchemy import Delete, Update, and_, delete, insert, literal, select, update
 
 from bench_pipeline.domain.refusal import PlanRefused
 from bench_pipeline.promotion.observing import observe
@@ -47,16 +46,27 @@ def benchmark(**values: object) -> Change:
     return lambda world: world.change(update(tables.benchmark_runs).values(values))
 
 
-def one_sample(change: Callable[[Any], Any]) -> Change:
-    """Change one sample of the champion, behind the back of its history."""
-    run, sample = tables.benchmark_model_runs.c, tables.benchmark_samples.c
-    mine = select(run.model_run_id).where(run.actor_id == FAST).scalar_subquery()
-    found = (sample.model_run_id == mine, sample.case_id == "FAIL_002")
-    return lambda world: world.change(change(tables.benchmark_samples).where(*found))
+# One sample of the champion, behind the back of its history.
+_RUN, _SAMPLE = tables.benchmark_model_runs.c, tables.benchmark_samples.c
+_MINE = select(_RUN.model_run_id).where(_RUN.actor_id == FAST).scalar_subquery()
+ITS_SAMPLE = and_(_SAMPLE.model_run_id == _MINE, _SAMPLE.case_id == "FAIL_002")
 
 
 def outcome(name: str) -> Change:
-    return one_sample(lambda table: update(table).values(outcome=name))
+    return lambda world: world.change(update(tables.benchmark_samples).where(ITS_SAMPLE).values(outcome=name))
+
+
+def one_more(name: str) -> Change:
+    """The case was asked twice, and came out right only once."""
+    other = {"sample_id": 10_000, "repeat": 2, "outcome": name}
+    columns = [column for column in tables.benchmark_samples.columns if column.name not in other]
+    copied = select(*columns, *(literal(value) for value in other.values())).where(ITS_SAMPLE)
+    names = [*(column.name for column in columns), *other]
+    return lambda world: world.change(insert(tables.benchmark_samples).from_select(names, copied))
+
+
+def a_sample_gone(world: World) -> None:
+    world.change(delete(tables.benchmark_samples).where(ITS_SAMPLE))
 
 
 def measured(days_ago: float) -> Change:
@@ -95,7 +105,9 @@ FLIPS: list[tuple[str, Change, str, str]] = [
     ("a wrong sample", outcome("wrong"), "not_qualified", "not_qualified"),
     ("an invalid sample", outcome("invalid"), "not_qualified", "not_qualified"),
     ("an errored sample", outcome("error"), "not_qualified", "not_qualified"),
-    ("a sample gone", one_sample(delete), "not_qualified", "not_qualified"),
+    ("a case once wrong", one_more("wrong"), "not_qualified", "not_qualified"),
+    ("a case once invalid", one_more("invalid"), "not_qualified", "not_qualified"),
+    ("a sample gone", a_sample_gone, "not_qualified", "not_qualified"),
     ("evidence too old", measured(days_ago=35.01), "evidence_old", "evidence_old"),
     ("benchmark invalid", benchmark(invalid="the anchor drifted"), "evidence_changed", "evidence_invalid"),
     ("benchmark ranked anew", benchmark(evidence_hash="0" * 64), "evidence_changed", "evidence_changed"),
@@ -155,25 +167,40 @@ def model(**values: object) -> Change:
 
 
 @pytest.mark.parametrize(
-    ("change", "reason"),
+    "change",
     [
-        pytest.param(model(digest="sha256:fb"), "identity_changed", id="another digest"),
-        pytest.param(model(quantization="Q2_K"), "identity_changed", id="another quantization"),
-        pytest.param(model(template="{{ .System }}"), "identity_changed", id="another template"),
-        pytest.param(model(parameters=("temperature 1",)), "identity_changed", id="other options"),
-        pytest.param(model(context=2048), "identity_changed", id="another context"),
-        pytest.param(lambda world: setattr(world.server, "version", "0.34.0"), "identity_changed", id="other version"),
-        pytest.param(lambda world: world.server.models.pop("fast:1b"), "identity_unknown", id="not installed"),
-        pytest.param(lambda world: world.server.broken.add("/api/show"), "identity_unknown", id="broken"),
-        pytest.param(lambda world: world.server.__exit__(), "identity_unknown", id="down"),
+        pytest.param(model(digest="sha256:fb"), id="another digest"),
+        pytest.param(model(quantization="Q2_K"), id="another quantization"),
+        pytest.param(model(template="{{ .System }}"), id="another template"),
+        pytest.param(model(parameters=("temperature 1",)), id="other options"),
+        pytest.param(model(context=2048), id="another context"),
+        pytest.param(lambda world: setattr(world.server, "version", "0.34.0"), id="another version"),
     ],
 )
-def test_g4_an_actor_is_refused_when_its_runtime_does_not_say_that_it_is_the_same_model(
-    world: World, change: Change, reason: str
+def test_g4_an_actor_is_refused_when_its_runtime_says_that_it_is_another_model(world: World, change: Change) -> None:
+    plan = plan_of_one(world)
+    change(world)
+    refused = refusal(world, plan)
+    assert refused.reason == "identity_changed"
+    assert f"its runtime says fast:1b {world.server.models['fast:1b'].digest}" in str(refused)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        pytest.param(lambda world: world.server.models.pop("fast:1b"), "not installed", id="not installed"),
+        pytest.param(lambda world: world.server.broken.add("/api/show"), "answered 500", id="broken"),
+        pytest.param(lambda world: world.server.__exit__(), "no Ollama server", id="down"),
+    ],
+)
+def test_g4_an_actor_is_refused_when_its_runtime_does_not_say_which_model_it_is(
+    world: World, change: Change, why: str
 ) -> None:
     plan = plan_of_one(world)
     change(world)
-    assert refusal(world, plan).reason == reason
+    refused = refusal(world, plan)
+    assert refused.reason == "identity_unknown"
+    assert why in str(refused)
 
 
 @pytest.mark.parametrize(

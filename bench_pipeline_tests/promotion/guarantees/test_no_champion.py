@@ -37,8 +37,8 @@ def strike(world: World, model: str, fault: Fault, on_calls: Container[int] | No
     struck.fault, struck.fault_on_calls = fault, on_calls
 
 
-def benchmark(world: World, *models: str) -> RankedBenchmark:
-    return world.ranked(*models, time_limit_s=LIMIT_S)
+def benchmark(world: World, *models: str, repeats: int = 1) -> RankedBenchmark:
+    return world.ranked(*models, time_limit_s=LIMIT_S, repeats=repeats)
 
 
 def standing(ranked: RankedBenchmark, model: str) -> Standing:
@@ -56,6 +56,12 @@ def test_g5_an_error_of_infrastructure_leaves_a_model_inconclusive(
 ) -> None:
     strike(world, "fast:1b", fault, on_calls)
     assert standing(benchmark(world, "fast", "slow"), "fast") is Standing.INCONCLUSIVE
+
+
+@ONE_ENGINE
+def test_g5_a_case_that_failed_once_and_was_right_once_leaves_a_model_inconclusive(world: World) -> None:
+    strike(world, "fast:1b", Fault.SERVER_ERROR, [3])
+    assert standing(benchmark(world, "fast", "slow", repeats=2), "fast") is Standing.INCONCLUSIVE
 
 
 @CALLS

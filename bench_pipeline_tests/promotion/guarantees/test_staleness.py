@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, text, update
+from sqlalchemy import delete, event, text, update
 
 from bench_pipeline.benchmark.ranking import rank_benchmark
 from bench_pipeline.domain.plan import PlanTerms, PromotionPlan
 from bench_pipeline.domain.refusal import PlanRefused
 from bench_pipeline.storage import tables
+from bench_pipeline.storage.postgresql import installation
 from bench_pipeline_tests.promotion.guarantees.hands import (
     BOTH_TASKS,
     POSTGRES,
@@ -45,6 +46,7 @@ from bench_pipeline_tests.world import (
     WRONG,
     World,
     conversations,
+    install_roles,
     task_value,
     write_task,
 )
@@ -106,6 +108,28 @@ def test_g2_a_promotion_waits_for_an_operators_open_edit_and_goes_on_when_it_is_
             connection.rollback()
             assert outcome.result() is not None
     assert world.holds(*BOTH_TASKS) == [FAST] * 4
+
+
+def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a promotion wait for a tenth of a second, not for as long as is set."""
+    if world.promoter_url is None:
+        event.listen(world.database.engine, "connect", lambda raw, _: raw.execute("PRAGMA busy_timeout = 100"))
+        world.database.engine.dispose()
+    else:
+        monkeypatch.setattr(installation, "LOCK_TIMEOUT_S", 0.1)
+        install_roles(world.owner, world.url)
+
+
+def test_g2_a_promotion_that_waits_too_long_for_an_operator_is_refused_and_can_be_tried_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of_both(world)
+    hurry(world, monkeypatch)
+    with operator(world) as connection:
+        connection.execute(edit(REGRADE, SLOW))
+        assert refusal(world, plan).reason == "busy"
+        connection.rollback()
+    assert apply_stored(world, plan) is not None
 
 
 @POSTGRES
@@ -203,9 +227,13 @@ def test_g3_a_plan_that_was_never_stored_is_refused(world: World) -> None:
     assert refusal(world, plan.model_copy(update={"reason": "another"})).reason == "plan_unknown"
 
 
-def test_g3_a_plan_that_was_never_stored_is_refused_under_the_locks_too(world: World) -> None:
+@pytest.mark.parametrize("of", [lambda _: "0" * 64, lambda plan: plan.hash[:12]], ids=["another hash", "a beginning"])
+def test_g3_the_writer_itself_takes_no_hash_but_that_of_a_stored_plan(
+    world: World, of: Callable[[PromotionPlan], str]
+) -> None:
+    plan = plan_of_one(world)
     with promoter_of(world) as promoter, pytest.raises(PlanRefused) as refused:
-        promoter.writer.apply("0" * 64, "the tests", None, [])
+        promoter.writer.apply(of(plan), "the tests", None, [])
     assert refused.value.reason == "plan_unknown"
 
 
