@@ -15,7 +15,7 @@ from sqlalchemy import Connection, select
 from bench_pipeline.domain.plan import PlanKind, PromotionPlan
 from bench_pipeline.storage.tables import promotion_rows, promotions
 from bench_pipeline_tests.world import FAST, SLOW, conversations
-from benchmarks.campaigns.contenders import APPLIED, OPERATOR, PROMOTER, Act, Edit, Outcome, Promote
+from benchmarks.campaigns.contenders import APPLIED, OPERATOR, PROMOTER, Act, Edit, Outcome, Promote, Undo
 from benchmarks.campaigns.race_log import Line
 from benchmarks.campaigns.worlds import NEW, OLD
 
@@ -82,6 +82,8 @@ def faults(fought: Fought) -> Iterator[str]:
     for act, outcome in fought.acts:
         if isinstance(act, Promote):
             yield from _faults_of_a_promoter(fought, act, outcome)
+        elif isinstance(act, Undo):
+            yield from _faults_of_who_undoes(fought, outcome)
 
 
 @dataclass
@@ -175,6 +177,18 @@ def _faults_of_the_operators(fought: Fought) -> Iterator[str]:
     )
     if reported != logged:
         yield f"operators committed {dict(reported)}, the log has {dict(logged)}"
+
+
+def _faults_of_who_undoes(fought: Fought, outcome: Outcome) -> Iterator[str]:
+    made = list(fought.audit)
+    if outcome.word == APPLIED:
+        if made != [outcome.promotion_id]:
+            yield f"who undoes was told change {outcome.promotion_id}, the audit has {made}"
+    elif outcome.word == UNDONE:
+        if not made:
+            yield "a rollback was refused because of another one, which is not there"
+    elif outcome.word != BUSY:
+        yield f"a rollback was refused as {outcome.word}"
 
 
 def _faults_of_a_promoter(fought: Fought, act: Promote, outcome: Outcome) -> Iterator[str]:
