@@ -270,7 +270,7 @@ def run_races(rounds: int, seed: int) -> list[Round]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         ollama = stack.enter_context(model_server())
-        server = stack.enter_context(postgres_server(folder / "postgres", race_log.SETTINGS))
+        server = stack.enter_context(postgres_server(folder / "postgres", **race_log.SETTINGS))
         sqlite = make_template(f"sqlite:///{folder / 'sqlite_world' / 'bench.db'}", folder / "sqlite_world")
         postgresql = make_template(create_database(server, "world"), folder / "postgresql_world")
         return [

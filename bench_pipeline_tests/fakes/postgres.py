@@ -11,13 +11,13 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypedDict
 
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import URL, create_engine, make_url
 
 _UNPRIVILEGED_USER = "nobody"
 _START_LIMIT_S = 60
@@ -38,12 +38,12 @@ class _Identity(TypedDict, total=False):
 
 
 @contextmanager
-def postgres_server(directory: Path, settings: Mapping[str, str] | None = None) -> Iterator[str]:
+def postgres_server(directory: Path, password: str | None = None, **settings: str) -> Iterator[str]:
     """Yield the SQLAlchemy URL of a server on loopback that keeps its data in `directory` and stops at the end.
 
-    `settings` are configuration parameters of its own. As root the server runs as another user, who may not enter
-    `directory`, so the data go to the system's temporary folder and are removed at the end. Raises `RuntimeError`
-    when there is no server to start.
+    With a `password`, which is the superuser's, every login needs one (SCRAM). `settings` are the server's.
+    As root the server runs as another user, who may not enter `directory`, so the data go to the system's
+    temporary folder and are removed at the end. Raises `RuntimeError` when there is no server to start.
     """
     identity = _identity()
     home = _home(directory, identity)
@@ -51,17 +51,15 @@ def postgres_server(directory: Path, settings: Mapping[str, str] | None = None) 
         programs = _programs(identity)
         port = _free_port()
         data = home / "data"
-        _run(
-            [programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale", "-N"],
-            identity,
-        )
-        options = " ".join(
-            f"-c {name}='{value}'" for name, value in {**_SETTINGS, **(settings or {}), "port": port}.items()
-        )
+        logins = _logins(home, password, identity)
+        _run([programs / "initdb", "-D", data, "-U", "postgres", *logins, "-E", "UTF8", "--no-locale", "-N"], identity)
+        given = _SETTINGS | settings | {"port": str(port)}
+        options = " ".join(f"-c {name}='{value}'" for name, value in given.items())
         control = [programs / "pg_ctl", "-D", data, "-l", home / "log", "-t", _START_LIMIT_S, "-w"]
         _run([*control, "-o", options, "start"], identity)
         try:
-            yield f"postgresql+psycopg2://postgres@127.0.0.1:{port}/postgres"
+            address = URL.create("postgresql+psycopg2", "postgres", password, "127.0.0.1", port, "postgres")
+            yield address.render_as_string(hide_password=False)
         finally:
             _run([*control, "-m", "immediate", "stop"], identity)
     finally:
@@ -94,6 +92,17 @@ def _home(directory: Path, identity: _Identity) -> Path:
     home = Path(tempfile.mkdtemp(prefix="postgres-"))
     os.chown(home, identity["user"], identity["group"])
     return home
+
+
+def _logins(home: Path, password: str | None, identity: _Identity) -> list[object]:
+    """Return how `initdb` is told who may log in."""
+    if password is None:
+        return ["-A", "trust"]
+    file = home / "password"
+    file.write_text(password, encoding="utf-8")
+    if identity:
+        os.chown(file, identity["user"], identity["group"])
+    return ["-A", "scram-sha-256", f"--pwfile={file}"]
 
 
 def _programs(identity: _Identity) -> Path:

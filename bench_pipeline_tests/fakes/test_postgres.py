@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from bench_pipeline_tests.fakes.postgres import create_database, postgres_server
@@ -47,6 +47,14 @@ def test_a_created_database_is_empty_and_apart_from_the_others(server: str) -> N
     engine.dispose()
     count = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'"
     assert (ask(first, count), ask(second, count)) == (1, 0)
+
+
+def test_a_server_with_a_password_refuses_whoever_has_none(tmp_path: Path) -> None:
+    with postgres_server(tmp_path, "pa ss@%", log_statement="all") as url:
+        without = make_url(url)._replace(password=None).render_as_string()
+        assert ask(url, "SHOW log_statement") == "all"
+        with pytest.raises(OperationalError, match="no password supplied"):
+            ask(without, "SELECT 1")
 
 
 def test_the_server_is_gone_at_the_end(tmp_path: Path) -> None:
