@@ -126,8 +126,10 @@ def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
 
 
 def _tell_of_missing_rights(context: ExceptionContext) -> None:
-    """A login that lacks a right lacks it everywhere, so the remedy is told here for every statement."""
-    if getattr(context.original_exception, "pgcode", None) in NO_RIGHT and context.engine is not None:
+    """A login that lacks a right lacks it everywhere, so the remedy is told here, but for the one that installs."""
+    if getattr(context.original_exception, "pgcode", None) not in NO_RIGHT or context.engine is None:
+        return
+    if context.connection is None or not context.connection.get_execution_options().get("as_owner"):
         cause = str(context.original_exception).strip().splitlines()[0]
         raise InputError(f"{_shown(context.engine.url)}: {cause}; {REMEDY}") from None
 

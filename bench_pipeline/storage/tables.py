@@ -290,6 +290,8 @@ validations = Table(
 
 AUDIT = (plans, decisions, approvals, freezes, promotions, promotion_rows, validations)
 """Tables whose rows nobody changes or removes: triggers hold it, see `append_only_ddl`."""
+REFUSAL = "benchmark_refuse_change()"
+"""The function of those triggers in PostgreSQL."""
 
 
 def append_only_ddl(table: str, dialect: str) -> list[str]:
@@ -300,12 +302,11 @@ def append_only_ddl(table: str, dialect: str) -> list[str]:
             f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
             for verb in ("UPDATE", "DELETE")
         ]
-    refuse = "benchmark_refuse_change()"
     return [
-        f"CREATE OR REPLACE FUNCTION {refuse} RETURNS trigger LANGUAGE plpgsql AS "
+        f"CREATE OR REPLACE FUNCTION {REFUSAL} RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only'; END $$",
-        f"CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {refuse}",
-        f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {refuse}",
+        f"CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {REFUSAL}",
+        f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {REFUSAL}",
     ]
 
 

@@ -1,193 +1,273 @@
-"""What the two roles of PostgreSQL may do, and that they can do nothing else."""
+"""What the two roles of a PostgreSQL database can do, proven to be all that they can do."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import asdict
+from json import dumps
+
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from bench_pipeline.domain.errors import InputError
-from bench_pipeline.storage.database import open_database
-from bench_pipeline.storage.postgresql.installation import Roles, install, installed_fault, statements
-from bench_pipeline.storage.production import OPTIONAL, REQUIRED, open_production
-from bench_pipeline.storage.schema import VERSION_TABLE
-from bench_pipeline.storage.tables import metadata
-from bench_pipeline_tests.world import FAST, GRADE_A, SLOW, World, as_role, fill_production
+from bench_pipeline.domain.refusal import PlanRefused
+from bench_pipeline.promotion.observing import observe
+from bench_pipeline_tests.world import FAST, ONLY_POSTGRESQL, PRODUCTION, SLOW, World, as_role
 
-pytestmark = pytest.mark.parametrize(
-    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
-)
-ROLES = Roles("bench_recorder", "bench_promoter")
-READ, ADD, WRITE = "SELECT", "SELECT INSERT", "SELECT INSERT UPDATE DELETE"
+pytestmark = ONLY_POSTGRESQL
+
+ROLES = ("bench_recorder", "bench_promoter")
+PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", "MAINTAIN")
+OF_COLUMNS = ("SELECT", "INSERT", "UPDATE", "REFERENCES")
+OBJECTS = """
+SELECT c.oid::regclass::text, c.relkind::text FROM pg_class c
+WHERE c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+    AND c.relnamespace::regnamespace::text NOT LIKE 'pg\\_%' AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+"""
+FUNCTIONS = "SELECT p.oid::regprocedure::text FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace"
+
+READ, ADD = {"SELECT"}, {"SELECT", "INSERT"}
+WRITE = {"SELECT", "INSERT", "UPDATE", "DELETE"}
 RECORDER = {
-    **dict.fromkeys([*REQUIRED, *OPTIONAL, VERSION_TABLE], READ),
-    **dict.fromkeys(metadata.tables, WRITE),
-    **dict.fromkeys(("benchmark_plans", "benchmark_decisions", "benchmark_approvals", "benchmark_freezes"), ADD),
+    **dict.fromkeys(PRODUCTION.tables, READ),
+    "benchmark_schema_version": READ,
+    # what only the function writes
+    "benchmark_promotions": READ,
+    "benchmark_promotion_rows": READ,
+    "benchmark_champions": READ,
+    # what is only added to
+    "benchmark_plans": ADD,
+    "benchmark_decisions": ADD,
+    "benchmark_approvals": ADD,
+    "benchmark_freezes": ADD,
     "benchmark_validations": ADD,
-    **dict.fromkeys(("benchmark_promotions", "benchmark_promotion_rows", "benchmark_champions"), READ),
-    "benchmark_intents": "SELECT UPDATE",
+    "benchmark_intents": {"SELECT", "UPDATE"},
+    # measurements
+    "benchmark_runs": WRITE,
+    "benchmark_candidates": WRITE,
+    "benchmark_model_runs": WRITE,
+    "benchmark_samples": WRITE,
+    "benchmark_history": WRITE,
 }
-PRIVILEGES = ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER")
-TABLES = (
-    "SELECT c.oid, c.relname FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'v')"
-)
+COUNTED = {"benchmark_plans": "plan", "benchmark_decisions": "decision", "benchmark_approvals": "approval",
+           "benchmark_freezes": "freeze", "benchmark_validations": "validation", "benchmark_model_runs": "model_run",
+           "benchmark_samples": "sample"}  # fmt: skip
+SEQUENCES = {f"{table}_{key}_id_seq": {"USAGE"} for table, key in COUNTED.items()}
 
 
-def rights_on_tables(owner: Engine, role: str) -> dict[str, str]:
-    """Every right of the role on every table, whole or on a column."""
-    query = text(
-        "SELECT has_table_privilege(:role, CAST(:table AS oid), :right) OR (:right IN ('SELECT', 'INSERT', 'UPDATE', "
-        "'REFERENCES') AND has_any_column_privilege(:role, CAST(:table AS oid), "
-        "CASE WHEN :right IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES') THEN :right ELSE 'SELECT' END))"
-    )
-    with owner.connect() as connection:
-        return {
-            name: " ".join(
-                right
-                for right in PRIVILEGES
-                if connection.scalar(query, {"role": role, "table": number, "right": right})
-            )
-            for number, name in connection.execute(text(TABLES)).all()
-        }
-
-
-def test_the_recorder_reads_the_application_and_writes_our_tables_but_for_what_the_function_writes(
-    world: World,
-) -> None:
-    assert rights_on_tables(world.owner.engine, "bench_recorder") == RECORDER
-
-
-def test_the_promoter_has_no_right_on_any_table(world: World) -> None:
-    assert set(rights_on_tables(world.owner.engine, "bench_promoter").values()) == {""}
-
-
-@pytest.mark.parametrize(("role", "may"), [("bench_promoter", {"benchmark_apply"}), ("bench_recorder", set[str]())])
-def test_of_our_functions_the_promoter_may_call_one_and_nobody_else_any(world: World, role: str, may: set[str]) -> None:
-    query = text(
-        "SELECT proname FROM pg_proc WHERE pronamespace = 'public'::regnamespace AND prorettype <> 'trigger'::regtype "
-        "AND has_function_privilege(:role, oid, 'EXECUTE')"
-    )
+@pytest.fixture
+def owner(world: World) -> Iterator[Connection]:
     with world.owner.engine.connect() as connection:
-        assert set(connection.scalars(query, {"role": role})) == may
+        yield connection
 
 
-@pytest.mark.parametrize("role", ["bench_recorder", "bench_promoter"])
-def test_neither_role_may_make_anything_or_become_anybody(world: World, role: str) -> None:
-    query = text(
-        "SELECT has_schema_privilege(:role, 'public', 'CREATE') OR "
-        "has_database_privilege(:role, current_database(), 'CREATE') OR rolsuper OR rolcreaterole OR rolcreatedb OR "
-        "rolbypassrls OR rolreplication OR EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid) "
-        "FROM pg_roles r WHERE rolname = :role"
-    )
-    with world.owner.engine.connect() as connection:
-        assert connection.scalar(query, {"role": role}) is False
+def tables(connection: Connection) -> list[str]:
+    return [name for name, kind in connection.execute(text(OBJECTS)) if kind != "S"]
 
 
-@pytest.mark.parametrize("role", ["bench_recorder", "bench_promoter"])
+def can(connection: Connection, role: str, kind: str, thing: str, privilege: str) -> bool:
+    """Ask the server whether a role has a privilege, by whatever way it came to it."""
+    query = text(f"SELECT has_{kind}_privilege(:role, :thing, :privilege)")
+    return bool(connection.scalar(query, {"role": role, "thing": thing, "privilege": privilege}))
+
+
+def rights_on(connection: Connection, role: str, table: str) -> set[str]:
+    whole = {right for right in PRIVILEGES if can(connection, role, "table", table, right)}
+    return whole | {right for right in OF_COLUMNS if can(connection, role, "any_column", table, right)}
+
+
+# The whole matrix
+
+
+def test_the_recorder_reads_the_application_and_writes_our_measurements_and_nothing_else(owner: Connection) -> None:
+    assert {table: rights_on(owner, "bench_recorder", table) for table in tables(owner)} == RECORDER
+
+
+def test_the_promoter_has_no_right_on_any_table(owner: Connection) -> None:
+    assert {table: rights_on(owner, "bench_promoter", table) for table in tables(owner)} == {
+        table: set() for table in RECORDER
+    }
+
+
+@pytest.mark.parametrize(("role", "rights"), [("bench_recorder", SEQUENCES), ("bench_promoter", {})])
+def test_a_role_counts_up_only_what_it_may_add_to(owner: Connection, role: str, rights: dict[str, set[str]]) -> None:
+    sequences = [name for name, kind in owner.execute(text(OBJECTS)) if kind == "S"]
+    found = {
+        sequence: {right for right in ("USAGE", "SELECT", "UPDATE") if can(owner, role, "sequence", sequence, right)}
+        for sequence in sequences
+    }
+
+    assert {sequence: has for sequence, has in found.items() if has} == rights
+
+
 @pytest.mark.parametrize(
-    "attempt",
+    ("role", "functions"),
     [
-        "UPDATE conversations SET actor_id = 1",
-        "UPDATE actors SET enabled = true WHERE actor_id = 1",
-        "DELETE FROM conversations",
-        "INSERT INTO benchmark_promotions (kind) VALUES ('promotion')",
-        "DELETE FROM benchmark_promotion_rows",
-        "UPDATE benchmark_plans SET document = '{}'",
-        "DELETE FROM benchmark_approvals",
-        "DELETE FROM benchmark_champions",
-        "ALTER TABLE benchmark_plans DISABLE TRIGGER ALL",
-        "ALTER FUNCTION benchmark_apply(text, text, text, json) SECURITY INVOKER",
-        "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-        "CREATE TABLE mine (n int)",
-        "SET ROLE postgres",
-        "COPY conversations TO PROGRAM 'cat'",
-        "DROP TABLE actors",
+        ("bench_recorder", set()),
+        ("bench_promoter", {"benchmark_apply(text,text,text,json)"}),
+        ("public", set()),
     ],
 )
-def test_what_neither_role_may_do_is_refused(world: World, role: str, attempt: str) -> None:
+def test_only_the_promoter_calls_a_function_of_ours_and_only_the_one(
+    owner: Connection, role: str, functions: set[str]
+) -> None:
+    known = list(owner.scalars(text(FUNCTIONS)))
+
+    assert {name for name in known if can(owner, role, "function", name, "EXECUTE")} == functions
+    assert len(known) == 2
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_makes_nothing_in_any_schema_nor_in_the_database(owner: Connection, role: str) -> None:
+    schemas = list(owner.scalars(text("SELECT nspname FROM pg_namespace WHERE nspname NOT LIKE 'pg\\_temp%'")))
+
+    assert [name for name in schemas if can(owner, role, "schema", name, "CREATE")] == []
+    assert not can(owner, role, "database", str(owner.scalar(text("SELECT current_database()"))), "CREATE")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_has_no_attribute_and_no_membership(owner: Connection, role: str) -> None:
+    attributes = text(
+        "SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls, rolinherit, rolcanlogin "
+        "FROM pg_roles WHERE rolname = :role"
+    )
+    memberships = text("SELECT count(*) FROM pg_auth_members WHERE member = CAST(:role AS regrole)")
+
+    assert owner.execute(attributes, {"role": role}).one() == (False,) * 6 + (True,)
+    assert owner.scalar(memberships, {"role": role}) == 0
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_owns_nothing(owner: Connection, role: str) -> None:
+    query = text("SELECT count(*) FROM pg_shdepend WHERE deptype = 'o' AND refobjid = CAST(:role AS regrole)")
+
+    assert owner.scalar(query, {"role": role}) == 0
+
+
+def test_the_function_runs_as_its_owner_and_finds_nothing_by_a_search_path(owner: Connection) -> None:
+    query = text("SELECT prosecdef, proconfig FROM pg_proc WHERE proname = 'benchmark_apply'")
+
+    definer, configuration = owner.execute(query).one()
+
+    assert definer is True
+    assert "search_path=pg_catalog, pg_temp" in configuration
+
+
+# Real attempts
+
+DENIED = {
+    "UPDATE conversations SET actor_id = 1": "permission denied for table conversations",
+    "UPDATE actors SET enabled = true": "permission denied for table actors",
+    "DELETE FROM conversations": "permission denied for table conversations",
+    "TRUNCATE conversations CASCADE": "permission denied for table conversations",
+    "INSERT INTO actors VALUES (99)": "permission denied for table actors",
+    "SELECT * FROM conversations FOR UPDATE": "permission denied for table conversations",
+    "LOCK TABLE conversations IN EXCLUSIVE MODE": "permission denied for table conversations",
+    "UPDATE benchmark_champions SET champion_actor_id = 1": "permission denied for table benchmark_champions",
+    "INSERT INTO benchmark_promotions DEFAULT VALUES": "permission denied for table benchmark_promotions",
+    "CREATE TABLE mine (x integer)": "permission denied for schema public",
+    "CREATE FUNCTION mine() RETURNS integer LANGUAGE sql RETURN 1": "permission denied for schema public",
+    "CREATE SCHEMA mine": "permission denied for database",
+    "CREATE ROLE mine": "permission denied to create role",
+    "SET ROLE postgres": 'permission denied to set role "postgres"',
+    "SET SESSION AUTHORIZATION postgres": 'permission denied to set session authorization "postgres"',
+    "SET session_replication_role = replica": 'permission denied to set parameter "session_replication_role"',
+    "ALTER ROLE bench_promoter SUPERUSER": "permission denied to alter role",
+    "ALTER TABLE benchmark_promotions DISABLE TRIGGER ALL": "must be owner of table benchmark_promotions",
+    "ALTER TABLE conversations OWNER TO bench_promoter": "must be owner of table conversations",
+    "DROP TABLE conversations": "must be owner of table conversations",
+    "DROP TRIGGER benchmark_plans_no_change ON benchmark_plans": "must be owner of relation benchmark_plans",
+    "DROP FUNCTION benchmark_apply": "must be owner of function benchmark_apply",
+    "ALTER FUNCTION benchmark_apply RESET ALL": "must be owner of function benchmark_apply",
+    "COPY (SELECT 1) TO PROGRAM 'cat'": "permission denied to COPY to or from an external program",
+    "COPY (SELECT 1) TO '/tmp/stolen'": "permission denied to COPY to a file",
+    "SELECT lo_import('/etc/passwd')": "permission denied for function lo_import",
+    "SELECT pg_read_file('/etc/passwd')": "permission denied for function pg_read_file",
+}
+DENIED_TO_THE_RECORDER = {
+    "SELECT benchmark_apply('0', 'me', NULL, '[]')": "permission denied for function benchmark_apply",
+    "UPDATE benchmark_intents SET promotion_id = 1; DELETE FROM benchmark_intents": (
+        "permission denied for table benchmark_intents"
+    ),
+}
+DENIED_TO_THE_PROMOTER = {
+    "SELECT * FROM conversations": "permission denied for table conversations",
+    "SELECT * FROM actors": "permission denied for table actors",
+    "SELECT * FROM benchmark_plans": "permission denied for table benchmark_plans",
+    "SELECT * FROM benchmark_promotions": "permission denied for table benchmark_promotions",
+    "INSERT INTO benchmark_approvals DEFAULT VALUES": "permission denied for table benchmark_approvals",
+}
+
+
+def attempt(url: str | None, statement: str) -> str:
+    """Run a statement as whoever the address says, and return the refusal; empty when there is none."""
+    engine = create_engine(str(url))
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(statement)
+    except DBAPIError as refused:
+        return str(refused.orig).splitlines()[0]
+    finally:
+        engine.dispose()
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("role", "denied"),
+    [("recorder", DENIED | DENIED_TO_THE_RECORDER), ("promoter", DENIED | DENIED_TO_THE_PROMOTER)],
+    ids=["recorder", "promoter"],
+)
+def test_what_a_role_is_not_for_is_refused_when_it_is_tried(world: World, role: str, denied: dict[str, str]) -> None:
+    url = world.url if role == "recorder" else world.promoter_url
     before = world.snapshot()
-    engine = create_engine(as_role(world.url, role))
-    with engine.connect() as connection, pytest.raises(DBAPIError, match=r"permission denied|must be owner"):
-        connection.execute(text(attempt))
-    engine.dispose()
+
+    said = {statement: attempt(url, statement) for statement in denied}
+
+    assert {statement: said[statement] for statement in denied if denied[statement] not in said[statement]} == {}
     assert world.snapshot() == before
 
 
-def test_installing_again_changes_nothing_and_mends_what_was_changed(world: World) -> None:
-    production = open_production(world.owner, {})
-    world.change(text("GRANT DELETE ON conversations TO bench_recorder"))
-    world.change(text("GRANT UPDATE (actor_id) ON conversations TO bench_promoter"))
-    world.change(text("COMMENT ON FUNCTION benchmark_apply(text, text, text, json) IS 'another version'"))
-    assert "another version" in str(installed_fault(world.database.engine, world.production))
-    install(world.owner, production, ROLES, {})
-    assert installed_fault(world.database.engine, world.production) is None
-    assert rights_on_tables(world.owner.engine, "bench_recorder") == RECORDER
-    assert set(rights_on_tables(world.owner.engine, "bench_promoter").values()) == {""}
-
-
-def test_without_the_function_a_promotion_says_what_to_do(world: World) -> None:
+def test_the_promoter_applies_a_plan_and_nothing_that_is_no_plan(world: World) -> None:
     plan = world.plan()
-    world.change(text("DROP FUNCTION benchmark_apply(text, text, text, json)"))
-    with pytest.raises(InputError, match="is not installed; run `bench db install`"):
-        world.apply(plan)
+    world.store(plan)
+
+    with pytest.raises(PlanRefused, match="there is no stored plan"):
+        world.promoter.writer.apply("0" * 64, "the tests", None, [])
     assert world.holds() == [SLOW] * 3
+    assert world.apply(plan) is not None
 
 
-def test_a_login_that_does_not_own_the_conversations_is_refused(world: World) -> None:
-    recorder = open_database(world.url)
-    with pytest.raises(InputError, match='"conversations" belongs to postgres, not to bench_recorder'):
-        install(recorder, open_production(recorder, {}), ROLES, {})
-    recorder.close()
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_cannot_hand_on_what_it_has(world: World, owner: Connection, role: str) -> None:
+    for grant in ("SELECT ON conversations", "EXECUTE ON FUNCTION benchmark_apply"):
+        attempt(as_role(world.url, role), f"GRANT {grant} TO PUBLIC")
+
+    assert not can(owner, "public", "table", "conversations", "SELECT")
+    assert not can(owner, "public", "function", "benchmark_apply(text,text,text,json)", "EXECUTE")
 
 
-def test_a_role_that_is_a_superuser_already_is_refused(world: World) -> None:
-    world.change(text("CREATE ROLE mighty SUPERUSER LOGIN"))
-    try:
-        with pytest.raises(InputError, match="mighty may do more than it should"):
-            install(world.owner, open_production(world.owner, {}), Roles("bench_recorder", "mighty"), {})
-    finally:
-        world.change(text("DROP ROLE mighty"))
+def test_temporary_tables_of_the_promoters_do_not_stand_in_for_real_ones(world: World) -> None:
+    plan = world.plan()
+    world.store(plan)
+    seen = [asdict(one) for one in observe(world.database, world.production, world.settings, plan)]
+    made = "; ".join(f"CREATE TEMP TABLE {table} (x integer)" for table in RECORDER)
+
+    refused = attempt(world.promoter_url, f"{made}; SELECT benchmark_apply('{plan.hash}', 'me', '', '{dumps(seen)}')")
+
+    assert refused == ""
+    assert world.holds() == [FAST] * 3
 
 
-def test_it_works_for_tables_of_other_names_in_another_schema(database_url: str) -> None:
-    owner = open_database(database_url)
-    fill_production(database_url)
-    names = {
-        "conversations": 'App "1".the Steps',
-        "conversations.actor_id": "carried out by",
-        "actors": 'App "1".Actors',
-        "actors.enabled": "is active?",
-    }
-    with owner.writing() as connection:
-        for statement in (
-            'CREATE SCHEMA "App ""1"""',
-            'ALTER TABLE conversations RENAME COLUMN actor_id TO "carried out by"',
-            'ALTER TABLE conversations RENAME TO "the Steps"',
-            'ALTER TABLE "the Steps" SET SCHEMA "App ""1"""',
-            'ALTER TABLE actors RENAME COLUMN enabled TO "is active?"',
-            'ALTER TABLE actors RENAME TO "Actors"',
-            'ALTER TABLE "Actors" SET SCHEMA "App ""1"""',
-        ):
-            connection.execute(text(statement))
-    production = open_production(owner, names)
-    install(owner, production, ROLES, {})
-    recorder = open_database(as_role(database_url, "bench_recorder"))
-    seen = open_production(recorder, names)
-    assert installed_fault(recorder.engine, seen) is None
-    with recorder.engine.connect() as connection:
-        assert seen.conversations(connection, [GRADE_A])[0].actor_name == "slow"
-    recorder.close()
-    owner.close()
+def test_a_function_of_another_schema_does_not_stand_in_for_the_real_one(world: World) -> None:
+    world.change(
+        text("CREATE SCHEMA bench_promoter"),
+        text(
+            "CREATE FUNCTION bench_promoter.benchmark_apply(text, text, text, json) RETURNS bigint "
+            "LANGUAGE sql RETURN 7"
+        ),
+        text("GRANT USAGE ON SCHEMA bench_promoter TO bench_promoter"),
+    )
 
-
-def test_the_statements_for_whoever_runs_the_database_make_the_same(world: World) -> None:
-    world.change(text("DROP FUNCTION benchmark_apply(text, text, text, json)"))
-    shown = statements(world.owner, open_production(world.owner, {}), ROLES)
-    raw = world.owner.engine.raw_connection()
-    with raw.cursor() as cursor:
-        cursor.execute(";\n\n".join(shown) + ";")
-    raw.commit()
-    raw.close()
-    assert installed_fault(world.database.engine, world.production) is None
     world.promoted()
+
     assert world.holds() == [FAST] * 3

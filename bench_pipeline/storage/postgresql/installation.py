@@ -14,9 +14,10 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.storage.database import Database, lock_key
 from bench_pipeline.storage.production import Production
 from bench_pipeline.storage.schema import VERSION_TABLE
-from bench_pipeline.storage.tables import AUDIT, champions, intents, metadata, promotion_rows, promotions
+from bench_pipeline.storage.tables import AUDIT, REFUSAL, champions, intents, metadata, promotion_rows, promotions
 
-_PARAMETERS = "(text, text, text, json)"
+FUNCTION = "benchmark_apply"
+SIGNATURE = f"{FUNCTION}(text, text, text, json)"
 LOCK_TIMEOUT_S = 10
 _SOURCE = Path(__file__).with_name("apply.sql")
 _ALL_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
@@ -35,9 +36,9 @@ class Roles:
     promoter: str
 
 
-def function_name(engine: Engine) -> str:
-    """Return the function's name with its schema, quoted."""
-    return f"{_schema(engine)}.benchmark_apply"
+def qualified(engine: Engine, function: str) -> str:
+    """Return the name or signature of a function of ours with its schema, which no search path is needed for."""
+    return f"{_schema(engine)}.{function}"
 
 
 def function_sql(engine: Engine, production: Production) -> str:
@@ -53,8 +54,8 @@ def function_sql(engine: Engine, production: Production) -> str:
         ours=_schema(engine),
         actors=_name(engine, actors),
         conversations=_name(engine, conversations),
-        a=_columns(engine, actors),
-        c=_columns(engine, conversations),
+        a=_columns(actors),
+        c=_columns(conversations),
         lock_key=lock_key("promotion"),
         lock_timeout_s=LOCK_TIMEOUT_S,
     )
@@ -64,12 +65,13 @@ def statements(database: Database, production: Production, roles: Roles) -> list
     """Return everything that `install` does, in its order; passwords are not among it."""
     engine = database.engine
     source = function_sql(engine, production)
-    function = function_name(engine) + _PARAMETERS
+    function = qualified(engine, SIGNATURE)
     return [
         source,
         f"COMMENT ON FUNCTION {function} IS '{_mark(source)}'",
         f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC",
-        *(_make_role(engine, role) for role in (roles.recorder, roles.promoter)),
+        f"REVOKE ALL ON FUNCTION {qualified(engine, REFUSAL)} FROM PUBLIC",
+        *(_make_role(role) for role in (roles.recorder, roles.promoter)),
         *_grants(engine, production, roles),
     ]
 
@@ -77,19 +79,21 @@ def statements(database: Database, production: Production, roles: Roles) -> list
 def install(database: Database, production: Production, roles: Roles, passwords: dict[str, str]) -> None:
     """Make the function and the roles with their rights, in one transaction; each is brought up to date if there.
 
-    `passwords` are set for the roles that it names. Raises `InputError` when the login may not do it.
+    `passwords` are set for the roles that it names. Raises `InputError` when the login is not the owner of production's
+    tables or may not do it, and for a role that can do more than it should.
     """
     if database.engine.dialect.name != "postgresql":
         raise InputError(f"{database.name} is SQLite, which has no roles; there is nothing to install")
     try:
-        with database.engine.begin() as connection:
-            _check_login(connection, production, roles)
-            # Without parameters: the driver would take a percent sign of the function for one.
-            plain = connection.execution_options(no_parameters=True)
+        # Without parameters: the driver would take a percent sign of the function for one.
+        with database.engine.connect().execution_options(no_parameters=True, as_owner=True) as connection:
+            _check_owner(connection, production)
             for statement in statements(database, production, roles):
-                plain.exec_driver_sql(statement)
+                connection.exec_driver_sql(statement)
+            _check_roles(connection, roles)
             for role, password in passwords.items():
                 _set_password(connection, role, password)
+            connection.commit()
     except DBAPIError as error:
         cause = str(error.orig or error).strip().splitlines()[0]
         raise InputError(
@@ -100,7 +104,7 @@ def install(database: Database, production: Production, roles: Roles, passwords:
 
 def installed_fault(engine: Engine, production: Production) -> str | None:
     """Return what is wrong with the installed function, or None when it is the one of this program."""
-    name = function_name(engine) + _PARAMETERS
+    name = qualified(engine, SIGNATURE)
     with engine.connect() as connection:
         mark = connection.scalar(text("SELECT obj_description(to_regprocedure(:name), 'pg_proc')"), {"name": name})
     if mark is None:
@@ -110,67 +114,78 @@ def installed_fault(engine: Engine, production: Production) -> str | None:
     return None
 
 
-def may_promote(connection: Connection, function: str) -> bool:
-    """Return whether this login may call the function."""
+def may_promote(connection: Connection, signature: str) -> bool:
+    """Return whether this login may call the function with this qualified signature."""
     query = text("SELECT has_function_privilege(:name, 'EXECUTE')")
-    return bool(connection.scalar(query, {"name": function + _PARAMETERS}))
+    return bool(connection.scalar(query, {"name": signature}))
 
 
 def _mark(source: str) -> str:
     return f"bench_pipeline {hashlib.sha256(source.encode()).hexdigest()}"
 
 
-def _grants(engine: Engine, production: Production, roles: Roles) -> Iterator[str]:
-    quote = engine.dialect.identifier_preparer.quote_identifier
-    recorder, promoter, ours = quote(roles.recorder), quote(roles.promoter), _schema(engine)
-    tables = {_name(engine, table): "SELECT" for table in production.tables} | {
-        f"{ours}.{quote(VERSION_TABLE)}": "SELECT"
-    }
-    yield f"GRANT USAGE ON SCHEMA {ours} TO {recorder}, {promoter}"
-    for schema in sorted({_schema(engine, table.schema) for table in production.tables} - {ours}):
-        yield f"GRANT USAGE ON SCHEMA {schema} TO {recorder}"
-    for name, own in sorted(metadata.tables.items()):
-        tables[f"{ours}.{quote(name)}"] = rights = _RIGHTS.get(name, _ALL_RIGHTS)
-        if (key := own.autoincrement_column) is not None:
-            sequence = f"{ours}.{quote(f'{name}_{key.name}_seq')}"
-            yield f"REVOKE ALL ON SEQUENCE {sequence} FROM {recorder}, {promoter}"
-            if "INSERT" in rights:
-                yield f"GRANT USAGE ON SEQUENCE {sequence} TO {recorder}"
-    for table, rights in tables.items():
-        yield f"REVOKE ALL ON {table} FROM {recorder}, {promoter}"
-        yield f"GRANT {rights} ON {table} TO {recorder}"
-    yield f"GRANT EXECUTE ON FUNCTION {function_name(engine)}{_PARAMETERS} TO {promoter}"
-
-
-def _check_login(connection: Connection, production: Production, roles: Roles) -> None:
+def _check_owner(connection: Connection, production: Production) -> None:
     """The function works with the rights of whoever makes it: that must be the owner, and nobody of more might."""
     conversations = _name(connection.engine, production.table("conversations"))
-    owner, login = connection.execute(
-        text("SELECT pg_get_userbyid(relowner), current_user FROM pg_class WHERE oid = CAST(:name AS regclass)"),
-        {"name": conversations},
-    ).one()
+    owner, login = connection.exec_driver_sql(_OWNER.format(table=_literal(conversations))).one()
     if owner != login:
         raise InputError(f"{conversations} belongs to {owner}, not to {login}; set BENCH_OWNER_URL to {owner}'s login")
-    mighty = connection.scalars(
-        text(
-            "SELECT rolname FROM pg_roles WHERE rolname IN (:recorder, :promoter) AND rolname <> current_user AND "
-            "(rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls)"
-        ),
-        {"recorder": roles.recorder, "promoter": roles.promoter},
-    ).all()
-    if mighty or login in (roles.recorder, roles.promoter):
-        names = ", ".join(mighty) or login
-        raise InputError(
-            f"{names} may do more than it should; name other roles by BENCH_RECORDER_ROLE, BENCH_PROMOTER_ROLE"
-        )
 
 
-def _make_role(engine: Engine, role: str) -> str:
-    name = engine.dialect.identifier_preparer.quote_identifier(role)
-    literal = role.replace("'", "''")
+def _check_roles(connection: Connection, roles: Roles) -> None:
+    """A role that was there before may have rights that no REVOKE takes: attributes, memberships, tables of its own."""
+    if roles.recorder == roles.promoter:
+        raise InputError(f"BENCH_RECORDER_ROLE and BENCH_PROMOTER_ROLE are both {roles.recorder}; name two roles")
+    for variable, role in (("BENCH_RECORDER_ROLE", roles.recorder), ("BENCH_PROMOTER_ROLE", roles.promoter)):
+        if why := connection.exec_driver_sql(_TOO_MUCH.format(role=_literal(role))).scalar():
+            raise InputError(f"{variable}: {role} {why}, so it can do more than it should; name a role of its own")
+
+
+_OWNER = """
+SELECT pg_catalog.pg_get_userbyid(relowner), current_user FROM pg_catalog.pg_class WHERE oid = {table}::regclass
+"""
+_TOO_MUCH = """
+SELECT CASE
+    WHEN r.rolsuper THEN 'is a superuser'
+    WHEN r.rolcreaterole OR r.rolcreatedb OR r.rolreplication OR r.rolbypassrls THEN 'has an attribute of its own'
+    WHEN EXISTS (SELECT FROM pg_catalog.pg_auth_members m WHERE m.member = r.oid) THEN 'is a member of another role'
+    WHEN EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relowner = r.oid) THEN 'owns tables'
+END FROM pg_catalog.pg_roles r WHERE r.rolname = {role}
+"""
+# Another owner's tables are left out: a REVOKE there would be refused, and with it all of the installation.
+_TAKE_ALL = """DO $do$ DECLARE kind text; name regclass; BEGIN
+    FOR kind, name IN SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid FROM pg_catalog.pg_class c
+        WHERE c.relnamespace = {schema}::regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+            AND pg_catalog.pg_has_role(c.relowner, 'USAGE')
+    LOOP
+        EXECUTE format('REVOKE ALL ON %s %s FROM %I, %I', kind, name, {recorder}, {promoter});
+    END LOOP;
+END $do$"""
+
+
+def _grants(engine: Engine, production: Production, roles: Roles) -> Iterator[str]:
+    recorder, promoter, ours = _quoted(roles.recorder), _quoted(roles.promoter), _schema(engine)
+    names = {"recorder": _literal(roles.recorder), "promoter": _literal(roles.promoter)}
+    schemas = dict.fromkeys([ours, *(_schema(engine, table.schema) for table in production.tables)])
+    for schema in schemas:
+        yield _TAKE_ALL.format(schema=_literal(schema), **names)
+        yield f"GRANT USAGE ON SCHEMA {schema} TO {recorder}, {promoter}"
+    for table in production.tables:
+        yield f"GRANT SELECT ON {_name(engine, table)} TO {recorder}"
+    yield f"GRANT SELECT ON {ours}.{_quoted(VERSION_TABLE)} TO {recorder}"
+    for name, own in sorted(metadata.tables.items()):
+        rights = _RIGHTS.get(name, _ALL_RIGHTS)
+        yield f"GRANT {rights} ON {ours}.{_quoted(name)} TO {recorder}"
+        key = own.autoincrement_column
+        if key is not None and "INSERT" in rights:
+            yield f"GRANT USAGE ON SEQUENCE {ours}.{_quoted(f'{name}_{key.name}_seq')} TO {recorder}"
+    yield f"GRANT EXECUTE ON FUNCTION {qualified(engine, SIGNATURE)} TO {promoter}"
+
+
+def _make_role(role: str) -> str:
     return (
-        f"DO $do$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = '{literal}') THEN "
-        f"CREATE ROLE {name} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT; END IF; END $do$"
+        f"DO $do$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {_literal(role)}) THEN "
+        f"CREATE ROLE {_quoted(role)} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT; END IF; END $do$"
     )
 
 
@@ -180,20 +195,25 @@ def _set_password(connection: Connection, role: str, password: str) -> None:
 
     raw = connection.connection.driver_connection
     verifier = encrypt_password(password, role, raw, "scram-sha-256")
-    name = connection.dialect.identifier_preparer.quote_identifier(role)
-    connection.exec_driver_sql(f"ALTER ROLE {name} PASSWORD '{verifier}'")
+    connection.exec_driver_sql(f"ALTER ROLE {_quoted(role)} PASSWORD {_literal(verifier)}")
 
 
 def _schema(engine: Engine, name: str | None = None) -> str:
-    schema = name or inspect(engine).default_schema_name or "public"
-    return engine.dialect.identifier_preparer.quote_identifier(schema)
+    return _quoted(name or inspect(engine).default_schema_name or "public")
 
 
 def _name(engine: Engine, table: Table) -> str:
-    quote = engine.dialect.identifier_preparer.quote_identifier
-    return f"{_schema(engine, table.schema)}.{quote(table.name)}"
+    return f"{_schema(engine, table.schema)}.{_quoted(table.name)}"
 
 
-def _columns(engine: Engine, table: Table) -> dict[str, str]:
-    quote = engine.dialect.identifier_preparer.quote_identifier
-    return {column.key: quote(column.name) for column in table.columns}
+def _columns(table: Table) -> dict[str, str]:
+    return {column.key: _quoted(column.name) for column in table.columns}
+
+
+def _quoted(name: str) -> str:
+    """The dialect would double a percent sign as well, for a driver that is given parameters."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"

@@ -12,7 +12,14 @@ from sqlalchemy.exc import DBAPIError
 from bench_pipeline.domain.errors import GateFailed, InputError
 from bench_pipeline.domain.refusal import OutcomeUnknown, PlanRefused
 from bench_pipeline.storage.database import Database, connect_to, lock_key
-from bench_pipeline.storage.postgresql.installation import LOCK_TIMEOUT_S, function_name, installed_fault, may_promote
+from bench_pipeline.storage.postgresql.installation import (
+    FUNCTION,
+    LOCK_TIMEOUT_S,
+    SIGNATURE,
+    installed_fault,
+    may_promote,
+    qualified,
+)
 from bench_pipeline.storage.production import Production
 from bench_pipeline.storage.promotion_writer import Observed
 from bench_pipeline.storage.promotions import promotion_by_plan
@@ -65,11 +72,11 @@ class PostgresqlWriter:
         """See `PromotionWriter`."""
         self._check_installed()
         with self._connected() as connection:
-            if not may_promote(connection, function_name(self._database.engine)):
+            if not may_promote(connection, qualified(self._database.engine, SIGNATURE)):
                 raise InputError("BENCH_PROMOTER_URL: this login may not promote; give it the promoter's")
 
     def _call(self, values: dict[str, str | None]) -> int | None:
-        function = function_name(self._database.engine)
+        function = qualified(self._database.engine, FUNCTION).replace(":", r"\:")
         call = text(f"SELECT {function}(:plan, :by, :run, CAST(:observed AS json))")
         with self._connected() as connection, connection.begin():
             promotion_id: int | None = connection.scalar(call, values)
