@@ -27,7 +27,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def guarded_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server that asks every login for a password, and logs every statement."""
-    with postgres_server(tmp_path_factory.mktemp("guarded"), "owner's p@ss", log_statement="all") as url:
+    with postgres_server(tmp_path_factory.mktemp("guarded"), "c4n4ry of the owner's p@ss", log_statement="all") as url:
         yield url
 
 

@@ -1,124 +1,308 @@
-"""The passwords of the databases are nowhere: not in files, logs, metadata or reports, nor in what commands print."""
+"""A canary in the place of every password is found nowhere: in no file, no output, no table and no log."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import secrets
+import shutil
+import sqlite3
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
 
-import dagster as dg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
-from bench_pipeline_tests.pipeline import Pipeline, open_pipeline, set_environment
-from bench_pipeline_tests.world import Shell, World, shell_in
+from bench_pipeline.cli.main import COMMANDS
+from bench_pipeline_tests.conftest import Typed
+from bench_pipeline_tests.fakes.postgres import create_database
+from bench_pipeline_tests.world import FAST, GRADE_A, SLOW, Shell, World, as_role, open_world
 
-pytestmark = pytest.mark.parametrize(
-    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
-)
-CANARY = "c4n@ry/Piep:%&"
-FORMS = sorted({CANARY, quote(CANARY), quote(CANARY, safe=""), CANARY.replace("&", "&amp;"), "Piep"})
+pytestmark = [pytest.mark.postgres, pytest.mark.timeout(600)]
 
-
-def with_password(url: str) -> str:
-    """The server trusts everybody, so any password will do."""
-    return make_url(url).set(password=CANARY).render_as_string(hide_password=False)
-
-
-@dataclass
-class Kept:
-    """The world with passwords in its addresses, and everything that was written or printed."""
-
-    world: World
-    printed: str = ""
-
-    def bench(self, shell: Shell, *arguments: str, **settings: str) -> int:
-        done = shell.bench(*arguments, **settings)
-        self.printed += done.stdout + done.stderr
-        return done.returncode
-
-    def found(self) -> list[str]:
-        """Where a form of the password stands."""
-        files = [path for path in self.world.folder.rglob("*") if path.is_file()]
-        places = [(str(path), path.read_bytes()) for path in files] + [("printed", self.printed.encode())]
-        assert len(places) >= 3
-        return [f"{place}: {form}" for place, text in places for form in FORMS if form.encode() in text]
-
-
-@pytest.fixture
-def kept(world: World) -> Kept:
-    world.url = with_password(world.url)
-    world.promoter_url = with_password(str(world.promoter_url))
-    return Kept(world)
+ROOT = Path(__file__).parent.parent
+CANARY = "c4n4ry"
+"""Letters and figures alone: it stands unchanged in every encoding of a password, and no word of ours holds it."""
+PASSWORDS = {"bench_recorder": f"{CANARY}-r@/:%?#& é\"'", "bench_promoter": f"{CANARY}-p@/:%?#& é\"'"}
+COMMAND_LINES = {
+    "run": "run --task grading --models fast",
+    "models": "models",
+    "cases": "cases check",
+    "history": "history --task grading",
+    "rescore": "rescore --task grading",
+    "why": "why fast",
+    "plan": "plan --task grading",
+    "decide": "decide --task grading",
+    "promote": "promote --task grading",
+    "approve": "approve 0123456789ab",
+    "freeze": "freeze --reason fair",
+    "thaw": "thaw",
+    "rollback": "rollback",
+    "failover": f"failover {GRADE_A}",
+    "validate": "validate --task grading",
+    "reconcile": "reconcile",
+    "log": "log --plans",
+    "blame": f"blame {GRADE_A}",
+    "docs": "docs",
+    "db": "db install",
+    "doctor": "doctor",
+}
+IN_NEED_OF_NO_DATABASE = {"cases"}
 
 
 @pytest.fixture
-def pipeline(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
-    set_environment(kept.world, monkeypatch)
-    with dg.instance_for_test(temp_dir=str(home(kept))) as instance:
-        yield open_pipeline(kept.world, instance)
+def world(guarded_postgres: str, tmp_path: Path) -> Iterator[World]:
+    """A world whose every login has a password, on a server that logs every statement."""
+    url = create_database(guarded_postgres, f"secrets_{secrets.token_hex(4)}")
+    with open_world(url, tmp_path, PASSWORDS) as world:
+        yield world
 
 
-def home(kept: Kept) -> Path:
-    folder = kept.world.folder / ".dagster"
-    folder.mkdir()
-    return folder
+@pytest.fixture
+def shell(world: World, guarded_postgres: str) -> Shell:
+    """The command line with a canary in every variable that holds a secret."""
+    address = make_url(world.url)
+    owner = make_url(guarded_postgres).set(database=address.database)
+    server = world.server.url.replace("http://", f"http://someone:{CANARY}-o@")
+    return Shell(
+        world.folder,
+        {
+            "BENCH_DATABASE_URL": world.url,
+            "BENCH_PROMOTER_URL": str(world.promoter_url),
+            "BENCH_OWNER_URL": owner.render_as_string(hide_password=False),
+            "BENCH_RECORDER_PASSWORD": PASSWORDS["bench_recorder"],
+            "BENCH_PROMOTER_PASSWORD": PASSWORDS["bench_promoter"],
+            "BENCH_OPENAI_API_KEY": f"sk-{CANARY}",
+            "BENCH_OLLAMA_HOST": server,
+            "BENCH_CACHE_DIR": str(world.folder / "cache"),
+            "BENCH_RETRIES": "0",
+            "BENCH_FINAL_PASSES": "0",
+        },
+    )
 
 
-def test_a_run_in_dagster_keeps_no_password(pipeline: Pipeline, kept: Kept, capfd: pytest.CaptureFixture[str]) -> None:
-    pipeline.run()
-    assert pipeline.metadata("grading/production_update")["changed"] == 3
-    kept.printed = "".join(capfd.readouterr())
-    assert kept.found() == []
+def with_password(url: str | None, password: str) -> str:
+    return make_url(str(url)).set(password=password).render_as_string(hide_password=False)
 
 
-@pytest.mark.parametrize("variable", ["BENCH_DATABASE_URL", "BENCH_PROMOTER_URL"])
-def test_a_run_in_dagster_that_cannot_reach_the_database_keeps_no_password(
-    pipeline: Pipeline, kept: Kept, variable: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    url = str(kept.world.promoter_url)
-    monkeypatch.setenv(variable, make_url(url).set(port=1).render_as_string(hide_password=False))
-    pipeline.run(fails=True)
-    kept.printed = "".join(capfd.readouterr())
-    assert kept.found() == []
+# Where it is looked for
 
 
-def test_no_command_tells_a_password(kept: Kept) -> None:
-    shell = shell_in(kept.world.folder, kept.world.url, kept.world.server.url, kept.world.promoter_url)
-    for command in (
-        ("run", "--task", "grading", "--models", "fast,slow"), ("plan", "--task", "grading", "--json"),
-        ("promote", "--task", "grading"), ("log", "--json"), ("blame", "3336"), ("doctor",), ("doctor", "--json"),
-        ("rollback",), ("docs", "--json"),
-    ):  # fmt: skip
-        assert kept.bench(shell, *command) == 0, command
-    assert kept.found() == []
+def everything_in(file: Path) -> Iterator[bytes]:
+    """The bytes of a file, and what a SQLite file keeps compressed."""
+    content = file.read_bytes()
+    yield content
+    if content.startswith(b"SQLite format 3"):
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+            tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            for (table,) in tables:
+                for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 - a name of its own
+                    yield from (unpacked(cell) for cell in row if isinstance(cell, bytes))
+
+
+def unpacked(cell: bytes) -> bytes:
+    try:
+        return zlib.decompress(cell)
+    except zlib.error:
+        return cell
+
+
+def files_with_it(folder: Path) -> list[str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [str(path.relative_to(folder)) for path in files if any(CANARY.encode() in it for it in everything_in(path))]
+
+
+def tables_with_it(world: World) -> list[str]:
+    """The tables of the database, production's and ours, in which any row holds it."""
+    holds_it = f"reverse(t::text) LIKE '%{CANARY[::-1]}%'"  # backwards, for the server logs the question
+    with world.owner.engine.connect() as connection:
+        names = connection.scalars(text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).all()
+        return [
+            name
+            for name in names
+            if connection.scalar(text(f'SELECT count(*) FROM "{name}" t WHERE {holds_it}'))  # noqa: S608 - as above
+        ]
+
+
+def log_of_the_server(world: World) -> str:
+    with world.owner.engine.connect() as connection:
+        return str(connection.scalar(text("SELECT pg_read_file(current_setting('data_directory') || '/../log')")))
+
+
+def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text(f"password: {CANARY}", encoding="utf-8")
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
+        connection.execute("CREATE TABLE snapshots (body BLOB)")
+        connection.execute("INSERT INTO snapshots VALUES (?)", [zlib.compress(f"{{url: {CANARY}}}".encode() * 9)])
+        connection.commit()
+    (tmp_path / "innocent.txt").write_text("nothing", encoding="utf-8")
+
+    assert sorted(files_with_it(tmp_path)) == ["notes.txt", "runs.db"]
+
+
+# The commands
+
+
+def test_every_command_is_tried() -> None:
+    assert COMMAND_LINES.keys() == COMMANDS.keys() - {"demo"}  # which has a database of its own
+
+
+def said(typed: Typed, as_json: bool) -> dict[str, str]:
+    """What every command says on both streams."""
+    words = {}
+    for name, line in COMMAND_LINES.items():
+        done = typed(*line.split(), *(["--json"] if as_json else []))
+        words[name] = done.stdout + done.stderr
+    return words
+
+
+def test_no_command_that_works_says_it(typed: Typed, world: World) -> None:
+    world.ranked("fast", "slow")
+
+    for as_json in (False, True):
+        assert {name for name, words in said(typed, as_json).items() if CANARY in words} == set()
+
+    assert world.holds(GRADE_A) in ([FAST], [SLOW])
+    assert files_with_it(world.folder) == []
+    assert tables_with_it(world) == []
 
 
 @pytest.mark.parametrize(
-    ("command", "change"),
+    ("broken", "says"),
     [
-        pytest.param(("doctor",), {"port": 1}, id="nobody answers"),
-        pytest.param(("plan", "--task", "grading"), {"username": "nobody_at_all"}, id="there is no such role"),
-        pytest.param(("models", "--json"), {"database": "no_such_database"}, id="there is no such database"),
-        pytest.param(("log",), {"drivername": "oracle"}, id="another kind of database"),
+        pytest.param({"password": f"{CANARY}@/%"}, "password authentication failed", id="wrong password"),
+        pytest.param({"port": 1}, "onnection refused", id="server down"),
+        pytest.param({"username": "nobody_at_all"}, "password authentication failed", id="no such role"),
+        pytest.param({"database": "no_such_database"}, "does not exist", id="no such database"),
+        pytest.param({"query": {"sslmode": "require"}}, "server does not support SSL", id="no encryption"),
+        pytest.param({"query": {"bogus": "1"}}, "invalid connection option", id="unknown option"),
+        pytest.param({"drivername": "postgresql+asyncpg"}, "cannot be used", id="unknown driver"),
+        pytest.param({"drivername": "mysql"}, "is not supported", id="another engine"),
+    ],
+)  # fmt: skip
+def test_no_command_that_fails_says_it(
+    typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch, broken: Mapping[str, object], says: str
+) -> None:
+    for name in ("BENCH_DATABASE_URL", "BENCH_PROMOTER_URL", "BENCH_OWNER_URL"):
+        address = make_url(world.url)._replace(**broken)
+        monkeypatch.setenv(name, address.render_as_string(hide_password=False))
+
+    words = said(typed, as_json=False)
+    as_json = said(typed, as_json=True)
+
+    assert {name for name in words if CANARY in words[name] + as_json[name]} == set()
+    assert {name for name in words if says not in words[name]} == IN_NEED_OF_NO_DATABASE
+    assert {name for name in words if says not in as_json[name]} == IN_NEED_OF_NO_DATABASE
+
+
+AT = f"postgresql+psycopg2://bench_recorder:half@{CANARY}@127.0.0.1:5432/jobs"
+
+
+@pytest.mark.parametrize(
+    ("variable", "form", "command"),
+    [
+        pytest.param("BENCH_DATABASE_URL", AT, "models", id="an @ that is not encoded"),
+        pytest.param("BENCH_PROMOTER_URL", AT, "promote --task grading", id="the promoter's"),
+        pytest.param("BENCH_OWNER_URL", AT, "db install", id="the owner's"),
+        pytest.param("BENCH_DATABASE_URL", AT.replace(f"{CANARY}@", f"{CANARY}/x@"), "models", id="and a slash"),
+        pytest.param("BENCH_DATABASE_URL", AT.replace(f"{CANARY}@", f"{CANARY}:x@"), "models", id="and a colon"),
+        pytest.param("BENCH_DATABASE_URL", f"postgresql://u@127.0.0.1:1/d?password={CANARY}", "models", id="parameter"),
+        pytest.param("BENCH_DATABASE_URL", f"postgresql://127.0.0.1:{CANARY}/jobs", "models", id="in the port's place"),
+        pytest.param("BENCH_DATABASE_URL", f"postgresql//u:{CANARY}@127.0.0.1/jobs", "models", id="a slip of typing"),
+        pytest.param("BENCH_DATABASE_URL", f"host=127.0.0.1 password={CANARY}", "models", id="libpq's own form"),
     ],
 )
-def test_no_failure_tells_a_password(kept: Kept, command: tuple[str, ...], change: dict[str, object]) -> None:
-    shell = shell_in(kept.world.folder, kept.world.url, kept.world.server.url)
-    address = make_url(kept.world.url).set(**change)  # type: ignore[arg-type]
-    wrong = address.render_as_string(hide_password=False)
-    for variable in ("BENCH_DATABASE_URL", "BENCH_PROMOTER_URL"):
-        kept.bench(shell, *command, **{variable: wrong})
-    assert "bench: " in kept.printed or "❌" in kept.printed
-    assert kept.found() == []
+def test_an_address_that_is_typed_wrongly_is_refused_without_saying_it(
+    typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch, variable: str, form: str, command: str
+) -> None:
+    world.ranked("fast", "slow")
+    monkeypatch.setenv(variable, form)
+
+    done = typed(*command.split())
+
+    assert done.returncode == 2
+    assert f"bench: {variable}: " in done.stderr
+    assert CANARY not in done.stdout + done.stderr
 
 
-def test_installing_tells_no_password_of_the_roles(kept: Kept) -> None:
-    shell = shell_in(kept.world.folder, kept.world.url, kept.world.server.url)
-    owner = with_password(kept.world.owner.engine.url.render_as_string(hide_password=False))
-    passwords = {"BENCH_RECORDER_PASSWORD": CANARY, "BENCH_PROMOTER_PASSWORD": CANARY}
-    for arguments in (("db", "install"), ("db", "install", "--sql"), ("db", "install", "--json")):
-        assert kept.bench(shell, *arguments, BENCH_OWNER_URL=owner, **passwords) == 0
-    assert kept.bench(shell, "db", "install", BENCH_OWNER_URL=kept.world.url, **passwords) == 2
-    assert kept.found() == []
+def test_a_promoter_with_a_wrong_password_is_told_without_it(
+    typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ranked("fast", "slow")
+    monkeypatch.setenv("BENCH_PROMOTER_URL", with_password(world.promoter_url, f"{CANARY}-wrong"))
+
+    done = typed("promote", "--task", "grading")
+
+    assert done.returncode == 2
+    assert 'password authentication failed for user "bench_promoter"' in done.stderr
+    assert CANARY not in done.stdout + done.stderr
+
+
+def test_a_setting_that_is_wrong_does_not_say_its_neighbours(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_MAX_ROWS", "many")
+
+    done = typed("models")
+
+    assert done.returncode == 2
+    assert CANARY not in done.stdout + done.stderr
+
+
+# Dagster
+
+
+@pytest.fixture
+def home(world: World) -> Path:
+    """DAGSTER_HOME as the Makefile makes it."""
+    folder = world.folder / "home"
+    folder.mkdir()
+    shutil.copyfile(ROOT / "dagster.yaml", folder / "dagster.yaml")
+    return folder
+
+
+def dagster(shell: Shell, home: Path, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run Dagster's own command, with everything that it keeps in `home`."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("dagster"), *arguments, "-m", "bench_pipeline.definitions"],
+        cwd=shell.folder,
+        env=shell.environment(**settings) | {"DAGSTER_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+    )
+
+
+def test_a_job_of_dagster_leaves_it_nowhere(shell: Shell, world: World, home: Path) -> None:
+    done = dagster(shell, home, "job", "execute", "-j", "benchmark_grading")
+
+    assert done.returncode == 0, done.stderr
+    assert world.holds(GRADE_A) == [FAST]
+    assert CANARY not in done.stdout + done.stderr
+    assert len(list(home.rglob("*.db"))) > 1
+    assert files_with_it(world.folder) == []
+    assert tables_with_it(world) == []
+    assert CANARY not in log_of_the_server(world)
+
+
+@pytest.mark.parametrize(
+    ("variable", "of_role", "asset"),
+    [
+        ("BENCH_DATABASE_URL", "bench_recorder", "eligible_models"),
+        ("BENCH_PROMOTER_URL", "bench_promoter", "grading/production_update"),
+    ],
+    ids=["the recorder's", "the promoter's"],
+)
+def test_a_job_that_fails_by_a_wrong_password_leaves_it_nowhere(
+    shell: Shell, world: World, home: Path, variable: str, of_role: str, asset: str
+) -> None:
+    world.store(world.plan())
+    wrong = {variable: with_password(as_role(world.url, of_role), f"{CANARY}-wrong@/:%")}
+
+    done = dagster(shell, home, "asset", "materialize", "--select", asset, **wrong)
+
+    assert done.returncode != 0
+    assert f'password authentication failed for user "{of_role}"' in done.stdout + done.stderr
+    assert CANARY not in done.stdout + done.stderr
+    assert files_with_it(world.folder) == []

@@ -426,12 +426,15 @@ def case_of(prompt: str) -> str:
 
 
 @contextmanager
-def open_world(url: str, folder: Path) -> Iterator[World]:
-    """The world in the database at `url`, its task in `folder`, its models on a server of their own."""
+def open_world(url: str, folder: Path, passwords: Mapping[str, str] | None = None) -> Iterator[World]:
+    """The world in the database at `url`, its task in `folder`, its models on a server of their own.
+
+    `passwords` are those of the two roles, by name, where the server asks for one.
+    """
     write_task(folder / "testcases")
     owner = open_database(url)
     fill_production(url)
-    recorder_url, promoter_url = install_roles(owner, url)
+    recorder_url, promoter_url = install_roles(owner, url, passwords or {})
     database = open_database(recorder_url)
     with FakeOllama(fake_models()) as server:
         settings = Settings.model_construct(
@@ -450,16 +453,19 @@ def open_world(url: str, folder: Path) -> Iterator[World]:
     owner.close()
 
 
-def install_roles(owner: Database, url: str) -> tuple[str, str | None]:
+def install_roles(owner: Database, url: str, passwords: Mapping[str, str]) -> tuple[str, str | None]:
     """What `bench db install` does; return the recorder's and the promoter's addresses."""
     if owner.engine.dialect.name == "sqlite":
         return url, None
-    install(owner, open_production(owner, {}), Roles("bench_recorder", "bench_promoter"), {})
-    return as_role(url, "bench_recorder"), as_role(url, "bench_promoter")
+    roles = Roles("bench_recorder", "bench_promoter")
+    install(owner, open_production(owner, {}), roles, dict(passwords))
+    recorder, promoter = (as_role(url, role, passwords.get(role)) for role in (roles.recorder, roles.promoter))
+    return recorder, promoter
 
 
-def as_role(url: str, role: str) -> str:
-    return make_url(url).set(username=role).render_as_string(hide_password=False)
+def as_role(url: str, role: str, password: str | None = None) -> str:
+    """The same database as another login."""
+    return make_url(url)._replace(username=role, password=password).render_as_string(hide_password=False)
 
 
 @dataclass(frozen=True)

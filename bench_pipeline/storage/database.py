@@ -151,6 +151,9 @@ def _checked_url(variable: str, url: str) -> URL:
         raise InputError(
             f"{variable}: is no database address; write sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME"
         ) from None
+    if "@" in f"{address.host}{address.database}" and address.password is not None:
+        # What stands there now is the rest of the password, which no message may show.
+        raise InputError(f"{variable}: a password has to be percent-encoded: write %40 for each @ in it")
     if address.drivername in ("postgresql", "postgres"):
         # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3, which is not what dagster-postgres brings.
         address = address.set(drivername="postgresql+psycopg2")
