@@ -199,6 +199,8 @@ def until(condition: Callable[[], T]) -> T:
 def operator(world: World) -> Iterator[Connection]:
     """An operator's open transaction, which holds what it changed until it is committed or rolled back."""
     with world.owner.engine.connect().execution_options(immediate=True) as connection:
+        if world.promoter_url is not None:  # a promotion without a limit of its own would wait for ever
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '20s'"))
         yield connection
 
 
