@@ -159,7 +159,7 @@ def approval_check(task: str) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not waits,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"waits for: {waits}" if waits else "it may be applied",
+            description=f"waits: {waits}" if waits else "it may be applied",
         )
 
     return nothing_is_awaited

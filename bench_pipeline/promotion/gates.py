@@ -53,7 +53,8 @@ def awaited(database: Database, stored: StoredPlan) -> str:
         approver(plan.terms, given, asked, stored.plan_hash, datetime.now(UTC))
     except PlanRefused as refused:
         whose = f" by somebody other than {', '.join(sorted(asked))}" if plan.terms.second_person else ""
-        return f"{refused}{whose}"
+        missing = refused.reason == "approval_missing"
+        return f"{f'needs an approval: bench approve {stored.plan_hash[:12]}' if missing else refused}{whose}"
     return ""
 
 

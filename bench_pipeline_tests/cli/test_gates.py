@@ -66,7 +66,7 @@ def test_a_plan_that_is_not_there_is_bad_input(typed: Typed, world: World, plan_
 
 
 def test_log_lists_the_plans_and_what_they_wait_for(typed: Typed, world: World, waiting: str) -> None:
-    says = f"the plan waits for approval; `bench approve {waiting}`"
+    says = f"needs an approval: bench approve {waiting}"
     assert f"waits: {says}" in typed("log", "--plans").stdout
     assert f"⏳ {says}" in typed("plan", "--task", "grading").stdout
     typed("approve", waiting)

@@ -127,7 +127,8 @@ def _told(error: DBAPIError) -> Exception:
         return PlanRefused("busy", {"seconds": LOCK_TIMEOUT_S})
     cause = _first_line(error)
     if code == _NO_RIGHT:
-        return InputError(f"the promotion may not be called: {cause}; set BENCH_PROMOTER_URL to the promoter's login")
+        remedy = "set BENCH_PROMOTER_URL to the promoter's login, or run `bench db install` as the owner of the tables"
+        return InputError(f"the promotion may not be called: {cause}; {remedy}")
     if code is not None and code.startswith("42"):  # no such table or column
         return InputError(f"the promotion cannot be called: {cause}; run `bench db install` as the owner of the tables")
     return GateFailed(f"the database refused the promotion and changed nothing: {cause}")

@@ -264,7 +264,7 @@ def test_g16_promote_waits_for_another_persons_approve_and_then_applies_exactly_
     world.ranked("fast", "slow")
     somebody("Ann")
     waiting = typed("promote", "--task", "grading")
-    short = waiting.stdout.rsplit("bench approve ", 1)[1].strip()
+    short = waiting.stderr.split("`bench approve ", 1)[1].split("`")[0]
     own = typed("approve", short)
     somebody("Bob")
     approved = typed("approve", short)
@@ -285,7 +285,7 @@ def test_g16_a_plan_that_waits_is_listed_with_what_it_waits_for(
     world.ranked("fast", "slow")
     typed("promote", "--task", "grading")
 
-    assert "waits: bench approve " in typed("log", "--plans").stdout
+    assert "waits: needs an approval: bench approve " in typed("log", "--plans").stdout
 
 
 @ONE_ENGINE
@@ -349,7 +349,7 @@ def test_g16_in_dagster_a_check_says_what_is_awaited_and_of_whom(
     (check,) = [one for one in run.get_asset_check_evaluations() if one.check_name == "nothing_is_awaited"]
     short = str(pipeline.metadata("grading/promotion_plan")["plan_hash"])[:12]
     assert (check.passed, check.severity.value) == (False, "WARN")
-    assert check.description == f"waits for: bench approve {short} by somebody other than dagster"
+    assert check.description == f"waits: needs an approval: bench approve {short} by somebody other than dagster"
 
 
 @ONE_ENGINE
