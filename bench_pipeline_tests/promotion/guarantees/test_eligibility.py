@@ -182,7 +182,7 @@ def test_g4_an_actor_is_refused_when_its_runtime_says_that_it_is_another_model(w
     change(world)
     refused = refusal(world, plan)
     assert refused.reason == "identity_changed"
-    assert f"its runtime says fast:1b {world.server.models['fast:1b'].digest}" in str(refused)
+    assert f"now it is fast:1b {world.server.models['fast:1b'].digest} on ollama {world.server.version}" in str(refused)
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         world.database.engine.dispose()
     else:
         monkeypatch.setattr(installation, "LOCK_TIMEOUT_S", 0.1)
-        install_roles(world.owner, world.url)
+        install_roles(world.owner, world.url, {})
 
 
 def test_g2_a_promotion_that_waits_too_long_for_an_operator_is_refused_and_can_be_tried_again(
