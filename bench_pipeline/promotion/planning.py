@@ -83,13 +83,19 @@ def _terms(rows: Sequence[PlanRow], tasks: Sequence[Task], settings: Settings, s
     marked = {number for task in tasks for number in task.promotion.auto}
     asks = settings.approval == "required" or any(row.changes and row.conversation_id not in marked for row in rows)
     by_tasks = sum(task.promotion.max_rows or len(task.conversations) for task in tasks)
+    approval = Approval.REQUIRED if asks else Approval.AUTO
+    return terms_of(settings, min(settings.max_rows, by_tasks), approval, schema_hash)
+
+
+def terms_of(settings: Settings, max_rows: int, approval: Approval, schema_hash: str) -> PlanTerms:
+    """Return the terms that the settings ask for, with what differs from plan to plan."""
     return PlanTerms(
         min_gain=settings.min_gain,
         alpha=settings.alpha,
-        max_rows=min(settings.max_rows, by_tasks),
+        max_rows=max_rows,
         evidence_days=settings.promotion_evidence_days,
         plan_hours=settings.plan_hours,
-        approval=Approval.REQUIRED if asks else Approval.AUTO,
+        approval=approval,
         approval_hours=settings.approval_hours,
         second_person=settings.second_person,
         schema_hash=schema_hash,

@@ -21,6 +21,7 @@ from bench_pipeline.domain.plan import (
     identity_hash,
 )
 from bench_pipeline.promotion.applying import apply_plan
+from bench_pipeline.promotion.planning import terms_of
 from bench_pipeline.promotion.promoter import Promoter
 from bench_pipeline.storage import promotions
 from bench_pipeline.storage.champions import Champion, champion
@@ -159,18 +160,7 @@ def _to_runner_up(registered: Champion, conversation: str, ranked: RankedBenchma
 
 def _terms(promoter: Promoter, rows: int) -> PlanTerms:
     """Ways back wait for nobody's approval and are as large as what they undo."""
-    settings = promoter.settings
-    return PlanTerms(
-        min_gain=settings.min_gain,
-        alpha=settings.alpha,
-        max_rows=rows,
-        evidence_days=settings.promotion_evidence_days,
-        plan_hours=settings.plan_hours,
-        approval=Approval.AUTO,
-        approval_hours=settings.approval_hours,
-        second_person=settings.second_person,
-        schema_hash=promoter.production.schema_hash(promoter.database),
-    )
+    return terms_of(promoter.settings, rows, Approval.AUTO, promoter.production.schema_hash(promoter.database))
 
 
 def _store_and_apply(
