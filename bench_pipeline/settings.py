@@ -10,8 +10,8 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.policy import ALPHA, Policy
-from bench_pipeline.domain.protocol import CacheRegime, RunPolicy
+from bench_pipeline.domain.measuring.protocol import CacheRegime, RunPolicy
+from bench_pipeline.domain.promoting.policy import ALPHA, Policy
 
 # Families trained for code alone, or that want an image. qwen2.5-coder is chat-tuned and stays in.
 CODE_OR_VISION_ONLY = (

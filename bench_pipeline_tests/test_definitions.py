@@ -12,7 +12,7 @@ import pytest
 
 from bench_pipeline.assets.common import WorkbenchResource
 from bench_pipeline.definitions import build_definitions
-from bench_pipeline.domain.partition import partition_key
+from bench_pipeline.domain.models.partition import partition_key
 from bench_pipeline.settings import load_settings
 
 GOLDEN = Path(__file__).parent / "golden" / "asset_graph.txt"

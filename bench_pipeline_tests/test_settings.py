@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.policy import Policy
+from bench_pipeline.domain.promoting.policy import Policy
 from bench_pipeline.settings import Settings, load_settings
 
 

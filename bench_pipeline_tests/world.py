@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,24 +36,24 @@ from sqlalchemy import (
 
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.benchmark.events import Event
-from bench_pipeline.benchmark.field import incumbent_models
+from bench_pipeline.benchmark.field import Field, incumbent_models
 from bench_pipeline.benchmark.preparation import PreparedTask, prepare, read_task
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark
-from bench_pipeline.benchmark.runner import run_benchmark
-from bench_pipeline.domain.actor import Candidate
-from bench_pipeline.domain.plan import PromotionPlan
-from bench_pipeline.promotion.applying import apply_plan
-from bench_pipeline.promotion.planning import DecidedPlan, make_plan
-from bench_pipeline.promotion.promoter import Promoter, make_promoter
+from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
+from bench_pipeline.benchmark.workbench import Workbench, make_workbench
+from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.promoting.plan import PromotionPlan
+from bench_pipeline.promotion.plan import DecidedPlan, make_plan
+from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.champions import Champion, all_champions
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.plans import insert_plan
-from bench_pipeline.storage.postgresql.installation import Roles, install
 from bench_pipeline.storage.production import Production, open_production
 from bench_pipeline.storage.promotions import Promotion, all_promotions
 from bench_pipeline.storage.tables import metadata as own_tables
+from bench_pipeline.storage.writers.installation import Roles, install
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.fakes.ollama_server import FakeModel, FakeOllama
 
@@ -257,12 +257,11 @@ class World:
     # Benchmarks
 
     def prepared(self, task: str = "grading", **protocol: object) -> PreparedTask:
-        return prepare(self.settings, task, self.database, self.production).with_terms(**protocol)
+        return prepare(self.bench, task).with_terms(**protocol)
 
     def candidates(self, *names: str) -> list[Candidate]:
         """All actors, or the ones named."""
-        common = (self.settings, self.database, self.production, self.runtimes)
-        return named_candidates(names, *common) if names else candidates(*common)
+        return named_candidates(self.bench, names) if names else candidates(self.bench)
 
     def run(
         self,
@@ -274,14 +273,9 @@ class World:
     ) -> str:
         """Benchmark all actors, or the ones named, and return the benchmark's id."""
         prepared = self.prepared(task, **protocol)
+        field = Field(tuple(self.candidates(*names)), frozenset(incumbent_models(self.bench, prepared.task)))
         return run_benchmark(
-            self.database,
-            prepared,
-            self.candidates(*names),
-            self.runtimes,
-            on_event or self.events.append,
-            resume_hours,
-            incumbents=frozenset(incumbent_models(self.database, self.production, prepared.task)),
+            self.bench, prepared, field, on_event or self.events.append, RunTerms(resume_hours=resume_hours)
         )
 
     def ranked(
@@ -306,24 +300,24 @@ class World:
         """The plan with what it rests on."""
         ranked = ranked or self.ranked("fast", "slow")
         settings = self.settings.model_copy(update={"min_gain": min_gain})
-        return make_plan(self.database, self.production, [ranked], [read_task(settings, "grading")], settings)
+        return make_plan(replace(self.bench, settings=settings), [ranked], [read_task(settings, "grading")])
 
     def store(self, plan: PromotionPlan, requested_by: str = "the tests", at: datetime | None = None) -> None:
         with self.database.writing() as connection:
             insert_plan(connection, plan, requested_by, at or datetime.now(UTC))
 
     @property
-    def promoter(self) -> Promoter:
-        return make_promoter(self.settings, self.database, self.production)
+    def bench(self) -> Workbench:
+        return make_workbench(self.settings, self.database, self.production, self.runtimes)
 
     def apply(self, plan: PromotionPlan) -> Promotion | None:
         """Store the plan and apply it."""
         self.store(plan)
-        promoter = self.promoter
+        bench = self.bench
         try:
-            return apply_plan(promoter, plan.hash, "the tests")
+            return apply_plan(bench, plan.hash, "the tests")
         finally:
-            promoter.writer.close()
+            bench.writer.close()
 
     def promoted(self) -> Promotion:
         """Promote `fast` over `slow`."""

@@ -18,11 +18,11 @@ from textwrap import fill
 import numpy as np
 from numpy.typing import NDArray
 
-from bench_pipeline.domain.decision import DecisionKind, Incumbent, decide
-from bench_pipeline.domain.final import LOOKS, MAX_FINAL_PASSES, contenders, settled
-from bench_pipeline.domain.policy import Policy
-from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing, rank
-from bench_pipeline.domain.statistics import compare_paired, paired_checks
+from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing, rank
+from bench_pipeline.domain.measuring.statistics import compare_paired, paired_checks
+from bench_pipeline.domain.promoting.decision import DecisionKind, Incumbent, decide
+from bench_pipeline.domain.promoting.final import LOOKS, MAX_FINAL_PASSES, contenders, settled
+from bench_pipeline.domain.promoting.policy import Policy
 from benchmarks.page import put_between
 
 Latencies = NDArray[np.float64]

@@ -24,7 +24,7 @@ from textwrap import fill
 
 from sqlalchemy import func, insert, select, update
 
-from bench_pipeline.domain.plan import PromotionPlan
+from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.plans import insert_plan

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
 
-from bench_pipeline.domain.racing import LEADERS, Racer, case_order, live, stop_reason
+from bench_pipeline.domain.measuring.racing import LEADERS, Racer, case_order, live, stop_reason
 
 CASES = tuple(f"case{number:02d}" for number in range(1, 11))
 REPEATS = 3

@@ -10,11 +10,11 @@ from typing import Any
 import dagster as dg
 
 from bench_pipeline.benchmark.events import Event, OnEvent
-from bench_pipeline.domain.actor import Candidate
+from bench_pipeline.benchmark.workbench import Workbench, open_workbench
 from bench_pipeline.domain.errors import BenchError
-from bench_pipeline.domain.partition import partition_key
+from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.models.partition import partition_key
 from bench_pipeline.settings import load_settings
-from bench_pipeline.workbench import Workbench, open_workbench
 
 ACCELERATOR_POOL = "accelerator"
 OWNERS = ["team:llm-operations"]

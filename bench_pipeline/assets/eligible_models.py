@@ -16,7 +16,7 @@ from bench_pipeline.benchmark.eligibility import candidates
 def eligible_models(context: dg.AssetExecutionContext, workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
     """List the actors, ask their runtimes, and register the partitions."""
     with workbench.open() as bench:
-        found = candidates(bench.settings, bench.database, bench.production, bench.runtimes)
+        found = candidates(bench)
     new = register_partitions(context.instance, found)
     rows = [
         {

@@ -20,10 +20,10 @@ from bench_pipeline.benchmark.events import BatchStarted, BenchmarkStarted, Even
 from bench_pipeline.benchmark.field import field_of, fresh_enough
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.ranking import latest_benchmark_id, unmeasured_models, up_to_date_benchmark
-from bench_pipeline.benchmark.runner import run_benchmark
-from bench_pipeline.domain.actor import Candidate
-from bench_pipeline.domain.partition import partition_key
-from bench_pipeline.domain.scoreboard import ModelResult, Standing
+from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
+from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing
+from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.models.partition import partition_key
 
 
 class MeasurementConfig(dg.Config):
@@ -59,9 +59,9 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         partitioned = context.has_partition_key or context.has_partition_key_range
         with workbench.open() as bench:
-            prepared = prepare(bench.settings, task, bench.database, bench.application)
+            prepared = prepare(bench, task)
             prepared = prepared.with_terms(batch_size=config.batch_size, repeats=config.repeats, policy=config.policy)
-            found = candidates(bench.settings, bench.database, bench.production, bench.runtimes)
+            found = candidates(bench)
             register_partitions(context.instance, found)
             chosen = _of_partitions(found, context.partition_keys) if partitioned else found
             if config.only_if_changed and (
@@ -69,7 +69,7 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
             ):
                 context.log.info(f"nothing changed since {current}: nothing is measured again")
                 return dg.MaterializeResult(metadata={"benchmark_id": current, "measured": 0})
-            field = field_of(chosen, prepared, bench.settings, bench.database, bench.production, bench.runtimes)
+            field = field_of(bench, chosen, prepared)
             if config.reuse:
                 # The scoreboard ranks what is left out here by its earlier run.
                 reused = fresh_enough(bench.database, prepared, field, bench.settings.evidence_days)
@@ -80,16 +80,11 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
             partitions = frozenset(context.partition_keys) if partitioned else frozenset()
             reporter = _Reporter(context, workbench, key, partitions, field.candidates)
             benchmark_id = run_benchmark(
-                bench.database,
+                bench,
                 prepared,
-                field.candidates,
-                bench.runtimes,
+                field,
                 reporter,
-                resume_hours=bench.settings.resume_hours,
-                dagster_run_id=context.run.run_id,
-                incumbents=field.incumbents,
-                anchor=field.anchor,
-                policy=bench.settings.promotion_policy,
+                RunTerms(dagster_run_id=context.run.run_id, resume_hours=bench.settings.resume_hours),
             )
         return dg.MaterializeResult(metadata={"benchmark_id": benchmark_id, "measured": len(reporter.results)})
 

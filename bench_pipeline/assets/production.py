@@ -9,18 +9,18 @@ import dagster as dg
 from bench_pipeline.assets.common import ACCELERATOR_POOL, OWNERS, REQUESTER, WorkbenchParam, numbers, table
 from bench_pipeline.benchmark.preparation import read_task
 from bench_pipeline.benchmark.ranking import latest_ranked
-from bench_pipeline.domain.plan import PlanRow, plan_diff
-from bench_pipeline.promotion.applying import apply_plan
+from bench_pipeline.benchmark.workbench import Workbench
+from bench_pipeline.domain.promoting.plan import PlanRow, plan_diff
 from bench_pipeline.promotion.gates import awaited
-from bench_pipeline.promotion.planning import DecidedPlan, impacts, make_plan, store_plan, stored_plan
-from bench_pipeline.promotion.reconciling import write_open_documents
-from bench_pipeline.promotion.validating import ValidationResult, validate_promotion
+from bench_pipeline.promotion.plan import DecidedPlan, impacts, make_plan, store_plan, stored_plan
+from bench_pipeline.promotion.plan_application import apply_plan
+from bench_pipeline.promotion.reconciliation import write_open_documents
+from bench_pipeline.promotion.validation import ValidationResult, validate_promotion
 from bench_pipeline.reporting.workflow_docs import champion_registry
 from bench_pipeline.storage import promotions
 from bench_pipeline.storage.champions import all_champions
 from bench_pipeline.storage.plans import latest_plan
 from bench_pipeline.storage.promotions import unvalidated
-from bench_pipeline.workbench import Workbench
 
 
 def production_assets(task: str) -> list[dg.AssetsDefinition]:
@@ -30,7 +30,7 @@ def production_assets(task: str) -> list[dg.AssetsDefinition]:
 
 def _plan(bench: Workbench, task: str) -> DecidedPlan:
     stated, ranked = read_task(bench.settings, task), latest_ranked(bench.database, task)
-    return make_plan(bench.database, bench.production, [ranked], [stated], bench.settings)
+    return make_plan(bench, [ranked], [stated])
 
 
 _DECISION_COLUMNS = {"conversation": "string", "decision": "string", "incumbent": "string", "champion": "string",
@@ -89,7 +89,7 @@ def _promotion_plan(task: str) -> dg.AssetsDefinition:
         with workbench.open() as bench:
             made = _plan(bench, task)
             store_plan(bench.database, made, REQUESTER)
-            saved = impacts(bench.database, bench.production, made, datetime.now(UTC))
+            saved = impacts(bench, made, datetime.now(UTC))
         plan = made.plan
         rows = [
             {"conversation_id": row.conversation_id, "old_actor_id": row.old_actor_id, "new_actor_id": row.new_actor_id,
@@ -129,7 +129,7 @@ def _production_update(task: str) -> dg.AssetsDefinition:
     def production_update(context: dg.AssetExecutionContext, workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
             plan = stored_plan(bench.database, task)
-            promotion = apply_plan(bench.promoter, plan.hash, REQUESTER, context.run.run_id)
+            promotion = apply_plan(bench, plan.hash, REQUESTER, context.run.run_id)
         if promotion is None:
             context.log.info("; ".join(f"{row.conversation}: {row.reason}" for row in plan.rows))
         return dg.MaterializeResult(
@@ -183,9 +183,7 @@ def _validation(task: str) -> dg.AssetsDefinition:
             with bench.database.engine.connect() as connection:
                 waiting = unvalidated(connection, task)
             results = [
-                validate_promotion(
-                    bench.promoter, promotion, bench.runtimes, REQUESTER, workbench.tell, context.run.run_id
-                )
+                validate_promotion(bench, promotion, REQUESTER, workbench.tell, context.run.run_id)
                 for promotion in waiting
             ]
         if not results:
@@ -241,7 +239,7 @@ def document_assets(tasks: Sequence[str]) -> list[dg.AssetsDefinition]:
     )
     def workflow_docs(workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
-            changed, _ = write_open_documents(bench.promoter)
+            changed, _ = write_open_documents(bench)
         return dg.MaterializeResult(
             metadata={"changed": len(changed), "files": "\n".join(str(path) for path in changed) or "none"}
         )

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from bench_pipeline.assets.common import OWNERS, REQUESTER, WorkbenchParam
-from bench_pipeline.promotion.reconciling import reconcile
+from bench_pipeline.promotion.reconciliation import reconcile
 
 
 @dg.asset(
@@ -18,7 +18,7 @@ from bench_pipeline.promotion.reconciling import reconcile
 def reconciliation(context: dg.AssetExecutionContext, workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
     """Reconcile production, its registry and its documents."""
     with workbench.open() as bench:
-        done = reconcile(bench.promoter, REQUESTER, context.run.run_id)
+        done = reconcile(bench, REQUESTER, context.run.run_id)
     return dg.MaterializeResult(
         metadata={
             "undone": ", ".join(f"promotion {one.undone.promotion_id}" for one in done.undone) or "none",

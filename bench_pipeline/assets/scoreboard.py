@@ -26,7 +26,7 @@ def scoreboard_asset(task: str) -> dg.AssetsDefinition:
     )
     def scoreboard(workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
-            others = candidates(bench.settings, bench.database, bench.production, bench.runtimes)
+            others = candidates(bench)
             ranked = rank_benchmark(
                 bench.database,
                 latest_benchmark_id(bench.database, task),

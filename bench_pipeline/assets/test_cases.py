@@ -6,9 +6,9 @@ import dagster as dg
 
 from bench_pipeline.assets.common import OWNERS, WorkbenchParam, table
 from bench_pipeline.benchmark.preparation import PreparedTask, prepare
+from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import BenchError
-from bench_pipeline.domain.suite import Gold
-from bench_pipeline.workbench import Workbench
+from bench_pipeline.domain.tasks.gold import Gold
 
 
 def test_cases_asset(task: str) -> dg.AssetsDefinition:
@@ -78,4 +78,4 @@ def suite_check(task: str) -> dg.AssetChecksDefinition:
 
 
 def _prepared(bench: Workbench, task: str) -> PreparedTask:
-    return prepare(bench.settings, task, bench.database, bench.application)
+    return prepare(bench, task)

@@ -9,13 +9,13 @@ from bench_pipeline.automation.jobs import Job, job_name
 from bench_pipeline.benchmark.eligibility import candidates
 from bench_pipeline.benchmark.hardware import hardware
 from bench_pipeline.benchmark.preparation import prepare
-from bench_pipeline.domain.actor import Candidate
+from bench_pipeline.benchmark.workbench import Workbench, open_workbench
 from bench_pipeline.domain.errors import BenchError
-from bench_pipeline.domain.new_models import waiting_models
-from bench_pipeline.domain.partition import partition_key
+from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.models.new_models import waiting_models
+from bench_pipeline.domain.models.partition import partition_key
 from bench_pipeline.settings import load_settings
 from bench_pipeline.storage.benchmarks import attempts_of
-from bench_pipeline.workbench import Workbench, open_workbench
 
 
 def new_model_sensor(tasks: Sequence[str], jobs: Sequence[Job]) -> dg.SensorDefinition:
@@ -35,7 +35,7 @@ def new_model_sensor(tasks: Sequence[str], jobs: Sequence[Job]) -> dg.SensorDefi
     def new_models(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
             with open_workbench(load_settings()) as bench:
-                found = candidates(bench.settings, bench.database, bench.production, bench.runtimes)
+                found = candidates(bench)
                 eligible = [candidate for candidate in found if candidate.eligible]
                 requests = [request for task in tasks for request in _requests(bench, task, eligible)]
         except BenchError as error:
@@ -53,7 +53,7 @@ def new_model_sensor(tasks: Sequence[str], jobs: Sequence[Job]) -> dg.SensorDefi
 
 
 def _requests(bench: Workbench, task: str, eligible: Sequence[Candidate]) -> list[dg.RunRequest]:
-    prepared = prepare(bench.settings, task, bench.database, bench.application)
+    prepared = prepare(bench, task)
     key = prepared.evidence_key(hardware())
     with bench.database.engine.connect() as connection:
         attempts = attempts_of(connection, key)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from bench_pipeline.domain.actor import Actor, Candidate, Exclusion, exclusion_by_identity, exclusion_by_name
+from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
-from bench_pipeline.domain.model_ref import UnknownExecutionPath, ollama_ref, parse_execution_path
-from bench_pipeline.runtimes.registry import HostNotAllowed, Runtimes
-from bench_pipeline.settings import Settings
-from bench_pipeline.storage.database import Database
-from bench_pipeline.storage.production import Production
+from bench_pipeline.domain.models.actor import Actor, Candidate, Exclusion, exclusion_by_identity, exclusion_by_name
+from bench_pipeline.domain.models.model_ref import UnknownExecutionPath, ollama_ref, parse_execution_path
+from bench_pipeline.runtimes.registry import HostNotAllowed
 
 _DATABASE_RULES = {
     Exclusion.TYPE: "its actor_type is {actor.actor_type!r}, not 'ai_model'",
@@ -21,40 +19,24 @@ _DATABASE_RULES = {
 }
 
 
-def candidates(
-    settings: Settings, database: Database, production: Production | None, runtimes: Runtimes
-) -> list[Candidate]:
+def candidates(bench: Workbench) -> list[Candidate]:
     """Return a line for every actor: eligible with its identity, or excluded with the reason."""
-    if production is None:
-        return []
-    with database.engine.connect() as connection:
-        actors = production.actors(connection, settings.excluded_names, settings.specialist_names)
-    return unique_names(_candidate(actor, settings, runtimes) for actor in actors)
+    return unique_names(_candidate(actor, bench) for actor in _actors(bench))
 
 
-def named_candidates(
-    names: Sequence[str],
-    settings: Settings,
-    database: Database,
-    production: Production | None,
-    runtimes: Runtimes,
-) -> list[Candidate]:
+def named_candidates(bench: Workbench, names: Sequence[str]) -> list[Candidate]:
     """Return the candidates with these names, in this order.
 
     A name that is no actor is taken as an execution path, or else as a model of the Ollama server; it is
     measured and ranked, never promoted.
     """
-    actors: list[Actor] = []
-    if production is not None:
-        with database.engine.connect() as connection:
-            actors = production.actors(connection, settings.excluded_names, settings.specialist_names)
-    by_name = {actor.name: actor for actor in actors}
+    by_name = {actor.name: actor for actor in _actors(bench)}
     found = []
     for name in dict.fromkeys(names):
         if name in by_name:
-            found.append(_candidate(by_name[name], settings, runtimes))
+            found.append(_candidate(by_name[name], bench))
         else:
-            found.append(_unregistered(name, settings, runtimes))
+            found.append(_unregistered(name, bench))
     return unique_names(found)
 
 
@@ -69,7 +51,14 @@ def unique_names(found: Iterable[Candidate]) -> list[Candidate]:
     return unique
 
 
-def _candidate(actor: Actor, settings: Settings, runtimes: Runtimes) -> Candidate:
+def _actors(bench: Workbench) -> list[Actor]:
+    if bench.application is None:
+        return []
+    with bench.database.engine.connect() as connection:
+        return bench.application.actors(connection, bench.settings.excluded_names, bench.settings.specialist_names)
+
+
+def _candidate(actor: Actor, bench: Workbench) -> Candidate:
     line = Candidate(actor.name or f"actor {actor.actor_id}", actor.actor_id, None)
     if actor.exclusion is not None:
         detail = _DATABASE_RULES[actor.exclusion].format(actor=actor)
@@ -78,33 +67,33 @@ def _candidate(actor: Actor, settings: Settings, runtimes: Runtimes) -> Candidat
         line = replace(line, ref=parse_execution_path(actor.execution_path))
     except UnknownExecutionPath as error:
         return replace(line, exclusion=Exclusion.UNKNOWN_EXECUTION_PATH, detail=str(error))
-    return _described(line, settings, runtimes)
+    return _described(line, bench)
 
 
-def _unregistered(name: str, settings: Settings, runtimes: Runtimes) -> Candidate:
+def _unregistered(name: str, bench: Workbench) -> Candidate:
     line = Candidate(name, None, None)
     try:
         ref = parse_execution_path(name) if name.startswith(("llama_cpp:", "openai:", "ollama:")) else ollama_ref(name)
     except UnknownExecutionPath as error:
         return replace(line, exclusion=Exclusion.UNKNOWN_EXECUTION_PATH, detail=str(error))
-    return _described(replace(line, ref=ref), settings, runtimes)
+    return _described(replace(line, ref=ref), bench)
 
 
 _RUNTIME_FAILURES = {FailureKind.NOT_FOUND: Exclusion.NOT_INSTALLED}
 
 
-def _described(line: Candidate, settings: Settings, runtimes: Runtimes) -> Candidate:
+def _described(line: Candidate, bench: Workbench) -> Candidate:
     assert line.ref is not None  # noqa: S101 - the callers parsed it
-    if excluded := exclusion_by_name(line.ref.address, settings.max_model_bytes):
+    if excluded := exclusion_by_name(line.ref.address, bench.settings.max_model_bytes):
         return replace(line, exclusion=excluded[0], detail=excluded[1])
     try:
-        identity = runtimes.of(line.ref).describe(line.ref)
+        identity = bench.runtimes.of(line.ref).describe(line.ref)
     except HostNotAllowed as failure:
         return replace(line, exclusion=Exclusion.HOST_NOT_ALLOWED, detail=str(failure))
     except RuntimeFailure as failure:
         reason = _RUNTIME_FAILURES.get(failure.kind, Exclusion.RUNTIME_UNAVAILABLE)
         return replace(line, exclusion=reason, detail=str(failure))
     line = replace(line, identity=identity)
-    if excluded := exclusion_by_identity(identity, settings.max_model_bytes):
+    if excluded := exclusion_by_identity(identity, bench.settings.max_model_bytes):
         return replace(line, exclusion=excluded[0], detail=excluded[1])
     return line

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench_pipeline.domain.sample import Sample
-from bench_pipeline.domain.scoreboard import ModelResult
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.measuring.scoreboard import ModelResult
 
 
 @dataclass(frozen=True, slots=True)

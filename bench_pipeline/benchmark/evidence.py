@@ -6,9 +6,9 @@ import secrets
 from datetime import datetime
 
 from bench_pipeline.domain.hashing import content_hash
-from bench_pipeline.domain.plan import evidence_hash
-from bench_pipeline.domain.scoreboard import Scoreboard
-from bench_pipeline.domain.verdict import READER_VERSION, Contract
+from bench_pipeline.domain.measuring.scoreboard import Scoreboard
+from bench_pipeline.domain.promoting.plan import evidence_hash
+from bench_pipeline.domain.tasks.verdict import READER_VERSION, Contract
 from bench_pipeline.storage.benchmarks import BenchmarkRow
 
 

@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from bench_pipeline.benchmark.eligibility import named_candidates
 from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.benchmark.ranking import reusable_runs
-from bench_pipeline.domain.actor import Candidate
+from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.task import Task
-from bench_pipeline.runtimes.registry import Runtimes
-from bench_pipeline.settings import Settings
+from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.tasks.task import Task
 from bench_pipeline.storage.benchmarks import ModelRun
 from bench_pipeline.storage.database import Database
-from bench_pipeline.storage.production import Production
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,38 +29,31 @@ class Field:
         return replace(self, candidates=tuple(c for c in self.candidates if c.name not in names))
 
 
-def field_of(
-    chosen: Sequence[Candidate],
-    prepared: PreparedTask,
-    settings: Settings,
-    database: Database,
-    production: Production | None,
-    runtimes: Runtimes,
-) -> Field:
+def field_of(bench: Workbench, chosen: Sequence[Candidate], prepared: PreparedTask) -> Field:
     """Complete the chosen candidates by the incumbents of the task and the protocol's anchor.
 
     A challenger is only ever compared with an incumbent of the same run; without any challenger nothing is added.
     Raises `InputError` when the anchor cannot be measured.
     """
-    incumbents = incumbent_models(database, production, prepared.task)
+    incumbents = incumbent_models(bench, prepared.task)
     if not any(candidate.eligible for candidate in chosen):
         return Field(tuple(chosen), frozenset(incumbents))
     missing = [name for name in incumbents if all(candidate.name != name for candidate in chosen)]
-    added = named_candidates(missing, settings, database, production, runtimes)
+    added = named_candidates(bench, missing)
     anchor = None
     if prepared.protocol.anchor is not None:
-        (anchor,) = named_candidates([prepared.protocol.anchor], settings, database, production, runtimes)
+        (anchor,) = named_candidates(bench, [prepared.protocol.anchor])
         if not anchor.eligible:
             raise InputError(f"BENCH_ANCHOR: {anchor.name} cannot be measured: {anchor.detail}")
     return Field((*chosen, *added), frozenset(incumbents), anchor)
 
 
-def incumbent_models(database: Database, production: Production | None, task: Task) -> list[str]:
+def incumbent_models(bench: Workbench, task: Task) -> list[str]:
     """Return the names of the actors that carry out the task's conversations now, each once."""
-    if production is None:
+    if bench.application is None:
         return []
-    with database.engine.connect() as connection:
-        found = production.conversations(connection, task.conversations)
+    with bench.database.engine.connect() as connection:
+        found = bench.application.conversations(connection, task.conversations)
     return list(dict.fromkeys(conversation.actor_name for conversation in found if conversation.actor_name))
 
 

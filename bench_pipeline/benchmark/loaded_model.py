@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
-from bench_pipeline.domain.identity import LoadReport, ModelIdentity, Placement
-from bench_pipeline.domain.model_ref import ModelRef
-from bench_pipeline.domain.protocol import Protocol
-from bench_pipeline.domain.sample import Reply
-from bench_pipeline.domain.validity import misplaced
+from bench_pipeline.domain.measuring.protocol import Protocol
+from bench_pipeline.domain.measuring.validity import misplaced
+from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
+from bench_pipeline.domain.models.model_ref import ModelRef
+from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.runtimes.base import Runtime
 
 # What may pass by itself. A deadline is not among them: a second wait as long would tell nothing new.

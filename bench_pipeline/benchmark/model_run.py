@@ -15,19 +15,21 @@ from sqlalchemy import Connection
 from bench_pipeline.benchmark.events import BatchStarted, CallRetried, ModelLoaded, OnEvent, SampleTaken
 from bench_pipeline.benchmark.loaded_model import AttemptsSpent, LoadedModel, OnRetry
 from bench_pipeline.benchmark.preparation import PreparedTask
-from bench_pipeline.domain.actor import Candidate
+from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
-from bench_pipeline.domain.identity import LoadReport, ModelIdentity, Placement
-from bench_pipeline.domain.prompt import PROMPT_FIELDS, render_prompt, shared_beginning
-from bench_pipeline.domain.racing import StopReason
-from bench_pipeline.domain.sample import Outcome, Reply, Sample, ServerTimings
-from bench_pipeline.domain.suite import TestCase
-from bench_pipeline.domain.validity import ValidityRule, screen, truncation
-from bench_pipeline.domain.verdict import judge
-from bench_pipeline.runtimes.registry import Runtimes
+from bench_pipeline.domain.measuring.benchmark import Role
+from bench_pipeline.domain.measuring.racing import StopReason
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.measuring.validity import ValidityRule, screen, truncation
+from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
+from bench_pipeline.domain.models.reply import Reply, ServerTimings
+from bench_pipeline.domain.tasks.outcome import Outcome
+from bench_pipeline.domain.tasks.prompt import PROMPT_FIELDS, render_prompt, shared_beginning
+from bench_pipeline.domain.tasks.suite import TestCase
+from bench_pipeline.domain.tasks.verdict import judge
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import ModelRun
-from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.samples import exclude_samples, insert_sample, samples_of
 
 Stop = Callable[[Sequence[Sample]], StopReason | None]
@@ -54,17 +56,15 @@ class Measured:
 class ModelMeasurement:
     """Makes the calls of one benchmark, model by model."""
 
-    def __init__(
-        self, database: Database, prepared: PreparedTask, runtimes: Runtimes, on_event: OnEvent, benchmark_id: str
-    ) -> None:
-        self._database = database
+    def __init__(self, bench: Workbench, prepared: PreparedTask, on_event: OnEvent, benchmark_id: str) -> None:
+        self._database = bench.database
         self._prepared = prepared
-        self._runtimes = runtimes
+        self._runtimes = bench.runtimes
         self._on_event = on_event
         self._benchmark_id = benchmark_id
         self._shared_chars = len(shared_beginning(prepared.template))
 
-    def begin(self, candidate: Candidate, role: str = store.CANDIDATE) -> Measured:
+    def begin(self, candidate: Candidate, role: Role = Role.CANDIDATE) -> Measured:
         """Return the model's run in this benchmark, begun now or before an interruption, and its samples."""
         assert candidate.identity is not None  # noqa: S101 - an eligible candidate was described
         with self._database.writing() as connection:

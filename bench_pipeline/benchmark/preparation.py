@@ -9,16 +9,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from bench_pipeline.benchmark.evidence import evidence_key
+from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import Fault, FileRefused, InputError
 from bench_pipeline.domain.hashing import content_hash
-from bench_pipeline.domain.prompt import fields_of
-from bench_pipeline.domain.protocol import Protocol
-from bench_pipeline.domain.suite import Suite, parse_suite
-from bench_pipeline.domain.task import Task, parse_task
-from bench_pipeline.domain.verdict import contract_faults
+from bench_pipeline.domain.measuring.protocol import Protocol
+from bench_pipeline.domain.tasks.prompt import fields_of
+from bench_pipeline.domain.tasks.suite import Suite, parse_suite
+from bench_pipeline.domain.tasks.task import Task, parse_task
+from bench_pipeline.domain.tasks.verdict import contract_faults
 from bench_pipeline.settings import Settings
-from bench_pipeline.storage.database import Database
-from bench_pipeline.storage.production import Production
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
@@ -123,25 +122,28 @@ def read_suite(path: Path) -> Suite:
     return parse_suite(raw, str(path))
 
 
-def prepare(
-    settings: Settings,
-    name: str,
-    database: Database | None = None,
-    production: Production | None = None,
-    suite_file: Path | None = None,
-) -> PreparedTask:
+def prepare(bench: Workbench, name: str, suite_file: Path | None = None) -> PreparedTask:
     """Read a task and its suite, and complete both from production where the database has more.
 
     Raises `FileRefused` with every fault, so that nothing is measured on a suite that is not sound.
     """
+    return _prepared(bench.settings, name, suite_file, bench if bench.application is not None else None)
+
+
+def prepare_from_files(settings: Settings, name: str, suite_file: Path | None = None) -> PreparedTask:
+    """Read a task and its suite from their files alone, without a database. Raises as `prepare` does."""
+    return _prepared(settings, name, suite_file, None)
+
+
+def _prepared(settings: Settings, name: str, suite_file: Path | None, bench: Workbench | None) -> PreparedTask:
     stated = read_task(settings, name)
     task = with_prompt(settings, stated)
     path = suite_file or testcases_dir(settings) / name / "suite.json"
     suite = read_suite(path)
     template, source = task.prompt.template, _prompt_file(stated)
-    if database is not None and production is not None:
-        suite = _with_postings(suite, database, production)
-        template, source = _production_template(task, database, production) or (template, source)
+    if bench is not None:
+        suite = _with_postings(suite, bench)
+        template, source = _production_template(task, bench) or (template, source)
     if faults := _faults(task, suite, template, source, str(path)):
         raise FileRefused(faults)
     return PreparedTask(task, suite, template, source, _protocol(task, settings))
@@ -167,24 +169,24 @@ def _protocol(task: Task, settings: Settings) -> Protocol:
     )
 
 
-def _with_postings(suite: Suite, database: Database, production: Production) -> Suite:
+def _with_postings(suite: Suite, bench: Workbench) -> Suite:
     wanted = [case.posting_id for case in suite.test_cases if case.posting is None]
     if not wanted:
         return suite
-    with database.engine.connect() as connection:
-        return suite.with_postings(production.postings(connection, wanted))
+    with bench.database.engine.connect() as connection:
+        return suite.with_postings(bench.production.postings(connection, wanted))
 
 
 def _prompt_file(task: Task) -> str:
     return "task.yaml" if task.prompt.task is None else f"task.yaml of {task.prompt.task}"
 
 
-def _production_template(task: Task, database: Database, production: Production) -> tuple[str, str] | None:
+def _production_template(task: Task, bench: Workbench) -> tuple[str, str] | None:
     conversation = task.prompt.conversation
     if conversation is None:
         return None
-    with database.engine.connect() as connection:
-        own = production.templates(connection, [conversation]).get(conversation)
+    with bench.database.engine.connect() as connection:
+        own = bench.production.templates(connection, [conversation]).get(conversation)
     return None if own is None else (own, f"conversation {conversation}")
 
 

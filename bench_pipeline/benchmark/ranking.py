@@ -12,12 +12,12 @@ from bench_pipeline.benchmark.evidence import hash_of_evidence
 from bench_pipeline.benchmark.hardware import hardware
 from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.benchmark.results import model_results
-from bench_pipeline.domain.actor import Candidate, Exclusion
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.ledger import ledger
-from bench_pipeline.domain.protocol import Protocol
-from bench_pipeline.domain.sample import Sample
-from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing, rank, score_model
+from bench_pipeline.domain.measuring.ledger import ledger
+from bench_pipeline.domain.measuring.protocol import Protocol
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing, rank, score_model
+from bench_pipeline.domain.models.actor import Candidate, Exclusion
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun
 from bench_pipeline.storage.database import Database

@@ -15,13 +15,16 @@ from bench_pipeline.benchmark.ranking import (
     read_ranked,
 )
 from bench_pipeline.benchmark.runner import BENCHMARK_LOCK
-from bench_pipeline.domain.actor import Candidate
 from bench_pipeline.domain.errors import FileRefused, InputError
-from bench_pipeline.domain.sample import Outcome, Reply, Sample
-from bench_pipeline.domain.suite import Suite, TestCase
-from bench_pipeline.domain.task import Task
-from bench_pipeline.domain.validity import ValidityRule
-from bench_pipeline.domain.verdict import READER_VERSION, Contract, contract_faults, judge
+from bench_pipeline.domain.measuring.benchmark import RunStatus
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.measuring.validity import ValidityRule
+from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.models.reply import Reply
+from bench_pipeline.domain.tasks.outcome import Outcome
+from bench_pipeline.domain.tasks.suite import Suite, TestCase
+from bench_pipeline.domain.tasks.task import Task
+from bench_pipeline.domain.tasks.verdict import READER_VERSION, Contract, contract_faults, judge
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.copies import copy_model_run, stored_candidates, update_judgement
@@ -152,7 +155,7 @@ def save_rescored(database: Database, rescoring: Rescoring) -> RankedBenchmark:
             old,
             benchmark_id=new_benchmark_id(old.task_type, now),
             rescored_from=old.benchmark_id,
-            status=store.RUNNING,  # until it is ranked
+            status=RunStatus.RUNNING,  # until it is ranked
             evidence_key=rescoring.evidence_key,
             task=rescoring.task.model_dump(mode="json"),
             reader_version=READER_VERSION,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bench_pipeline.domain.protocol import Protocol
-from bench_pipeline.domain.sample import Outcome, Sample
-from bench_pipeline.domain.scoreboard import ModelResult, Standing, score_model
+from bench_pipeline.domain.measuring.protocol import Protocol
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing, score_model
+from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.storage.benchmarks import ModelRun
 
 

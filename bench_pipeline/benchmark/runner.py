@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 
@@ -21,21 +21,23 @@ from bench_pipeline.benchmark.events import (
     OnEvent,
 )
 from bench_pipeline.benchmark.evidence import new_benchmark_id
+from bench_pipeline.benchmark.field import Field
 from bench_pipeline.benchmark.hardware import hardware
 from bench_pipeline.benchmark.model_run import Measured, ModelMeasurement, PlannedCall
 from bench_pipeline.benchmark.preparation import PreparedTask
-from bench_pipeline.benchmark.racers import Race
+from bench_pipeline.benchmark.race import Race
 from bench_pipeline.benchmark.results import model_result
-from bench_pipeline.domain.actor import Candidate, Exclusion
+from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import GateFailed
-from bench_pipeline.domain.final import contenders, settled
-from bench_pipeline.domain.policy import Policy
-from bench_pipeline.domain.protocol import MAX_DRIFT
-from bench_pipeline.domain.racing import StopReason
-from bench_pipeline.domain.scoreboard import ModelResult, rank
-from bench_pipeline.domain.suite import TestCase
-from bench_pipeline.domain.validity import drift
-from bench_pipeline.domain.verdict import READER_VERSION
+from bench_pipeline.domain.measuring.benchmark import Purpose, Role, RunStatus
+from bench_pipeline.domain.measuring.protocol import MAX_DRIFT
+from bench_pipeline.domain.measuring.racing import StopReason
+from bench_pipeline.domain.measuring.scoreboard import ModelResult, rank
+from bench_pipeline.domain.measuring.validity import drift
+from bench_pipeline.domain.models.actor import Candidate, Exclusion
+from bench_pipeline.domain.promoting.final import contenders, settled
+from bench_pipeline.domain.tasks.suite import TestCase
+from bench_pipeline.domain.tasks.verdict import READER_VERSION
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import BenchmarkRow
@@ -45,49 +47,48 @@ from bench_pipeline.storage.samples import case_failures
 BENCHMARK_LOCK = "benchmark"
 
 
-def run_benchmark(
-    database: Database,
-    prepared: PreparedTask,
-    candidates: Sequence[Candidate],
-    runtimes: Runtimes,
-    on_event: OnEvent,
-    resume_hours: float = 24.0,
-    dagster_run_id: str | None = None,
-    purpose: str = store.BENCHMARK,
-    *,
-    incumbents: frozenset[str] = frozenset(),
-    anchor: Candidate | None = None,
-    policy: Policy = Policy(),  # noqa: B008 - a frozen value
-) -> str:
-    """Run every eligible candidate through the suite and return the benchmark's id.
+@dataclass(frozen=True, slots=True)
+class RunTerms:
+    """What a benchmark is run for, on whose behalf, and which interrupted one may be continued.
 
-    `incumbents` are the names of the candidates that production uses: a challenger meets them in a final, which
-    `policy` ends. `anchor` is measured before and after all others. An interrupted benchmark of equal evidence
-    that began less than `resume_hours` ago goes on. A failing model never stops the others. A candidate whose
-    runtime cannot keep the protocol is excluded before the first call.
+    An interrupted benchmark with equal evidence is continued when it began less than `resume_hours` ago.
+    """
+
+    purpose: Purpose = Purpose.BENCHMARK
+    dagster_run_id: str | None = None
+    resume_hours: float = 24.0
+
+
+def run_benchmark(
+    bench: Workbench, prepared: PreparedTask, field: Field, on_event: OnEvent, terms: RunTerms = RunTerms()
+) -> str:
+    """Run every eligible candidate of the field through the suite and return the benchmark's id.
+
+    A challenger meets the incumbents in a final, which the settings' promotion policy ends. The anchor is measured
+    before and after all others. A failing model never stops the others. A candidate whose runtime cannot keep the
+    protocol is excluded before the first call.
 
     Raises `GateFailed` when nobody is eligible, `LockTaken` when another benchmark runs on this database: two
     would slow each other down and measure that.
     """
-    candidates = [_bound(line, prepared, runtimes) for line in candidates]
+    candidates = [_bound(line, prepared, bench.runtimes) for line in field.candidates]
     eligible = [candidate for candidate in candidates if candidate.eligible]
     if not eligible:
         reasons = "; ".join(f"{c.name}: {c.detail}" for c in candidates) or "there are no actors"
         raise GateFailed(f"no model can be measured for {prepared.name}: {reasons}")
+    database = bench.database
     with database.exclusive(BENCHMARK_LOCK):
-        row, resumed = _begin(database, prepared, resume_hours, dagster_run_id, purpose)
+        row, resumed = _begin(database, prepared, terms)
         with database.writing() as connection:
             store.replace_candidates(connection, row.benchmark_id, candidates)
-            store.record_incumbents(connection, row.benchmark_id, incumbents)
+            store.record_incumbents(connection, row.benchmark_id, field.incumbents)
         names = tuple(candidate.name for candidate in eligible)
         on_event(
             BenchmarkStarted(
                 row.benchmark_id, prepared.name, names, len(prepared.case_ids), prepared.protocol.repeats, resumed
             )
         )
-        measurement = ModelMeasurement(database, prepared, runtimes, on_event, row.benchmark_id)
-        run = _BenchmarkRun(database, prepared, measurement, on_event, row.benchmark_id, incumbents, policy)
-        run.measure(eligible, anchor, purpose)
+        _BenchmarkRun(bench, prepared, field, on_event, row.benchmark_id).measure(eligible, terms.purpose)
         with database.writing() as connection:
             store.finish_benchmark(connection, row.benchmark_id, _now())
     return row.benchmark_id
@@ -101,21 +102,19 @@ def _bound(candidate: Candidate, prepared: PreparedTask, runtimes: Runtimes) -> 
     return replace(candidate, exclusion=Exclusion.PROTOCOL, detail=refusal) if refusal else candidate
 
 
-def _begin(
-    database: Database, prepared: PreparedTask, resume_hours: float, dagster_run_id: str | None, purpose: str
-) -> tuple[BenchmarkRow, bool]:
+def _begin(database: Database, prepared: PreparedTask, terms: RunTerms) -> tuple[BenchmarkRow, bool]:
     machine = hardware()
     key = prepared.evidence_key(machine)
     now = _now()
     with database.writing() as connection:
-        since = now - timedelta(hours=resume_hours)
-        if interrupted := store.interrupted_benchmark(connection, purpose, key, since):
+        since = now - timedelta(hours=terms.resume_hours)
+        if interrupted := store.interrupted_benchmark(connection, terms.purpose, key, since):
             return interrupted, True
         row = BenchmarkRow(
             benchmark_id=new_benchmark_id(prepared.name, now),
             task_type=prepared.name,
-            purpose=purpose,
-            status=store.RUNNING,
+            purpose=terms.purpose,
+            status=RunStatus.RUNNING,
             evidence_key=key,
             suite_version=prepared.suite.version,
             suite_hash=prepared.suite.hash,
@@ -130,7 +129,7 @@ def _begin(
             protocol_hash=prepared.protocol.hash,
             hardware=machine,
             tool_version=version("bench_pipeline"),
-            dagster_run_id=dagster_run_id,
+            dagster_run_id=terms.dagster_run_id,
             started_at=now,
             finished_at=None,
         )
@@ -146,35 +145,29 @@ class _BenchmarkRun:
     """One benchmark while it runs: what its parts share."""
 
     def __init__(
-        self,
-        database: Database,
-        prepared: PreparedTask,
-        measurement: ModelMeasurement,
-        on_event: OnEvent,
-        benchmark_id: str,
-        incumbents: frozenset[str],
-        policy: Policy,
+        self, bench: Workbench, prepared: PreparedTask, field: Field, on_event: OnEvent, benchmark_id: str
     ) -> None:
-        self._database = database
+        self._database = bench.database
         self._prepared = prepared
         self._protocol = prepared.protocol
-        self._measurement = measurement
+        self._measurement = ModelMeasurement(bench, prepared, on_event, benchmark_id)
         self._on_event = on_event
         self._benchmark_id = benchmark_id
-        self._incumbents = incumbents
-        self._policy = policy
+        self._incumbents = field.incumbents
+        self._anchor = field.anchor
+        self._policy = bench.settings.promotion_policy
 
-    def measure(self, eligible: Sequence[Candidate], anchor: Candidate | None, purpose: str) -> None:
+    def measure(self, eligible: Sequence[Candidate], purpose: Purpose) -> None:
         """Make every call of the benchmark that has not been made."""
-        first = self._anchor(anchor, store.ANCHOR_FIRST)
+        first = self._anchor_pass(Role.ANCHOR_FIRST)
         if self._protocol.policy == "race":
             self._race(eligible)
         else:
             for number, candidate in enumerate(eligible, start=1):
                 self._model(candidate, number, len(eligible))
-        if purpose == store.BENCHMARK and self._is_decided_by_a_final():
+        if purpose is Purpose.BENCHMARK and self._is_decided_by_a_final():
             self._final(eligible)
-        self._compare_anchor(first, self._anchor(anchor, store.ANCHOR_LAST))
+        self._compare_anchor(first, self._anchor_pass(Role.ANCHOR_LAST))
 
     # The main passes
 
@@ -246,11 +239,11 @@ class _BenchmarkRun:
 
     # The anchor
 
-    def _anchor(self, anchor: Candidate | None, role: str) -> Measured | None:
-        if anchor is None:
+    def _anchor_pass(self, role: Role) -> Measured | None:
+        if self._anchor is None:
             return None
-        when = "first" if role == store.ANCHOR_FIRST else "last"
-        line = replace(anchor, name=f"{anchor.name} (anchor, {when})", actor_id=None)
+        when = "first" if role is Role.ANCHOR_FIRST else "last"
+        line = replace(self._anchor, name=f"{self._anchor.name} (anchor, {when})", actor_id=None)
         self._on_event(AnchorStarted(line.name, len(self._prepared.case_ids)))
         return self._measurement.take(self._measurement.begin(line, role), planned_calls(self._prepared, [1]))
 

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 
 import click
 
+from bench_pipeline.benchmark.workbench import open_workbench
 from bench_pipeline.cli.output import duration, json_option, print_json, safe, table
-from bench_pipeline.domain.sample import Sample
-from bench_pipeline.promotion.blaming import Blame, Grounds
-from bench_pipeline.promotion.blaming import blame as blame_conversation
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.promotion.blame import Blame, Grounds
+from bench_pipeline.promotion.blame import blame as blame_conversation
 from bench_pipeline.promotion.gates import awaited
 from bench_pipeline.settings import load_settings
 from bench_pipeline.storage.plans import StoredPlan, all_plans
 from bench_pipeline.storage.promotions import Promotion, PromotionRow, all_promotions
-from bench_pipeline.workbench import open_workbench
 
 
 @click.command()

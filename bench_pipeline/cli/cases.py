@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from bench_pipeline.benchmark.preparation import prepare, read_suite, testcases_dir
+from bench_pipeline.benchmark.preparation import prepare_from_files, read_suite, testcases_dir
 from bench_pipeline.cli.output import json_option, print_json, safe
 from bench_pipeline.domain.errors import FileRefused, InputError
-from bench_pipeline.domain.suite import Suite
+from bench_pipeline.domain.tasks.suite import Suite
 from bench_pipeline.settings import Settings, load_settings
 
 
@@ -72,7 +72,7 @@ def _suite(settings: Settings, path: Path) -> Suite:
     if path.is_file():
         return read_suite(path)
     folder = path.resolve()
-    return prepare(settings.model_copy(update={"testcases_dir": folder.parent}), folder.name).suite
+    return prepare_from_files(settings.model_copy(update={"testcases_dir": folder.parent}), folder.name).suite
 
 
 def _summary(suite: Suite) -> str:

@@ -7,8 +7,8 @@ import click
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.settings import Settings, load_settings
 from bench_pipeline.storage.database import open_database
-from bench_pipeline.storage.postgresql.installation import Roles, install, statements
 from bench_pipeline.storage.production import open_production
+from bench_pipeline.storage.writers.installation import Roles, install, statements
 
 
 @click.group()

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 
 import click
 
+from bench_pipeline.benchmark.workbench import open_workbench
 from bench_pipeline.cli.output import json_option, print_json, safe, table
 from bench_pipeline.cli.production import latest_plan
-from bench_pipeline.domain.impact import Impact
-from bench_pipeline.promotion.planning import DecidedRow, impacts
-from bench_pipeline.promotion.replaying import Replay, replay
+from bench_pipeline.domain.promoting.impact import Impact
+from bench_pipeline.promotion.plan import DecidedRow, impacts
+from bench_pipeline.promotion.replay import Replay, replay
 from bench_pipeline.settings import load_settings
 from bench_pipeline.storage.decisions import StoredDecision, decisions_of
-from bench_pipeline.workbench import open_workbench
 
 
 @click.command()
@@ -47,7 +47,7 @@ def decide(task: str | None, decision_id: int | None, as_json: bool) -> int:
         raise click.UsageError("give either --task or --replay")
     with open_workbench(load_settings()) as bench:
         made = latest_plan(bench, [task])
-        saved = impacts(bench.database, bench.production, made, datetime.now(UTC))
+        saved = impacts(bench, made, datetime.now(UTC))
         benchmark_id = made.plan.evidence[0].benchmark_id
         with bench.database.engine.connect() as connection:
             stored = decisions_of(connection, benchmark_id)

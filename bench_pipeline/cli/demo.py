@@ -10,20 +10,20 @@ import click
 from bench_pipeline.assets.common import WorkbenchResource
 from bench_pipeline.automation.jobs import job_name
 from bench_pipeline.benchmark.ranking import latest_ranked
-from bench_pipeline.cli.live import LiveTree, summary
+from bench_pipeline.benchmark.workbench import Workbench, open_workbench
+from bench_pipeline.cli.live_tree import LiveTree, summary
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.cli.production_text import plan_text
 from bench_pipeline.definitions import build_definitions
 from bench_pipeline.demo.home import open_instance
-from bench_pipeline.demo.world import make_world
+from bench_pipeline.demo.sample_database import make_sample_database
 from bench_pipeline.domain.errors import GateFailed
-from bench_pipeline.promotion.planning import stored_plan
+from bench_pipeline.promotion.plan import stored_plan
 from bench_pipeline.reporting.report import report_path
 from bench_pipeline.runtimes.catalogue import Catalogue
 from bench_pipeline.settings import Settings, load_settings
 from bench_pipeline.storage import promotions
 from bench_pipeline.storage.database import open_database
-from bench_pipeline.workbench import Workbench, open_workbench
 
 TASKS = ("extraction", "grading")
 MODELS = ("smollm2:135m", "qwen2.5-coder:0.5b", "qwen2.5-coder:1.5b")
@@ -52,7 +52,7 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
         say(f"   are in {settings.cache_dir} already")
     say("2. Sample production database .bench/bench.db")
     database = open_database(_DATABASE)
-    say("   made" if make_world(database, settings) else "   is there already and stays as it is")
+    say("   made" if make_sample_database(database, settings) else "   is there already and stays as it is")
     database.close()
     chosen = tuple(name.strip() for name in tasks.split(",") if name.strip())
     again = "all anew" if fresh else "only what is new or changed, --fresh measures all"

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import click
 
-from bench_pipeline.benchmark.preparation import prepare, task_names, testcases_dir
+from bench_pipeline.benchmark.preparation import prepare_from_files, task_names, testcases_dir
+from bench_pipeline.benchmark.workbench import writer_for
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.domain.errors import BenchError, GateFailed, InputError
-from bench_pipeline.promotion.hook import check_hook
-from bench_pipeline.promotion.promoter import make_promoter
+from bench_pipeline.promotion.validation_hook import check_hook
 from bench_pipeline.settings import Settings, load_settings
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.plans import latest_freeze
@@ -97,8 +97,8 @@ def _tables(optional: frozenset[str]) -> str:
 def _promotion(settings: Settings, database: Database) -> str:
     if settings.validation_hook is not None:
         check_hook(settings.validation_hook)
-    with closing(make_promoter(settings, database, open_production(database, settings.production_names)).writer) as way:
-        way.check()
+    with closing(writer_for(settings, database, open_production(database, settings.production_names))) as writer:
+        writer.check()
     with database.engine.connect() as connection:
         last = latest_freeze(connection)
     if last is not None and last.frozen:
@@ -111,7 +111,7 @@ def _test_cases(settings: Settings) -> str:
     if not names:
         raise InputError(f"{testcases_dir(settings)} holds no task; set BENCH_TESTCASES_DIR")
     for name in names:
-        prepare(settings, name)
+        prepare_from_files(settings, name)
     return f"{', '.join(names)} in {testcases_dir(settings)}"
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
+from bench_pipeline.benchmark.workbench import account, open_workbench
 from bench_pipeline.cli.output import json_option, print_json, safe
 from bench_pipeline.cli.production_text import plan_text
 from bench_pipeline.promotion.gates import approve as approve_plan
 from bench_pipeline.promotion.gates import set_freeze
 from bench_pipeline.settings import load_settings
-from bench_pipeline.workbench import account, open_workbench
 
 
 @click.command()

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import click
 
 from bench_pipeline.benchmark.preparation import read_task
+from bench_pipeline.benchmark.workbench import open_workbench
 from bench_pipeline.cli.output import duration, json_option, print_json, safe, table
-from bench_pipeline.domain.scoreboard import ModelResult
+from bench_pipeline.domain.measuring.scoreboard import ModelResult
 from bench_pipeline.settings import load_settings
 from bench_pipeline.storage.history import PastBenchmark, model_trend, past_benchmarks
-from bench_pipeline.workbench import open_workbench
 
 _BARS = "▁▂▃▄▅▆▇█"
 

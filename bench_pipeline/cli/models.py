@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from bench_pipeline.benchmark.eligibility import candidates
+from bench_pipeline.benchmark.workbench import open_workbench
 from bench_pipeline.cli.output import json_option, print_json, table
-from bench_pipeline.domain.actor import Candidate
+from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.settings import load_settings
-from bench_pipeline.workbench import open_workbench
 
 
 @click.command()
@@ -21,7 +21,7 @@ def models(as_json: bool) -> int:
     Exit status: 0 when at least one model is eligible, else 1.
     """
     with open_workbench(load_settings()) as bench:
-        found = candidates(bench.settings, bench.database, bench.production, bench.runtimes)
+        found = candidates(bench)
     if as_json:
         print_json(found)
     else:

@@ -9,7 +9,8 @@ import click
 
 from bench_pipeline.benchmark.preparation import prepare, read_task
 from bench_pipeline.benchmark.ranking import latest_ranked
-from bench_pipeline.cli.live import LiveTree
+from bench_pipeline.benchmark.workbench import Workbench, account, open_workbench
+from bench_pipeline.cli.live_tree import LiveTree
 from bench_pipeline.cli.output import json_option, print_json, safe
 from bench_pipeline.cli.production_text import (
     document_lines,
@@ -19,18 +20,17 @@ from bench_pipeline.cli.production_text import (
     validation_lines,
 )
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.plan import Approval, PromotionPlan
-from bench_pipeline.promotion.applying import apply_plan
+from bench_pipeline.domain.promoting.plan import Approval, PromotionPlan
 from bench_pipeline.promotion.gates import awaited
-from bench_pipeline.promotion.planning import DecidedPlan, impacts, make_plan, store_plan
-from bench_pipeline.promotion.reconciling import reconcile as reconcile_production
-from bench_pipeline.promotion.reconciling import write_open_documents
-from bench_pipeline.promotion.validating import ValidationResult, validate_promotion
+from bench_pipeline.promotion.plan import DecidedPlan, impacts, make_plan, store_plan
+from bench_pipeline.promotion.plan_application import apply_plan
+from bench_pipeline.promotion.reconciliation import reconcile as reconcile_production
+from bench_pipeline.promotion.reconciliation import write_open_documents
+from bench_pipeline.promotion.validation import ValidationResult, validate_promotion
 from bench_pipeline.settings import load_settings
 from bench_pipeline.storage import promotions
 from bench_pipeline.storage.plans import StoredPlan, plan_by_hash
 from bench_pipeline.storage.promotions import Promotion
-from bench_pipeline.workbench import Workbench, account, open_workbench
 
 
 @click.command()
@@ -45,7 +45,7 @@ def plan(tasks: tuple[str, ...], as_json: bool) -> int:
     with open_workbench(load_settings()) as bench:
         made = latest_plan(bench, tasks)
         found = made.plan
-        saved = impacts(bench.database, bench.production, made, datetime.now(UTC)) if as_json else {}
+        saved = impacts(bench, made, datetime.now(UTC)) if as_json else {}
         waits = _awaits(bench, found)
     if as_json:
         print_json(found.model_dump(mode="json") | {"hash": found.hash, "impact": saved, "awaits": waits or None})
@@ -77,24 +77,24 @@ def promote(tasks: tuple[str, ...], plan_hash: str | None, no_validate: bool, as
     if bool(tasks) is (plan_hash is not None):
         raise click.UsageError("give either --task or --plan")
     with open_workbench(load_settings()) as bench:
-        reconcile_production(bench.promoter, account())
+        reconcile_production(bench, account())
         stored = _stored(bench, plan_hash) if plan_hash else _planned(bench, tasks)
         if not no_validate:
             # Before anything changes: a suite that is refused must not leave a promotion without its validation.
             for task in {row.task for row in stored.plan.changes}:
-                prepare(bench.settings, task, bench.database, bench.production)
+                prepare(bench, task)
         if not as_json:
             click.echo(plan_text(stored.plan))
         with bench.database.engine.connect() as connection:
             already = promotions.promotion_by_plan(connection, stored.plan_hash) is not None
-        promotion = apply_plan(bench.promoter, stored.plan_hash, account())
+        promotion = apply_plan(bench, stored.plan_hash, account())
         if promotion is not None and not as_json:
             click.echo(promotion_text(promotion, already))
-        written, _ = write_open_documents(bench.promoter)
+        written, _ = write_open_documents(bench)
         results = []
         for waiting in [] if no_validate else _waiting(bench, stored.plan):
             results.append(_validate(bench, waiting, as_json))
-            written += write_open_documents(bench.promoter)[0]
+            written += write_open_documents(bench)[0]
     written = tuple(dict.fromkeys(written))
     failed = [one for one in results if not one.passed]
     if as_json:
@@ -124,7 +124,7 @@ def validate(task: str, as_json: bool) -> int:
         if promotion is None:
             raise InputError(f"nothing of {task} is promoted; `bench promote --task {task}` does")
         result = _validate(bench, promotion, as_json)
-        written, _ = write_open_documents(bench.promoter)
+        written, _ = write_open_documents(bench)
     if as_json:
         print_json({"validation": result, "documents": written})
     else:
@@ -143,7 +143,7 @@ def reconcile(as_json: bool) -> int:
     Exit status: 0 nothing is open any more, 1 a promotion still waits for its validation.
     """
     with open_workbench(load_settings()) as bench:
-        done = reconcile_production(bench.promoter, account())
+        done = reconcile_production(bench, account())
     if as_json:
         print_json(done)
     else:
@@ -166,7 +166,7 @@ def docs(as_json: bool) -> int:
     Exit status: 0.
     """
     with open_workbench(load_settings()) as bench:
-        written, _ = write_open_documents(bench.promoter)
+        written, _ = write_open_documents(bench)
     if as_json:
         print_json({"documents": written})
     else:
@@ -178,7 +178,7 @@ def latest_plan(bench: Workbench, tasks: Sequence[str]) -> DecidedPlan:
     """Return what the latest benchmarks of these tasks would change, with the decisions. Stores nothing."""
     stated = [read_task(bench.settings, task) for task in dict.fromkeys(tasks)]
     ranked = [latest_ranked(bench.database, task.task) for task in stated]
-    return make_plan(bench.database, bench.production, ranked, stated, bench.settings)
+    return make_plan(bench, ranked, stated)
 
 
 def _planned(bench: Workbench, tasks: Sequence[str]) -> StoredPlan:
@@ -214,4 +214,4 @@ def _waiting(bench: Workbench, plan: PromotionPlan) -> list[Promotion]:
 
 
 def _validate(bench: Workbench, promotion: Promotion, as_json: bool) -> ValidationResult:
-    return validate_promotion(bench.promoter, promotion, bench.runtimes, account(), LiveTree(err=as_json))
+    return validate_promotion(bench, promotion, account(), LiveTree(err=as_json))

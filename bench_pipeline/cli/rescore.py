@@ -6,12 +6,12 @@ import click
 
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.benchmark.rescoring import Rejudged, Rescoring, rescore_benchmark, save_rescored
-from bench_pipeline.cli.live import summary
+from bench_pipeline.benchmark.workbench import open_workbench
+from bench_pipeline.cli.live_tree import summary
 from bench_pipeline.cli.output import json_option, print_json, table
-from bench_pipeline.domain.sample import Sample
-from bench_pipeline.domain.verdict import READER_VERSION
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.tasks.verdict import READER_VERSION
 from bench_pipeline.settings import load_settings
-from bench_pipeline.workbench import open_workbench
 
 
 @click.command()

@@ -10,16 +10,16 @@ from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.benchmark.field import Field, field_of, fresh_enough
 from bench_pipeline.benchmark.preparation import PreparedTask, prepare
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark
-from bench_pipeline.benchmark.runner import run_benchmark
-from bench_pipeline.cli.live import LiveTree, summary
+from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
+from bench_pipeline.benchmark.workbench import Workbench, open_workbench
+from bench_pipeline.cli.live_tree import LiveTree, summary
 from bench_pipeline.cli.output import json_option, print_json
-from bench_pipeline.domain.actor import Candidate
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.protocol import RunPolicy
+from bench_pipeline.domain.measuring.protocol import RunPolicy
+from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.reporting.files import write_if_changed, write_new
 from bench_pipeline.reporting.report import render_report, render_report_json, report_path
 from bench_pipeline.settings import load_settings
-from bench_pipeline.workbench import Workbench, open_workbench
 
 
 @click.command()
@@ -86,11 +86,9 @@ def run(
     """
     names = _names(models, models_file)
     with open_workbench(load_settings()) as bench:
-        prepared = prepare(bench.settings, task, bench.database, bench.application, suite_file)
+        prepared = prepare(bench, task, suite_file)
         prepared = prepared.with_terms(batch_size=batch_size, repeats=repeats, policy=policy)
-        field = field_of(
-            _candidates(bench, names), prepared, bench.settings, bench.database, bench.application, bench.runtimes
-        )
+        field = field_of(bench, _candidates(bench, names), prepared)
         ranked = _measured(bench, prepared, field, reuse, fresh, LiveTree(err=as_json))
         _report(bench, ranked, output, as_json)
     return 0 if ranked.scoreboard.champion else 1
@@ -125,28 +123,20 @@ def _measured(
         benchmark_id = max(reused.values(), key=lambda run: run.model_run_id).benchmark_id
     else:
         benchmark_id = run_benchmark(
-            bench.database,
-            prepared,
-            running.candidates,
-            bench.runtimes,
-            tree,
-            resume_hours=0.0 if fresh else bench.settings.resume_hours,
-            incumbents=running.incumbents,
-            anchor=running.anchor,
-            policy=bench.settings.promotion_policy,
+            bench, prepared, running, tree, RunTerms(resume_hours=0.0 if fresh else bench.settings.resume_hours)
         )
     return rank_benchmark(bench.database, benchmark_id, field.candidates if reuse else (), days)
 
 
 def _candidates(bench: Workbench, names: list[str] | None) -> list[Candidate]:
     if names is not None:
-        return named_candidates(names, bench.settings, bench.database, bench.application, bench.runtimes)
+        return named_candidates(bench, names)
     if bench.application is None:
         raise InputError(
             f"{bench.database.name} has no table of actors; name models with --models, "
             "set BENCH_DATABASE_URL to your production database, or run `bench demo`"
         )
-    return candidates(bench.settings, bench.database, bench.application, bench.runtimes)
+    return candidates(bench)
 
 
 def _report(bench: Workbench, ranked: RankedBenchmark, output: Path | None, as_json: bool) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from bench_pipeline.benchmark.preparation import read_task
+from bench_pipeline.benchmark.workbench import open_workbench
 from bench_pipeline.cli.output import json_option, print_json, safe, table
 from bench_pipeline.settings import load_settings
 from bench_pipeline.storage.ledger import LedgerEntry, model_ledger
-from bench_pipeline.workbench import open_workbench
 
 
 @click.command()

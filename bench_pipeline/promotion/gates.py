@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import text
 
-from bench_pipeline.domain.approval import approver
 from bench_pipeline.domain.errors import GateFailed, InputError
-from bench_pipeline.domain.plan import Approval, PlanKind
-from bench_pipeline.domain.refusal import PlanRefused
+from bench_pipeline.domain.promoting.approval import approver
+from bench_pipeline.domain.promoting.plan import Approval, PlanKind
+from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.storage.database import Database, lock_key
 from bench_pipeline.storage.plans import (
     Freeze,

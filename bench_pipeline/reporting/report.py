@@ -11,12 +11,12 @@ from typing import Any
 
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.domain.hashing import canonical_json
-from bench_pipeline.domain.insights import insights
-from bench_pipeline.domain.sample import Sample
-from bench_pipeline.domain.scoreboard import ModelResult, Scoreboard, Standing
-from bench_pipeline.domain.twins import twin_flips
-from bench_pipeline.domain.verdict_quality import verdict_quality
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing
+from bench_pipeline.domain.measuring.twins import twin_flips
+from bench_pipeline.domain.measuring.verdict_quality import verdict_quality
 from bench_pipeline.reporting.files import path_in, slug
+from bench_pipeline.reporting.insights import insights
 from bench_pipeline.reporting.markdown import number, render
 from bench_pipeline.reporting.report_statistics import certainty
 from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun

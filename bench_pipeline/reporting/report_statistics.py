@@ -12,10 +12,10 @@ from itertools import combinations
 from typing import Any
 
 from bench_pipeline.benchmark.ranking import RankedBenchmark
-from bench_pipeline.domain.consistency import pass_hat
-from bench_pipeline.domain.sample import Outcome, Sample
-from bench_pipeline.domain.scoreboard import TIE_LEVEL, ModelResult, Standing, ahead_by, compare, met_in_final
-from bench_pipeline.domain.statistics import (
+from bench_pipeline.domain.measuring.consistency import pass_hat
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Standing, ahead_by, compare, met_in_final
+from bench_pipeline.domain.measuring.statistics import (
     MIN_CALLS_FOR_P90,
     PairedChecks,
     exact_lower,
@@ -23,7 +23,8 @@ from bench_pipeline.domain.statistics import (
     steadiness,
     wilson_lower,
 )
-from bench_pipeline.domain.validity import MEANING, ValidityRule
+from bench_pipeline.domain.measuring.validity import MEANING, ValidityRule
+from bench_pipeline.domain.tasks.outcome import Outcome
 
 
 def certainty(ranked: RankedBenchmark) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from bench_pipeline.domain.actor import Actor, Exclusion
-from bench_pipeline.domain.model_ref import UnknownExecutionPath, parse_execution_path
+from bench_pipeline.domain.models.actor import Actor, Exclusion
+from bench_pipeline.domain.models.model_ref import UnknownExecutionPath, parse_execution_path
 from bench_pipeline.reporting.files import path_in, slug, write_if_changed
 from bench_pipeline.reporting.markdown import render
 from bench_pipeline.storage import documents

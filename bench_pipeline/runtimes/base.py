@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from bench_pipeline.domain.identity import LoadReport, ModelIdentity, Placement
-from bench_pipeline.domain.model_ref import ModelRef
-from bench_pipeline.domain.protocol import DecodingOptions
-from bench_pipeline.domain.protocol import Protocol as Terms
-from bench_pipeline.domain.sample import Reply
+from bench_pipeline.domain.measuring.protocol import Protocol as Terms
+from bench_pipeline.domain.models.decoding import DecodingOptions
+from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
+from bench_pipeline.domain.models.model_ref import ModelRef
+from bench_pipeline.domain.models.reply import Reply
 
 
 class Runtime(Protocol):

@@ -20,10 +20,11 @@ import psutil
 from pydantic import BaseModel, ValidationError
 
 from bench_pipeline.domain.errors import FailureKind, InputError, RuntimeFailure
-from bench_pipeline.domain.identity import LoadReport, ModelIdentity, Placement
-from bench_pipeline.domain.model_ref import ModelRef, RuntimeKind
-from bench_pipeline.domain.protocol import DecodingOptions, Protocol
-from bench_pipeline.domain.sample import Reply, ServerTimings
+from bench_pipeline.domain.measuring.protocol import Protocol
+from bench_pipeline.domain.models.decoding import DecodingOptions
+from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
+from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
+from bench_pipeline.domain.models.reply import Reply, ServerTimings
 from bench_pipeline.runtimes.catalogue import Catalogue
 from bench_pipeline.runtimes.gguf import GgufHead, read_head
 

@@ -11,10 +11,11 @@ import httpx
 from pydantic import BaseModel, NonNegativeInt
 
 from bench_pipeline.domain.errors import FailureKind, InputError, RuntimeFailure
-from bench_pipeline.domain.identity import LoadReport, ModelIdentity, Placement
-from bench_pipeline.domain.model_ref import ModelRef, RuntimeKind
-from bench_pipeline.domain.protocol import DecodingOptions, Protocol
-from bench_pipeline.domain.sample import Reply, ServerTimings
+from bench_pipeline.domain.measuring.protocol import Protocol
+from bench_pipeline.domain.models.decoding import DecodingOptions
+from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
+from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
+from bench_pipeline.domain.models.reply import Reply, ServerTimings
 from bench_pipeline.runtimes.deadline import (
     ErrorWords,
     Server,

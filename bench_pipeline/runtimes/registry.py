@@ -7,7 +7,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
-from bench_pipeline.domain.model_ref import ModelRef, RuntimeKind
+from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
 from bench_pipeline.runtimes.base import Runtime
 from bench_pipeline.settings import Settings
 

@@ -9,21 +9,18 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, case, delete, func, insert, select, update
 
-from bench_pipeline.domain.actor import Candidate, Exclusion
-from bench_pipeline.domain.identity import LoadReport, ModelIdentity
-from bench_pipeline.domain.model_ref import ModelRef, parse_execution_path
-from bench_pipeline.domain.new_models import Attempts
-from bench_pipeline.domain.racing import StopReason
+from bench_pipeline.domain.measuring.benchmark import Purpose, Role, RunStatus
+from bench_pipeline.domain.measuring.racing import StopReason
+from bench_pipeline.domain.models.actor import Candidate, Exclusion
+from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity
+from bench_pipeline.domain.models.model_ref import ModelRef, parse_execution_path
+from bench_pipeline.domain.models.new_models import Attempts
 from bench_pipeline.storage.tables import (
     benchmark_candidates,
     benchmark_model_runs,
     benchmark_runs,
     benchmark_samples,
 )
-
-RUNNING, FINISHED = "running", "finished"
-BENCHMARK, VALIDATION = "benchmark", "validation"
-CANDIDATE, ANCHOR_FIRST, ANCHOR_LAST = "candidate", "anchor_first", "anchor_last"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +29,8 @@ class BenchmarkRow:
 
     benchmark_id: str
     task_type: str
-    purpose: str
-    status: str
+    purpose: Purpose
+    status: RunStatus
     evidence_key: str
     suite_version: str
     suite_hash: str
@@ -69,7 +66,7 @@ class ModelRun:
     started_at: datetime
     finished_at: datetime | None
     load_ns: int | None
-    role: str = CANDIDATE
+    role: Role = Role.CANDIDATE
     stopped: str | None = None
     final_passes: int = 0
     vram_bytes: int | None = None
@@ -91,20 +88,20 @@ def latest_benchmark(connection: Connection, task: str) -> BenchmarkRow | None:
     return _first_benchmark(
         connection,
         benchmark_runs.c.task_type == task,
-        benchmark_runs.c.purpose == BENCHMARK,
-        benchmark_runs.c.status == FINISHED,
+        benchmark_runs.c.purpose == Purpose.BENCHMARK,
+        benchmark_runs.c.status == RunStatus.FINISHED,
     )
 
 
 def interrupted_benchmark(
-    connection: Connection, purpose: str, evidence_key: str, since: datetime
+    connection: Connection, purpose: Purpose, evidence_key: str, since: datetime
 ) -> BenchmarkRow | None:
     """Return the latest run of `purpose` under this evidence key that began after `since` and did not end."""
     return _first_benchmark(
         connection,
         benchmark_runs.c.purpose == purpose,
         benchmark_runs.c.evidence_key == evidence_key,
-        benchmark_runs.c.status == RUNNING,
+        benchmark_runs.c.status == RunStatus.RUNNING,
         benchmark_runs.c.started_at >= since,
     )
 
@@ -112,8 +109,13 @@ def interrupted_benchmark(
 def _first_benchmark(connection: Connection, *conditions: Any) -> BenchmarkRow | None:  # noqa: ANN401
     columns = [benchmark_runs.c[name] for name in BenchmarkRow.__slots__]
     query = select(*columns).where(*conditions).order_by(benchmark_runs.c.started_at.desc()).limit(1)
-    row = connection.execute(query).first()
-    return BenchmarkRow(*row) if row else None
+    row = connection.execute(query).mappings().first()
+    return _benchmark_row(row) if row else None
+
+
+def _benchmark_row(row: RowMapping) -> BenchmarkRow:
+    kinds = {"purpose": Purpose(row["purpose"]), "status": RunStatus(row["status"])}
+    return BenchmarkRow(**{**row, **kinds})
 
 
 def finish_benchmark(connection: Connection, benchmark_id: str, at: datetime) -> None:
@@ -121,7 +123,7 @@ def finish_benchmark(connection: Connection, benchmark_id: str, at: datetime) ->
     connection.execute(
         update(benchmark_runs)
         .where(benchmark_runs.c.benchmark_id == benchmark_id)
-        .values(status=FINISHED, finished_at=at)
+        .values(status=RunStatus.FINISHED, finished_at=at)
     )
 
 
@@ -190,7 +192,7 @@ def insert_model_run(
     candidate: Candidate,
     identity: ModelIdentity,
     at: datetime,
-    role: str = CANDIDATE,
+    role: Role = Role.CANDIDATE,
 ) -> int:
     """Store that a model begins; return the id of its run."""
     assert candidate.ref is not None  # noqa: S101 - an eligible candidate has an address
@@ -210,7 +212,7 @@ def insert_model_run(
     return int(done.inserted_primary_key[0])
 
 
-def model_runs(connection: Connection, benchmark_id: str, role: str = CANDIDATE) -> list[ModelRun]:
+def model_runs(connection: Connection, benchmark_id: str, role: Role = Role.CANDIDATE) -> list[ModelRun]:
     """Return the model runs of a benchmark in this role, in the order in which they began."""
     query = (
         select(benchmark_model_runs)
@@ -245,10 +247,10 @@ def earlier_model_runs(connection: Connection, evidence_key: str, since: datetim
         select(benchmark_model_runs)
         .join(benchmark_runs, benchmark_runs.c.benchmark_id == benchmark_model_runs.c.benchmark_id)
         .where(
-            benchmark_runs.c.purpose == BENCHMARK,
+            benchmark_runs.c.purpose == Purpose.BENCHMARK,
             benchmark_runs.c.evidence_key == evidence_key,
             benchmark_model_runs.c.started_at >= since,
-            benchmark_model_runs.c.role == CANDIDATE,
+            benchmark_model_runs.c.role == Role.CANDIDATE,
             benchmark_model_runs.c.stopped.is_distinct_from(StopReason.OUTPACED.value),
             _ENDED,
         )
@@ -273,7 +275,7 @@ def _model_run(row: RowMapping) -> ModelRun:
         vram_bytes=row["vram_bytes"],
         context_length=row["context_length"],
         load_ns=row["load_ns"],
-        role=row["role"],
+        role=Role(row["role"]),
         stopped=row["stopped"],
         final_passes=row["final_passes"],
         started_at=row["started_at"],
@@ -293,8 +295,8 @@ def attempts_of(connection: Connection, evidence_key: str) -> dict[tuple[str, st
         .join(benchmark_runs, benchmark_runs.c.benchmark_id == benchmark_model_runs.c.benchmark_id)
         .where(
             benchmark_runs.c.evidence_key == evidence_key,
-            benchmark_runs.c.purpose == BENCHMARK,
-            benchmark_model_runs.c.role == CANDIDATE,
+            benchmark_runs.c.purpose == Purpose.BENCHMARK,
+            benchmark_model_runs.c.role == Role.CANDIDATE,
         )
         .group_by(benchmark_model_runs.c.model_name, benchmark_model_runs.c.digest)
     )

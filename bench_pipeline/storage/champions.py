@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from bench_pipeline.domain.plan import PlanRow, PromotionPlan
+from bench_pipeline.domain.promoting.plan import PlanRow, PromotionPlan
 from bench_pipeline.storage.tables import champions
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from sqlalchemy import Column, Connection, Table, insert, literal, select, update
 
-from bench_pipeline.domain.actor import Candidate, Exclusion
-from bench_pipeline.domain.model_ref import parse_execution_path
-from bench_pipeline.domain.sample import Sample
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.models.actor import Candidate, Exclusion
+from bench_pipeline.domain.models.model_ref import parse_execution_path
 from bench_pipeline.storage.tables import benchmark_candidates, benchmark_model_runs, benchmark_samples
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select
 
-from bench_pipeline.domain.decision import Decision, DecisionKind
-from bench_pipeline.domain.plan import PlanRow, PromotionPlan
-from bench_pipeline.domain.replay import Evidence
+from bench_pipeline.domain.promoting.decision import Decision, DecisionKind
+from bench_pipeline.domain.promoting.plan import PlanRow, PromotionPlan
+from bench_pipeline.domain.promoting.replay import Evidence
 from bench_pipeline.storage.tables import decisions
 
 

@@ -8,8 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
-from bench_pipeline.domain.actor import Exclusion
-from bench_pipeline.storage.benchmarks import BENCHMARK, latest_benchmark, model_runs_by_id
+from bench_pipeline.domain.measuring.benchmark import Purpose
+from bench_pipeline.domain.models.actor import Exclusion
+from bench_pipeline.storage.benchmarks import latest_benchmark, model_runs_by_id
 from bench_pipeline.storage.tables import (
     benchmark_candidates,
     benchmark_history,
@@ -37,7 +38,7 @@ class ModelCost:
 
 def last_benchmarks(connection: Connection) -> dict[int, LastBenchmark]:
     """Return the last benchmark that ended, for every conversation that a task serves."""
-    tasks = select(benchmark_runs.c.task_type).where(benchmark_runs.c.purpose == BENCHMARK).distinct()
+    tasks = select(benchmark_runs.c.task_type).where(benchmark_runs.c.purpose == Purpose.BENCHMARK).distinct()
     found = (
         latest_benchmark(connection, task)
         for task in connection.scalars(tasks.order_by(benchmark_runs.c.task_type)).all()

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, delete, insert, select
 
-from bench_pipeline.domain.sample import Outcome
-from bench_pipeline.domain.scoreboard import CaseFailure, ModelResult, Scoreboard, Standing
+from bench_pipeline.domain.measuring.scoreboard import CaseFailure, ModelResult, Scoreboard, Standing
+from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.tables import benchmark_history
 

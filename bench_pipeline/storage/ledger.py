@@ -9,10 +9,10 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, and_, bindparam, or_, select, update
 
-from bench_pipeline.domain.actor import Exclusion
-from bench_pipeline.domain.ledger import LedgerLine, LookedAt, ReasonCode
-from bench_pipeline.domain.model_ref import UnknownExecutionPath, ollama_ref, parse_execution_path
-from bench_pipeline.storage.benchmarks import BENCHMARK
+from bench_pipeline.domain.measuring.benchmark import Purpose
+from bench_pipeline.domain.measuring.ledger import LedgerLine, LookedAt, ReasonCode
+from bench_pipeline.domain.models.actor import Exclusion
+from bench_pipeline.domain.models.model_ref import UnknownExecutionPath, ollama_ref, parse_execution_path
 from bench_pipeline.storage.tables import benchmark_candidates, benchmark_runs
 
 _b, _c = benchmark_runs.c, benchmark_candidates.c
@@ -77,7 +77,7 @@ def model_ledger(connection: Connection, model: str, task: str | None = None) ->
             and_(_c.benchmark_id == _b.benchmark_id, _is(model)),
             isouter=True,
         )
-        .where(_b.purpose == BENCHMARK)
+        .where(_b.purpose == Purpose.BENCHMARK)
         .order_by(_b.started_at.desc(), _b.benchmark_id, _c.model_name)
     )
     if task is not None:

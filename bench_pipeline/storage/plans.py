@@ -8,9 +8,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Select, insert, select, text
 
-from bench_pipeline.domain.approval import Given
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.plan import PromotionPlan
+from bench_pipeline.domain.promoting.approval import Given
+from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.storage.tables import approvals, freezes, plans
 
 MIN_PREFIX = 8

@@ -31,10 +31,9 @@ from sqlalchemy.engine import Inspector
 from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
-from bench_pipeline.domain.actor import Actor, Exclusion
-from bench_pipeline.domain.decision import MODEL_ACTOR_TYPE
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE, Actor, Exclusion
 from bench_pipeline.storage.database import Database
 
 REQUIRED = {

@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from bench_pipeline.domain.identity import ModelIdentity
-from bench_pipeline.domain.plan import Bar, PlanEvidence, PlanKind, PlanRow
+from bench_pipeline.domain.models.identity import ModelIdentity
+from bench_pipeline.domain.promoting.plan import Bar, PlanEvidence, PlanKind, PlanRow
 from bench_pipeline.storage.champions import Champion, champion_of
 from bench_pipeline.storage.tables import (
     benchmark_history,

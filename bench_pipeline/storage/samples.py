@@ -7,7 +7,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, distinct, func, insert, select, update
 
-from bench_pipeline.domain.sample import Outcome, Sample, ServerTimings
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.models.reply import ServerTimings
+from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.storage.tables import benchmark_model_runs, benchmark_runs, benchmark_samples
 
 _INSERT_SAMPLE = insert(benchmark_samples)

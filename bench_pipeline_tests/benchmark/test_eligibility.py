@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import func, select
 
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
-from bench_pipeline.domain.actor import Candidate, Exclusion
+from bench_pipeline.domain.models.actor import Candidate, Exclusion
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline_tests.fakes.ollama_server import FakeModel
 from bench_pipeline_tests.world import FAST, ONE_ENGINE, SCRIPT, World, actors, only
@@ -100,7 +102,7 @@ def test_an_allowed_host_is_asked_and_another_never(world: World) -> None:
     world.add_actor(NEW + 1, "foreign", f"openai:{world.server.url.replace('127.0.0.1', 'localhost')}/v1#fast:1b")
     settings = world.settings.model_copy(update={"allowed_hosts": "127.0.0.1"})
     with Runtimes(settings) as runtimes:
-        found = candidates(settings, world.database, world.production, runtimes)
+        found = candidates(replace(world.bench, settings=settings, runtimes=runtimes))
     lines = {line.actor_id: line for line in found}
     assert lines[NEW].eligible
     assert lines[NEW + 1].exclusion is Exclusion.HOST_NOT_ALLOWED
@@ -112,13 +114,13 @@ def test_an_allowed_host_is_asked_and_another_never(world: World) -> None:
 )
 def test_the_size_limit_is_a_setting(world: World, limit_gb: float, eligible: list[str]) -> None:
     settings = world.settings.model_copy(update={"max_model_gb": limit_gb})
-    lines = candidates(settings, world.database, world.production, world.runtimes)
+    lines = candidates(replace(world.bench, settings=settings))
     assert [line.name for line in lines if line.eligible] == eligible
 
 
 @ONE_ENGINE
 def test_a_database_without_actors_has_no_candidates(world: World) -> None:
-    assert candidates(world.settings, world.database, None, world.runtimes) == []
+    assert candidates(replace(world.bench, application=None)) == []
 
 
 # Names
@@ -180,7 +182,7 @@ def test_named_candidates_come_in_the_order_of_the_names_each_once(world: World)
 
 @ONE_ENGINE
 def test_models_can_be_named_without_any_production_database(world: World) -> None:
-    lines = named_candidates(["fast:1b", "fast"], world.settings, world.database, None, world.runtimes)
+    lines = named_candidates(replace(world.bench, application=None), ["fast:1b", "fast"])
     assert [(line.name, line.actor_id, line.eligible) for line in lines] == [
         ("fast:1b", None, True),
         ("fast", None, False),

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from bench_pipeline.benchmark.events import CallRetried, Event, ModelFinished, SampleTaken
+from bench_pipeline.benchmark.field import Field
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark
 from bench_pipeline.benchmark.runner import run_benchmark
-from bench_pipeline.domain.decision import DecisionKind
 from bench_pipeline.domain.errors import FileRefused, GateFailed
-from bench_pipeline.domain.scoreboard import ModelResult, Standing
+from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing
+from bench_pipeline.domain.promoting.decision import DecisionKind
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.world import CASES, FAST, ONE_ENGINE, SLOW, World, suite_value, write_task
 
@@ -274,7 +275,7 @@ def test_a_model_that_is_removed_before_its_turn_is_inconclusive_and_the_others_
     """Row 1."""
     found = world.candidates("fast", "slow")
     del world.server.models["fast:1b"]
-    benchmark_id = run_benchmark(world.database, world.prepared(), found, world.runtimes, world.events.append)
+    benchmark_id = run_benchmark(world.bench, world.prepared(), Field(tuple(found)), world.events.append)
     ranked = rank_benchmark(world.database, benchmark_id)
     assert standings(ranked) == {"fast": INCONCLUSIVE, "slow": QUALIFIED}
     assert line_of(ranked, "fast").reason.startswith("not_found: ")
@@ -293,7 +294,7 @@ def test_a_server_that_is_gone_before_the_first_call_leaves_every_model_inconclu
     """Row 2."""
     found = world.candidates("fast", "slow")
     world.server.__exit__()
-    benchmark_id = run_benchmark(world.database, world.prepared(), found, world.runtimes, world.events.append)
+    benchmark_id = run_benchmark(world.bench, world.prepared(), Field(tuple(found)), world.events.append)
     ranked = rank_benchmark(world.database, benchmark_id)
     assert set(standings(ranked).values()) == {INCONCLUSIVE}
     assert (ranked.samples["fast"], ranked.samples["slow"]) == ([], [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -19,9 +20,7 @@ ALL = ("fast", "slow", "wrong", "silent", "broken")
 def field(world: World, *names: str, **protocol: str) -> Field:
     prepared = world.prepared()
     prepared = prepared.with_terms(**protocol)
-    return field_of(
-        world.candidates(*names), prepared, world.settings, world.database, world.production, world.runtimes
-    )
+    return field_of(world.bench, world.candidates(*names), prepared)
 
 
 def test_the_incumbent_of_the_task_is_measured_with_whoever_is_chosen(world: World) -> None:
@@ -33,14 +32,14 @@ def test_the_incumbent_of_the_task_is_measured_with_whoever_is_chosen(world: Wor
 def test_every_conversation_has_its_incumbent_and_each_is_measured_once(world: World) -> None:
     world.give(GRADE_A, FAST)
     world.give(REGRADE, None)
-    assert incumbent_models(world.database, world.production, world.prepared().task) == ["fast", "slow"]
+    assert incumbent_models(world.bench, world.prepared().task) == ["fast", "slow"]
     chosen = field(world, "slow")
     assert [candidate.name for candidate in chosen.candidates] == ["slow", "fast"]
     assert chosen.incumbents == {"slow", "fast"}
 
 
 def test_without_production_there_is_no_incumbent(world: World) -> None:
-    assert incumbent_models(world.database, None, world.prepared().task) == []
+    assert incumbent_models(replace(world.bench, application=None), world.prepared().task) == []
 
 
 def test_nobody_is_added_to_a_choice_of_which_nobody_can_be_measured(world: World) -> None:
@@ -89,8 +88,8 @@ def test_evidence_of_other_weights_another_server_or_prompt_is_measured_again(
     world.run("fast", "slow")
     changes(world)
     with Runtimes(world.settings) as runtimes:  # what it asked before is a second old at most
-        now = candidates(world.settings, world.database, world.production, runtimes)
-        again = field_of(now, world.prepared(), world.settings, world.database, world.production, runtimes)
+        now = candidates(replace(world.bench, runtimes=runtimes))
+        again = field_of(replace(world.bench, runtimes=runtimes), now, world.prepared())
     assert fresh_enough(world.database, world.prepared(), again, evidence_days=1) == {}
 
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from bench_pipeline.benchmark.preparation import prepare
-from bench_pipeline.domain.suite import Gold, TestCase
-from bench_pipeline.domain.verdict import visible
+from bench_pipeline.benchmark.preparation import prepare_from_files
+from bench_pipeline.domain.tasks.gold import Gold
+from bench_pipeline.domain.tasks.suite import TestCase
+from bench_pipeline.domain.tasks.verdict import visible
 from bench_pipeline.settings import Settings
 
 SETTINGS = Settings(testcases_dir=Path(__file__).parents[2] / "testcases")
-GRADING = prepare(SETTINGS, "grading")
-INJECTION = prepare(SETTINGS, "grading_injection")
+GRADING = prepare_from_files(SETTINGS, "grading")
+INJECTION = prepare_from_files(SETTINGS, "grading_injection")
 CLEAN = {case.id: case for case in INJECTION.suite.test_cases if case.twin_of is None}
 TWINS = [case for case in INJECTION.suite.test_cases if case.twin_of is not None]
 POSITIONS = ("START", "MIDDLE", "END")

@@ -12,12 +12,22 @@ import pytest
 from sqlalchemy import text
 
 from bench_pipeline.benchmark import preparation
-from bench_pipeline.benchmark.preparation import PreparedTask, prepare, read_suite, read_task, task_names
+from bench_pipeline.benchmark.preparation import (
+    PreparedTask,
+    prepare,
+    prepare_from_files,
+    read_suite,
+    read_task,
+    task_names,
+)
+from bench_pipeline.benchmark.workbench import make_workbench
 from bench_pipeline.domain.errors import FileRefused, InputError
-from bench_pipeline.domain.protocol import DecodingOptions, Protocol
-from bench_pipeline.domain.suite import Gold
-from bench_pipeline.domain.task import PromptSource, Task
-from bench_pipeline.domain.verdict import JsonFields
+from bench_pipeline.domain.measuring.protocol import Protocol
+from bench_pipeline.domain.models.decoding import DecodingOptions
+from bench_pipeline.domain.tasks.gold import Gold
+from bench_pipeline.domain.tasks.task import PromptSource, Task
+from bench_pipeline.domain.tasks.verdict import JsonFields
+from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.production import Production, open_production
@@ -75,7 +85,10 @@ class Folder:
 
     def prepared(self, database: Database | None = None, production: Production | None = None) -> PreparedTask:
         self.write()
-        return prepare(self.settings, "grading", database, production)
+        if database is None:
+            return prepare_from_files(self.settings, "grading")
+        with Runtimes(self.settings) as runtimes:
+            return prepare(make_workbench(self.settings, database, production, runtimes), "grading")
 
     def refusal(self, database: Database | None = None, production: Production | None = None) -> FileRefused:
         with pytest.raises(FileRefused) as refused:
@@ -155,14 +168,14 @@ def test_without_any_task_it_is_said_that_there_is_none(folder: Folder) -> None:
 def test_a_task_has_the_name_of_its_folder(folder: Folder) -> None:
     folder.write("formatting")
     with pytest.raises(FileRefused, match="task: is 'grading'; write 'formatting', the folder's name"):
-        prepare(folder.settings, "formatting")
+        prepare_from_files(folder.settings, "formatting")
 
 
 def test_a_suite_that_is_not_there_is_one_line(folder: Folder) -> None:
     folder.write()
     (folder.path / "grading" / "suite.json").unlink()
     with pytest.raises(InputError, match=r"suite\.json: cannot be read: No such file"):
-        prepare(folder.settings, "grading")
+        prepare_from_files(folder.settings, "grading")
 
 
 def test_a_folder_in_place_of_a_suite_is_one_line(tmp_path: Path) -> None:
@@ -174,7 +187,7 @@ def test_another_suite_may_be_named(folder: Folder, tmp_path: Path) -> None:
     folder.write()
     other = tmp_path / "candidate.json"
     other.write_text(json.dumps(folder.suite | {"version": "2.0.0-candidate"}))
-    assert prepare(folder.settings, "grading", suite_file=other).suite.version == "2.0.0-candidate"
+    assert prepare_from_files(folder.settings, "grading", suite_file=other).suite.version == "2.0.0-candidate"
 
 
 def test_the_configured_folder_comes_before_the_one_here_and_that_before_the_shipped_one(
@@ -234,9 +247,9 @@ def write_borrower(folder: Folder, borrows: str = "grading", name: str = "inject
 def test_a_task_may_use_the_prompt_of_another(folder: Folder) -> None:
     folder.write()
     write_borrower(folder)
-    prepared = prepare(folder.settings, "injection")
+    prepared = prepare_from_files(folder.settings, "injection")
     assert (prepared.template, prepared.prompt_source) == (TEMPLATE, "task.yaml of grading")
-    assert prepared.prompt_hash == prepare(folder.settings, "grading").prompt_hash
+    assert prepared.prompt_hash == prepare_from_files(folder.settings, "grading").prompt_hash
     assert prepared.task.conversations == ()
 
 
@@ -246,14 +259,16 @@ def test_the_prompt_of_another_task_is_the_one_that_production_has_for_it(
     store_template(database, "PRODUCTION {summary}")
     folder.write()
     write_borrower(folder)
-    prepared = prepare(folder.settings, "injection", database, production)
+    with Runtimes(folder.settings) as runtimes:
+        bench = make_workbench(folder.settings, database, production, runtimes)
+        prepared = prepare(bench, "injection")
     assert (prepared.template, prepared.prompt_source) == ("PRODUCTION {summary}", "conversation 11")
 
 
 def test_a_prepared_task_holds_the_prompt_itself_so_that_it_can_be_stored_and_read_back(folder: Folder) -> None:
     folder.write()
     write_borrower(folder)
-    task = prepare(folder.settings, "injection").task
+    task = prepare_from_files(folder.settings, "injection").task
     assert task.prompt == PromptSource(conversation=11, template=TEMPLATE)
     assert Task.model_validate(task.model_dump(mode="json")) == task
 
@@ -272,7 +287,7 @@ def test_a_prompt_that_no_task_has_is_refused(folder: Folder, borrows: str, prob
     write_borrower(folder, "injection", "also_injection")
     write_borrower(folder, borrows)
     with pytest.raises(FileRefused, match=problem) as refused:
-        prepare(folder.settings, "injection")
+        prepare_from_files(folder.settings, "injection")
     (fault,) = refused.value.faults
     assert (Path(fault.file), fault.field) == (folder.path / "injection" / "task.yaml", "prompt.task")
 

@@ -9,11 +9,11 @@ import pytest
 from sqlalchemy import update
 
 from bench_pipeline.benchmark.events import FinalPass, ModelFinished
+from bench_pipeline.benchmark.field import Field
 from bench_pipeline.benchmark.ranking import rank_benchmark
 from bench_pipeline.benchmark.runner import run_benchmark
-from bench_pipeline.domain.final import LOOKS
-from bench_pipeline.domain.policy import Policy
-from bench_pipeline.domain.scoreboard import Standing
+from bench_pipeline.domain.measuring.scoreboard import Standing
+from bench_pipeline.domain.promoting.final import LOOKS
 from bench_pipeline.storage import tables
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.fakes.ollama_server import FakeModel
@@ -30,17 +30,10 @@ def run(
     **terms: Any,  # noqa: ANN401
 ) -> str:
     prepared = world.prepared().with_terms(**{"anchor": anchor, "retry_pause_s": 0.0} | terms)
-    found = world.candidates(*names)
-    return run_benchmark(
-        world.database,
-        prepared,
-        found,
-        world.runtimes,
-        world.events.append,
-        incumbents=frozenset(incumbents),
-        anchor=only(world.candidates(anchor)) if anchor else None,
-        policy=Policy(min_gain=0.05),
+    field = Field(
+        tuple(world.candidates(*names)), frozenset(incumbents), only(world.candidates(anchor)) if anchor else None
     )
+    return run_benchmark(world.bench, prepared, field, world.events.append)
 
 
 def order_of(world: World, model: str) -> list[str]:
@@ -173,12 +166,10 @@ def test_drift_of_the_anchor_marks_the_run_invalid(world: World, slower_by_ms: f
 
     prepared = world.prepared().with_terms(anchor="fast")
     benchmark_id = run_benchmark(
-        world.database,
+        world.bench,
         prepared,
-        world.candidates("wrong"),
-        world.runtimes,
+        Field(tuple(world.candidates("wrong")), anchor=only(world.candidates("fast"))),
         slow_down,
-        anchor=only(world.candidates("fast")),
     )
     board = rank_benchmark(world.database, benchmark_id).scoreboard
     assert bool(board.invalid) is invalid

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from bench_pipeline.benchmark.events import Event, SampleTaken
+from bench_pipeline.benchmark.field import Field
 from bench_pipeline.benchmark.ranking import (
     latest_benchmark_id,
     latest_ranked,
@@ -16,10 +17,10 @@ from bench_pipeline.benchmark.ranking import (
     read_ranked,
     up_to_date_benchmark,
 )
-from bench_pipeline.benchmark.runner import run_benchmark
+from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.scoreboard import Standing
-from bench_pipeline.storage import benchmarks as store
+from bench_pipeline.domain.measuring.benchmark import Purpose
+from bench_pipeline.domain.measuring.scoreboard import Standing
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.ledger import benchmark_ledger
 from bench_pipeline_tests.fakes.faults import Fault
@@ -258,12 +259,11 @@ def test_a_run_that_failed_does_not_count_but_the_one_before_it_does(world: Worl
 @ONE_ENGINE
 def test_a_validation_never_counts_as_a_benchmark(world: World) -> None:
     run_benchmark(
-        world.database,
+        world.bench,
         world.prepared(),
-        world.candidates("slow"),
-        world.runtimes,
+        Field(tuple(world.candidates("slow"))),
         world.events.append,
-        purpose=store.VALIDATION,
+        RunTerms(Purpose.VALIDATION),
     )
     assert standings(world, "fast")["slow"] is Standing.INCONCLUSIVE
 

@@ -19,12 +19,14 @@ from bench_pipeline.benchmark.ranking import (
 )
 from bench_pipeline.benchmark.rescoring import Rescoring, rejudged, rescore_benchmark, save_rescored
 from bench_pipeline.domain.errors import FileRefused, InputError
-from bench_pipeline.domain.sample import Outcome, Sample, ServerTimings
-from bench_pipeline.domain.scoreboard import Standing
-from bench_pipeline.domain.verdict import READER_VERSION, FinalLine, LeadingTag
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.measuring.scoreboard import Standing
+from bench_pipeline.domain.models.reply import ServerTimings
+from bench_pipeline.domain.tasks.outcome import Outcome
+from bench_pipeline.domain.tasks.verdict import READER_VERSION, FinalLine, LeadingTag
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.database import LockTaken
-from bench_pipeline_tests.domain.judging import case_of
+from bench_pipeline_tests.domain.tasks.judging import case_of
 from bench_pipeline_tests.world import ONE_ENGINE, World, only, task_value, write_task
 
 LAST_LINE = {"reader": "final_line"}

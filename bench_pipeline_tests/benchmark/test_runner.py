@@ -6,6 +6,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import update
@@ -20,9 +21,10 @@ from bench_pipeline.benchmark.events import (
     ModelStarted,
     SampleTaken,
 )
+from bench_pipeline.benchmark.field import Field
 from bench_pipeline.benchmark.runner import run_benchmark
 from bench_pipeline.domain.errors import GateFailed
-from bench_pipeline.domain.scoreboard import Standing
+from bench_pipeline.domain.measuring.scoreboard import Standing
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.database import LockTaken, open_database
 from bench_pipeline_tests.fakes.faults import Fault
@@ -218,7 +220,7 @@ def test_a_failing_model_never_stops_the_ones_after_it(
 ) -> None:
     found = world.candidates("slow", "fast")
     breaks(world)
-    run_benchmark(world.database, world.prepared(), found, world.runtimes, world.events.append)
+    run_benchmark(world.bench, world.prepared(), Field(tuple(found)), world.events.append)
     assert finished(world)["slow"].result.standing is standing
     assert why in finished(world)["slow"].result.reason
     assert finished(world)["fast"].result.standing is Standing.QUALIFIED
@@ -248,7 +250,7 @@ def test_with_nobody_eligible_nothing_is_begun_and_everybodys_reason_is_told(wor
 @ONE_ENGINE
 def test_without_any_actor_it_says_so(world: World) -> None:
     with pytest.raises(GateFailed, match="no model can be measured for grading: there are no actors"):
-        run_benchmark(world.database, world.prepared(), [], world.runtimes, world.events.append)
+        run_benchmark(world.bench, world.prepared(), Field(()), world.events.append)
 
 
 # One benchmark at a time
@@ -261,7 +263,12 @@ def test_a_second_benchmark_on_the_database_is_refused_while_one_runs(world: Wor
     def try_another(event: Event) -> None:
         if isinstance(event, ModelLoaded):
             with pytest.raises(LockTaken, match="another process holds the benchmark lock"):
-                run_benchmark(other, world.prepared(), world.candidates("slow"), world.runtimes, world.events.append)
+                run_benchmark(
+                    replace(world.bench, database=other),
+                    world.prepared(),
+                    Field(tuple(world.candidates("slow"))),
+                    world.events.append,
+                )
             refused.append(event)
 
     world.run("fast", on_event=try_another)
@@ -274,7 +281,12 @@ def test_the_lock_is_free_again_after_a_benchmark_that_broke_off(world: World) -
     with pytest.raises(Interruption):
         world.run("fast", on_event=interrupted_after(1))
     other = open_database(world.url)
-    run_benchmark(other, world.prepared(), world.candidates("fast"), world.runtimes, world.events.append)
+    run_benchmark(
+        replace(world.bench, database=other),
+        world.prepared(),
+        Field(tuple(world.candidates("fast"))),
+        world.events.append,
+    )
     other.close()
 
 
@@ -415,7 +427,7 @@ def test_after_kill_9_in_the_middle_of_a_call_only_missing_calls_are_made(world:
 
 @ONE_ENGINE
 def test_a_model_that_is_no_actor_is_measured_like_any_other(world: World) -> None:
-    found = named_candidates(["fast:1b"], world.settings, world.database, None, world.runtimes)
-    run_benchmark(world.database, world.prepared(), found, world.runtimes, world.events.append)
+    found = named_candidates(replace(world.bench, application=None), ["fast:1b"])
+    run_benchmark(world.bench, world.prepared(), Field(tuple(found)), world.events.append)
     assert world.calls() == all_cases("fast:1b")
     assert world.rows("benchmark_model_runs", "model_name", "actor_id") == [("fast:1b", None)]

@@ -7,7 +7,7 @@ import json
 import pytest
 from sqlalchemy import update
 
-from bench_pipeline.promotion.planning import store_plan
+from bench_pipeline.promotion.plan import store_plan
 from bench_pipeline.storage import tables
 from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.world import FAST, GRADE_A, GRADE_B, ONE_ENGINE, SERVED, World

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bench_pipeline.promotion.undoing import roll_back
+from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.world import (
     FAST,
@@ -134,7 +134,7 @@ def test_docs_writes_what_the_database_says_and_the_second_time_nothing(typed: T
 def test_docs_rewrites_only_what_changed(typed: Typed, world: World) -> None:
     world.promoted()
     typed("docs")
-    roll_back(world.promoter, "the tests want it", "the tests")
+    roll_back(world.bench, "the tests want it", "the tests")
     assert len(json.loads(typed("docs", "--json").stdout)["documents"]) == 3
     world.give(GRADE_B, WRONG)
     (changed,) = json.loads(typed("docs", "--json").stdout)["documents"]

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bench_pipeline.domain.verdict import READER_VERSION
+from bench_pipeline.domain.tasks.verdict import READER_VERSION
 from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.world import ONE_ENGINE, World, is_calm, only, task_value, write_task
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bench_pipeline.cli.live import summary
-from bench_pipeline.domain.racing import StopReason
+from bench_pipeline.cli.live_tree import summary
+from bench_pipeline.domain.measuring.racing import StopReason
 from bench_pipeline_tests.reporting.examples import hostile_samples, ranked_of, right_samples
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from bench_pipeline import domain, promotion, storage
-from bench_pipeline.domain.refusal import SENTENCES, PlanRefused
+from bench_pipeline.domain.promoting.refusal import SENTENCES, PlanRefused
 
-_SQL = Path(storage.__file__).parent / "postgresql" / "apply.sql"
-_PYTHON = Path(storage.__file__).parent / "sqlite_writer.py"
+_SQL = Path(storage.__file__).parent / "writers" / "apply.sql"
+_PYTHON = Path(storage.__file__).parent / "writers" / "sqlite.py"
 
 
 def reasons_of(path: Path, pattern: str) -> set[str]:
@@ -19,7 +19,7 @@ def reasons_of(path: Path, pattern: str) -> set[str]:
 
 
 IN_SQL = reasons_of(_SQL, r"MESSAGE = '(\w+)'")
-_APPROVAL = Path(domain.__file__).parent / "approval.py"
+_APPROVAL = Path(domain.__file__).parent / "promoting" / "approval.py"
 IN_PYTHON = reasons_of(_PYTHON, r"_refuse\(\s*\"(\w+)\"") | reasons_of(_APPROVAL, r"PlanRefused\(\"(\w+)\"")
 
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import event
 
-from bench_pipeline.domain.plan import Bar
-from bench_pipeline.domain.refusal import PlanRefused
-from bench_pipeline.promotion.reconciling import reconcile
-from bench_pipeline.promotion.undoing import roll_back
+from bench_pipeline.domain.promoting.plan import Bar
+from bench_pipeline.domain.promoting.refusal import PlanRefused
+from bench_pipeline.promotion.reconciliation import reconcile
+from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage.promotions import Validation, insert_validation
 from bench_pipeline_tests.world import SLOW, World
 
@@ -32,22 +32,22 @@ def once_after(world: World, statement: str, act: Callable[[], object]) -> None:
 def test_a_rollback_that_another_one_overtakes_undoes_the_promotion_and_not_the_rollback(
     world: World, named: bool
 ) -> None:
-    promotion, promoter = world.promoted(), world.promoter
-    once_after(world, "FROM benchmark_promotion_rows", lambda: roll_back(promoter, "the first", "one", 1))
+    promotion, bench = world.promoted(), world.bench
+    once_after(world, "FROM benchmark_promotion_rows", lambda: roll_back(bench, "the first", "one", 1))
     with pytest.raises(PlanRefused, match=r"promotion 1 was undone already: the first"):
-        roll_back(promoter, "the second", "another", promotion.promotion_id if named else None)
-    promoter.writer.close()
+        roll_back(bench, "the second", "another", promotion.promotion_id if named else None)
+    bench.writer.close()
     assert world.holds() == [SLOW] * 3
     assert [one.status.value for one in world.promotions()] == ["rolled_back", "applied"]
 
 
 def test_of_two_who_reconcile_at_once_both_go_on_and_the_failed_promotion_is_undone_once(world: World) -> None:
-    promotion, promoter = world.promoted(), world.promoter
+    promotion, bench = world.promoted(), world.bench
     failed = Validation(promotion.promotion_id, False, Bar.EVIDENCE, {"reasons": ["wrong"]}, datetime.now(UTC))
     with world.database.writing() as connection:
         insert_validation(connection, failed)
-    once_after(world, "ORDER BY benchmark_validations.validation_id DESC", lambda: reconcile(promoter, "one"))
-    assert reconcile(promoter, "another").undone == ()
-    promoter.writer.close()
+    once_after(world, "ORDER BY benchmark_validations.validation_id DESC", lambda: reconcile(bench, "one"))
+    assert reconcile(bench, "another").undone == ()
+    bench.writer.close()
     assert world.holds() == [SLOW] * 3
     assert [one.requested_by for one in world.promotions()] == ["the tests", "one"]

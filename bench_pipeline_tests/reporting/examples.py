@@ -9,14 +9,17 @@ from typing import Any
 
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.benchmark.results import model_results
-from bench_pipeline.domain.actor import Exclusion
-from bench_pipeline.domain.identity import ModelIdentity
-from bench_pipeline.domain.model_ref import ollama_ref
-from bench_pipeline.domain.protocol import Protocol
-from bench_pipeline.domain.racing import StopReason
-from bench_pipeline.domain.sample import Outcome, Sample, ServerTimings
-from bench_pipeline.domain.scoreboard import rank, score_model
-from bench_pipeline.storage.benchmarks import BENCHMARK, FINISHED, BenchmarkRow, ModelRun
+from bench_pipeline.domain.measuring.benchmark import Purpose, RunStatus
+from bench_pipeline.domain.measuring.protocol import Protocol
+from bench_pipeline.domain.measuring.racing import StopReason
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.measuring.scoreboard import rank, score_model
+from bench_pipeline.domain.models.actor import Exclusion
+from bench_pipeline.domain.models.identity import ModelIdentity
+from bench_pipeline.domain.models.model_ref import ollama_ref
+from bench_pipeline.domain.models.reply import ServerTimings
+from bench_pipeline.domain.tasks.outcome import Outcome
+from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun
 
 STARTED = datetime(2025, 3, 2, 1, 30, tzinfo=timezone(timedelta(hours=2)))
 HOSTILE = "evil|model[x](http://evil.example/a)<img src=x>`rm`\n# Title"
@@ -27,8 +30,8 @@ def benchmark(**changes: Any) -> BenchmarkRow:  # noqa: ANN401
     row = BenchmarkRow(
         benchmark_id="grading-20250301T233000Z-ab12",
         task_type="grading",
-        purpose=BENCHMARK,
-        status=FINISHED,
+        purpose=Purpose.BENCHMARK,
+        status=RunStatus.FINISHED,
         evidence_key="e" * 64,
         suite_version="1.0",
         suite_hash="a" * 64,

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench_pipeline.benchmark.ranking import RankedBenchmark
-from bench_pipeline.domain.sample import Outcome, Sample
-from bench_pipeline.domain.scoreboard import rank
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.measuring.scoreboard import rank
+from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.reporting.report import render_report, render_report_json, report_path
 from bench_pipeline_tests.reporting.examples import HOSTILE, benchmark, ranked_example, unranked_example
 from bench_pipeline_tests.reporting.reading import links, rows

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from bench_pipeline.domain.racing import StopReason
-from bench_pipeline.domain.sample import Outcome, Sample
-from bench_pipeline.domain.validity import MEANING, ValidityRule
+from bench_pipeline.domain.measuring.racing import StopReason
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.measuring.validity import MEANING, ValidityRule
+from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.reporting.report import render_report, render_report_json
 from bench_pipeline_tests.reporting.examples import GOLD, hostile_samples, passes, ranked_of, right_samples
 from bench_pipeline_tests.reporting.test_report import section

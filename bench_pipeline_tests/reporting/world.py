@@ -10,10 +10,10 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from bench_pipeline.domain.actor import Candidate, Exclusion
-from bench_pipeline.domain.identity import LoadReport, ModelIdentity
-from bench_pipeline.domain.model_ref import parse_execution_path
-from bench_pipeline.domain.scoreboard import ModelResult, Standing, rank
+from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing, rank
+from bench_pipeline.domain.models.actor import Candidate, Exclusion
+from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity
+from bench_pipeline.domain.models.model_ref import parse_execution_path
 from bench_pipeline.reporting.workflow_docs import StepFacts, WorkflowFacts, read_workflows
 from bench_pipeline.storage import benchmarks, champions
 from bench_pipeline.storage.champions import Champion

@@ -15,8 +15,8 @@ import pytest
 from platformdirs import user_cache_path
 
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
-from bench_pipeline.domain.model_ref import ModelRef, RuntimeKind
-from bench_pipeline.domain.protocol import DecodingOptions
+from bench_pipeline.domain.models.decoding import DecodingOptions
+from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
 from bench_pipeline.runtimes.base import Runtime
 from bench_pipeline.runtimes.catalogue import BUILT_IN, Catalogue
 from bench_pipeline.runtimes.llama_cpp import LlamaCppRuntime

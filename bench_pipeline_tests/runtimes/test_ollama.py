@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from bench_pipeline.domain.errors import FailureKind, InputError, RuntimeFailure
-from bench_pipeline.domain.model_ref import ModelRef, ollama_ref
-from bench_pipeline.domain.protocol import DecodingOptions
-from bench_pipeline.domain.sample import Reply
+from bench_pipeline.domain.models.decoding import DecodingOptions
+from bench_pipeline.domain.models.model_ref import ModelRef, ollama_ref
+from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.runtimes import deadline
 from bench_pipeline.runtimes.ollama import OllamaRuntime
 from bench_pipeline_tests.fakes.faults import SCRIPTS, Fault

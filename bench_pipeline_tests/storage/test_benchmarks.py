@@ -10,10 +10,13 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from bench_pipeline.domain.actor import Candidate, Exclusion
-from bench_pipeline.domain.identity import LoadReport, ModelIdentity
-from bench_pipeline.domain.model_ref import ollama_ref
-from bench_pipeline.domain.sample import Outcome, Sample, ServerTimings
+from bench_pipeline.domain.measuring.benchmark import Purpose, RunStatus
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.models.actor import Candidate, Exclusion
+from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity
+from bench_pipeline.domain.models.model_ref import ollama_ref
+from bench_pipeline.domain.models.reply import ServerTimings
+from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.database import Database
@@ -28,8 +31,8 @@ CANDIDATE = Candidate("qwen", 1, ollama_ref("qwen:7b"), IDENTITY)
 ROW = BenchmarkRow(
     benchmark_id="grading-1",
     task_type="grading",
-    purpose=store.BENCHMARK,
-    status=store.RUNNING,
+    purpose=Purpose.BENCHMARK,
+    status=RunStatus.RUNNING,
     evidence_key="k" * 64,
     suite_version="1.0.0",
     suite_hash="s" * 64,
@@ -208,9 +211,9 @@ def test_only_a_run_that_ended_well_counts_for_a_later_benchmark(
 @pytest.mark.parametrize(
     ("evidence_key", "purpose", "since"),
     [
-        pytest.param("other", store.BENCHMARK, NOW - HOUR, id="other evidence"),
-        pytest.param(ROW.evidence_key, store.VALIDATION, NOW - HOUR, id="a validation"),
-        pytest.param(ROW.evidence_key, store.BENCHMARK, NOW + HOUR, id="too old"),
+        pytest.param("other", Purpose.BENCHMARK, NOW - HOUR, id="other evidence"),
+        pytest.param(ROW.evidence_key, Purpose.VALIDATION, NOW - HOUR, id="a validation"),
+        pytest.param(ROW.evidence_key, Purpose.BENCHMARK, NOW + HOUR, id="too old"),
     ],
 )
 def test_a_run_of_other_evidence_or_purpose_or_age_does_not_count(
@@ -237,7 +240,7 @@ def test_the_latest_benchmark_is_the_last_that_was_begun_and_has_ended(database:
     rows = [
         replace(ROW, benchmark_id="old", started_at=NOW - HOUR),
         replace(ROW, benchmark_id="new"),
-        replace(ROW, benchmark_id="validation", purpose=store.VALIDATION, started_at=NOW + HOUR),
+        replace(ROW, benchmark_id="validation", purpose=Purpose.VALIDATION, started_at=NOW + HOUR),
         replace(ROW, benchmark_id="other task", task_type="formatting", started_at=NOW + HOUR),
     ]
     with database.writing() as connection:
@@ -246,7 +249,7 @@ def test_the_latest_benchmark_is_the_last_that_was_begun_and_has_ended(database:
             store.finish_benchmark(connection, row.benchmark_id, NOW + HOUR)
         store.insert_benchmark(connection, replace(ROW, benchmark_id="running", started_at=NOW + HOUR))
         latest = store.latest_benchmark(connection, "grading")
-    assert latest == replace(ROW, benchmark_id="new", status=store.FINISHED, finished_at=NOW + HOUR)
+    assert latest == replace(ROW, benchmark_id="new", status=RunStatus.FINISHED, finished_at=NOW + HOUR)
 
 
 @pytest.mark.parametrize(
@@ -254,8 +257,8 @@ def test_the_latest_benchmark_is_the_last_that_was_begun_and_has_ended(database:
     [
         pytest.param(ROW, True, id="running, same evidence, young"),
         pytest.param(replace(ROW, evidence_key="other"), False, id="other evidence"),
-        pytest.param(replace(ROW, purpose=store.VALIDATION), False, id="other purpose"),
-        pytest.param(replace(ROW, status=store.FINISHED), False, id="ended"),
+        pytest.param(replace(ROW, purpose=Purpose.VALIDATION), False, id="other purpose"),
+        pytest.param(replace(ROW, status=RunStatus.FINISHED), False, id="ended"),
         pytest.param(replace(ROW, started_at=NOW - 2 * HOUR), False, id="too old"),
     ],
 )
@@ -264,7 +267,7 @@ def test_only_a_young_benchmark_of_the_same_evidence_goes_on(
 ) -> None:
     with database.writing() as connection:
         store.insert_benchmark(connection, row)
-        interrupted = store.interrupted_benchmark(connection, store.BENCHMARK, ROW.evidence_key, NOW - HOUR)
+        interrupted = store.interrupted_benchmark(connection, Purpose.BENCHMARK, ROW.evidence_key, NOW - HOUR)
     assert (interrupted == row) is found
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from bench_pipeline.domain.decision import Incumbent
 from bench_pipeline.domain.hashing import content_hash
-from bench_pipeline.domain.plan import Approval, PlanEvidence, PlanTerms, PromotionPlan, plan_row
-from bench_pipeline.domain.policy import Policy
-from bench_pipeline.domain.replay import Evidence, decide_again
-from bench_pipeline.domain.scoreboard import ModelResult, Standing, rank
+from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing, rank
+from bench_pipeline.domain.promoting.decision import Incumbent
+from bench_pipeline.domain.promoting.plan import Approval, PlanEvidence, PlanTerms, PromotionPlan, plan_row
+from bench_pipeline.domain.promoting.policy import Policy
+from bench_pipeline.domain.promoting.replay import Evidence, decide_again
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.decisions import decision_by_id, decisions_of, insert_decision
 

@@ -16,9 +16,9 @@ from sqlalchemy import create_engine, make_url, text
 
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.storage.database import Database, open_database
-from bench_pipeline.storage.postgresql.installation import SIGNATURE, Roles, install, installed_fault, statements
 from bench_pipeline.storage.production import open_production
 from bench_pipeline.storage.schema import MIGRATIONS
+from bench_pipeline.storage.writers.installation import SIGNATURE, Roles, install, installed_fault, statements
 from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.world import (
     FAST,

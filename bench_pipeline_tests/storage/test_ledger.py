@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection
 
-from bench_pipeline.domain.actor import Candidate, Exclusion
-from bench_pipeline.domain.ledger import LedgerLine, LookedAt, ReasonCode
-from bench_pipeline.domain.model_ref import parse_execution_path
+from bench_pipeline.domain.measuring.benchmark import Purpose
+from bench_pipeline.domain.measuring.ledger import LedgerLine, LookedAt, ReasonCode
+from bench_pipeline.domain.models.actor import Candidate, Exclusion
+from bench_pipeline.domain.models.model_ref import parse_execution_path
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.ledger import benchmark_ledger, looked_at, model_ledger, record_ledger
@@ -30,7 +31,11 @@ HUGE = replace(candidate("huge", "ollama:huge:70b"), exclusion=Exclusion.TOO_LAR
 
 
 def benchmark(
-    connection: Connection, days_ago: int, *candidates: Candidate, task: str = "grading", purpose: str = store.BENCHMARK
+    connection: Connection,
+    days_ago: int,
+    *candidates: Candidate,
+    task: str = "grading",
+    purpose: str = Purpose.BENCHMARK,
 ) -> str:
     name = f"{task}-{days_ago}"
     at = NOW - timedelta(days=days_ago)
@@ -82,7 +87,7 @@ def test_the_newest_benchmark_comes_first_and_one_that_did_not_look_at_it_has_a_
             number = benchmark(connection, days_ago, QWEN, MINI)
             record_ledger(connection, number, [LedgerLine("qwen", code, "why")])
         benchmark(connection, 3, MINI)
-        benchmark(connection, 2, QWEN, purpose=store.VALIDATION)
+        benchmark(connection, 2, QWEN, purpose=Purpose.VALIDATION)
         found = model_ledger(connection, "qwen")
     assert [(entry.benchmark_id, entry.model, entry.code) for entry in found] == [
         ("grading-1", "qwen", "champion"),

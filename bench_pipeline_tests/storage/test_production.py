@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from sqlalchemy import text
 
-from bench_pipeline.domain.actor import Exclusion
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.models.actor import Exclusion
 from bench_pipeline.settings import CODE_OR_VISION_ONLY, EMBEDDING_OR_SPECIALIST
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.production import KNOWN_NAMES, Production, has_production, open_production

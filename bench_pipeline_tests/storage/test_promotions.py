@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from sqlalchemy import event
 
-from bench_pipeline.promotion.undoing import roll_back
+from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage.promotions import all_promotions
 from bench_pipeline_tests.world import World
 
 
 def test_a_change_that_is_committed_while_they_are_read_is_not_among_them(world: World) -> None:
-    promotion, promoter = world.promoted(), world.promoter
+    promotion, bench = world.promoted(), world.bench
     undone = []
 
     def undo(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         if "FROM benchmark_promotions" in statement and not undone:
             undone.append(promotion)
-            roll_back(promoter, "the tests want it", "the tests")
+            roll_back(bench, "the tests want it", "the tests")
 
     event.listen(world.database.engine, "after_cursor_execute", undo)
     with world.database.engine.connect() as connection:
         read = all_promotions(connection)
-    promoter.writer.close()
+    bench.writer.close()
     assert [one.promotion_id for one in read] == [promotion.promotion_id]
     assert [one.promotion_id for one in world.promotions()] == [1, 2]

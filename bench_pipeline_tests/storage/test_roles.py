@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
-from bench_pipeline.domain.refusal import PlanRefused
-from bench_pipeline.promotion.observing import observe
+from bench_pipeline.domain.promoting.refusal import PlanRefused
+from bench_pipeline.promotion.observation import observe
 from bench_pipeline_tests.world import FAST, ONLY_POSTGRESQL, PRODUCTION, SLOW, World, as_role
 
 pytestmark = ONLY_POSTGRESQL
@@ -232,7 +232,7 @@ def test_the_promoter_applies_a_plan_and_nothing_that_is_no_plan(world: World) -
     world.store(plan)
 
     with pytest.raises(PlanRefused, match="there is no stored plan"):
-        world.promoter.writer.apply("0" * 64, "the tests", None, [])
+        world.bench.writer.apply("0" * 64, "the tests", None, [])
     assert world.holds() == [SLOW] * 3
     assert world.apply(plan) is not None
 
@@ -249,7 +249,7 @@ def test_a_role_cannot_hand_on_what_it_has(world: World, owner: Connection, role
 def test_temporary_tables_of_the_promoters_do_not_stand_in_for_real_ones(world: World) -> None:
     plan = world.plan()
     world.store(plan)
-    seen = [asdict(one) for one in observe(world.database, world.production, world.settings, plan)]
+    seen = [asdict(one) for one in observe(world.bench, plan)]
     made = "; ".join(f"CREATE TEMP TABLE {table} (x integer)" for table in RECORDER)
 
     refused = attempt(world.promoter_url, f"{made}; SELECT benchmark_apply('{plan.hash}', 'me', '', '{dumps(seen)}')")

@@ -17,16 +17,17 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, create_engine, event, make_url, update
 from sqlalchemy.exc import DBAPIError
 
+from bench_pipeline.benchmark.workbench import make_workbench
 from bench_pipeline.domain.errors import GateFailed
-from bench_pipeline.domain.refusal import PlanRefused
-from bench_pipeline.promotion.applying import apply_plan
+from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.gates import set_freeze
-from bench_pipeline.promotion.promoter import Promoter, make_promoter
-from bench_pipeline.promotion.undoing import roll_back
+from bench_pipeline.promotion.plan_application import apply_plan
+from bench_pipeline.promotion.rollback import roll_back
+from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.production import open_production
-from bench_pipeline.storage.promotion_writer import Observed, PromotionWriter
+from bench_pipeline.storage.writers.base import Observed, PromotionWriter
 from bench_pipeline_tests.world import actors, conversations
 from benchmarks.campaigns.worlds import FORK, Copy
 
@@ -172,7 +173,7 @@ class _Desk:
             ollama_host=ollama,
         )
         self._database: Database = open_database(world.url)
-        self._promoter: Promoter = make_promoter(settings, self._database, open_production(self._database, {}))
+        self._bench = make_workbench(settings, self._database, open_production(self._database, {}), Runtimes(settings))
         self._operator = create_engine(operator_url(world), **_patient(world))
 
     def do(self, act: Act, barrier: Barrier) -> Outcome:
@@ -198,14 +199,14 @@ class _Desk:
         self._began_ns = time.perf_counter_ns()
 
     def _promote(self, act: Promote, barrier: Barrier) -> Outcome:
-        promoter = self._promoter
+        bench = self._bench
         if act.looked:
-            waiting = AtTheBarrier(promoter.writer, lambda: self._set_off(barrier, act.spin_ns))
-            promoter = replace(promoter, writer=waiting)
+            waiting = AtTheBarrier(bench.writer, lambda: self._set_off(barrier, act.spin_ns))
+            bench = replace(bench, application_writer=waiting)
         else:
             self._set_off(barrier, act.spin_ns)
         before_ns = self._began_ns
-        done = _told(lambda: apply_plan(promoter, act.plan_hash, "a promoter"))
+        done = _told(lambda: apply_plan(bench, act.plan_hash, "a promoter"))
         if act.looked and self._began_ns == before_ns:
             barrier.abort()
             raise RuntimeError(f"it was refused before the race began: {done.word}")
@@ -214,7 +215,7 @@ class _Desk:
     def _undo(self, act: Undo, barrier: Barrier) -> Outcome:
         self._set_off(barrier, act.spin_ns)
         why = f"a race, {self._began_ns}"  # another one for each, so that two rollbacks are two plans
-        return _told(lambda: roll_back(self._promoter, why, "a promoter", act.promotion_id, bar=None).promotion)
+        return _told(lambda: roll_back(self._bench, why, "a promoter", act.promotion_id, bar=None).promotion)
 
     def _edit(self, act: Edit) -> Outcome:
         done: list[Statement] = []

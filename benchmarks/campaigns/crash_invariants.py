@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sqlalchemy import select
 
-from bench_pipeline.domain.plan import PlanKind
+from bench_pipeline.domain.promoting.plan import PlanKind
 from bench_pipeline.reporting.workflow_docs import write_documents
 from bench_pipeline.storage.champions import all_champions
 from bench_pipeline.storage.database import open_database

@@ -22,10 +22,10 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine.default import DefaultDialect
 
 from bench_pipeline.cli.main import main
-from bench_pipeline.promotion.applying import apply_plan
-from bench_pipeline.promotion.reconciling import write_open_documents
-from bench_pipeline.promotion.undoing import roll_back
-from bench_pipeline.promotion.validating import validate_promotion
+from bench_pipeline.promotion.plan_application import apply_plan
+from bench_pipeline.promotion.reconciliation import write_open_documents
+from bench_pipeline.promotion.rollback import roll_back
+from bench_pipeline.promotion.validation import validate_promotion
 from bench_pipeline.runtimes.deadline import TotalTimeoutTransport
 from bench_pipeline_tests.world import shell_in
 from benchmarks.campaigns.worlds import Copy

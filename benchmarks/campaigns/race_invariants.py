@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, select
 
-from bench_pipeline.domain.plan import PlanKind, PromotionPlan
+from bench_pipeline.domain.promoting.plan import PlanKind, PromotionPlan
 from bench_pipeline.storage.tables import promotion_rows, promotions
 from bench_pipeline_tests.world import FAST, SLOW, conversations
 from benchmarks.campaigns.contenders import APPLIED, OPERATOR, PROMOTER, Act, Edit, Outcome, Promote, Undo

@@ -17,8 +17,8 @@ from typing import TypeVar
 from sqlalchemy import create_engine, make_url
 
 from bench_pipeline.benchmark.ranking import RankedBenchmark
-from bench_pipeline.domain.plan import PromotionPlan, identity_hash
-from bench_pipeline.promotion.reconciling import write_open_documents
+from bench_pipeline.domain.promoting.plan import PromotionPlan, identity_hash
+from bench_pipeline.promotion.reconciliation import write_open_documents
 from bench_pipeline_tests.fakes.ollama_server import FakeOllama
 from bench_pipeline_tests.world import FAST, GRADE_A, GRADE_B, REGRADE, SLOW, WRONG, fake_models, open_world
 
@@ -127,7 +127,7 @@ def _make(url: str, folder: Path) -> Template:
             world.give(conversation, actor)
         ranked = world.ranked("fast", "slow", "wrong")
         plan = world.plan(ranked)
-        write_open_documents(world.promoter)
+        write_open_documents(world.bench)
         return Template(Copy(folder, world.url, world.promoter_url, url), plan, _rival(plan, ranked))
 
 

@@ -12,8 +12,8 @@ from bench_pipeline_tests.world import Shell, World
 STATUS = 9
 AFTER_THE_COMMIT = f"""
 import os
-from bench_pipeline.storage.postgresql.writer import PostgresqlWriter
-from bench_pipeline.storage.sqlite_writer import SqliteWriter
+from bench_pipeline.storage.writers.postgresql import PostgresqlWriter
+from bench_pipeline.storage.writers.sqlite import SqliteWriter
 
 def dying(apply):
     def apply_and_die(*arguments):
@@ -26,9 +26,9 @@ for writer in (SqliteWriter, PostgresqlWriter):
 """
 BEFORE_THE_UNDOING = f"""
 import os
-from bench_pipeline.promotion import validating
+from bench_pipeline.promotion import validation
 
-validating.undo_failed = lambda *arguments: os._exit({STATUS})
+validation.undo_failed = lambda *arguments: os._exit({STATUS})
 """
 KILLED_WHILE_WRITING = """
 import os, signal

@@ -14,14 +14,14 @@ import pytest
 from sqlalchemy import Connection, Update, event, text, update
 
 from bench_pipeline.benchmark.preparation import read_task
-from bench_pipeline.domain.plan import PromotionPlan
-from bench_pipeline.domain.refusal import PlanRefused
-from bench_pipeline.promotion.applying import apply_plan
-from bench_pipeline.promotion.planning import make_plan
-from bench_pipeline.promotion.promoter import Promoter
+from bench_pipeline.benchmark.workbench import Workbench
+from bench_pipeline.domain.promoting.plan import PromotionPlan
+from bench_pipeline.domain.promoting.refusal import PlanRefused
+from bench_pipeline.promotion.plan import make_plan
+from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.storage import tables
-from bench_pipeline.storage.promotion_writer import Observed, PromotionWriter
 from bench_pipeline.storage.promotions import Promotion
+from bench_pipeline.storage.writers.base import Observed, PromotionWriter
 from bench_pipeline_tests.world import (
     EXTRACT,
     GRADE_A,
@@ -80,7 +80,7 @@ def plan_of_now(world: World, tasks: Sequence[str] = ("grading", "extraction")) 
     add_extraction(world)
     stated = [read_task(world.settings, task) for task in tasks]
     ranked = [world.ranked("fast", "slow", "wrong", task=task) for task in tasks]
-    plan = make_plan(world.database, world.production, ranked, stated, world.settings).plan
+    plan = make_plan(world.bench, ranked, stated).plan
     world.store(plan)
     return plan
 
@@ -115,19 +115,19 @@ class Interrupted:
 
 
 @contextmanager
-def promoter_of(world: World, **between: Callable[[], object]) -> Iterator[Promoter]:
+def bench_of(world: World, **between: Callable[[], object]) -> Iterator[Workbench]:
     """A promoter as a new process has it; `before` and `after` as above."""
-    promoter = world.promoter
+    bench = world.bench
     try:
-        yield replace(promoter, writer=Interrupted(promoter.writer, **between))
+        yield replace(bench, application_writer=Interrupted(bench.writer, **between))
     finally:
-        promoter.writer.close()
+        bench.writer.close()
 
 
 def apply_stored(world: World, plan: PromotionPlan, **between: Callable[[], object]) -> Promotion | None:
     """Apply a plan that is stored already."""
-    with promoter_of(world, **between) as promoter:
-        return apply_plan(promoter, plan.hash, "the tests")
+    with bench_of(world, **between) as bench:
+        return apply_plan(bench, plan.hash, "the tests")
 
 
 def refusal(world: World, plan: PromotionPlan, before: Callable[[], object] | None = None) -> PlanRefused:

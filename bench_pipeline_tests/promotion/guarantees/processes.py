@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Connection
 
-from bench_pipeline.domain.plan import PromotionPlan
-from bench_pipeline.domain.refusal import PlanRefused
-from bench_pipeline.promotion.applying import apply_plan
-from bench_pipeline.promotion.promoter import make_promoter
+from bench_pipeline.benchmark.workbench import make_workbench
+from bench_pipeline.domain.promoting.plan import PromotionPlan
+from bench_pipeline.domain.promoting.refusal import PlanRefused
+from bench_pipeline.promotion.plan_application import apply_plan
+from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import open_database
 from bench_pipeline.storage.production import open_production
@@ -61,10 +62,10 @@ def _start(world: World, plan: PromotionPlan, pipe: Connection, **between: Betwe
 
 def _apply(settings: Settings, plan_hash: str, pipe: Connection, between: dict[str, Between]) -> None:
     database = open_database(settings.database_url.get_secret_value())
-    promoter = make_promoter(settings, database, open_production(database, {}))
-    promoter = replace(promoter, writer=Interrupted(promoter.writer, **between))
+    bench = make_workbench(settings, database, open_production(database, {}), Runtimes(settings))
+    bench = replace(bench, application_writer=Interrupted(bench.writer, **between))
     try:
-        promotion = apply_plan(promoter, plan_hash, "the tests")
+        promotion = apply_plan(bench, plan_hash, "the tests")
         pipe.send(promotion.promotion_id if promotion else None)
     except PlanRefused as refusal:
         pipe.send(refusal.reason)

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import update
 
-from bench_pipeline.domain.plan import Bar
-from bench_pipeline.promotion.undoing import fail_over, roll_back
+from bench_pipeline.domain.promoting.plan import Bar
+from bench_pipeline.promotion.failover import fail_over
+from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.promotions import Validation, insert_validation
 from bench_pipeline_tests.conftest import Typed
@@ -171,7 +172,7 @@ def test_g11_a_failed_validation_is_undone_once_however_often_it_is_reconciled(t
 def test_g11_the_documents_of_an_undoing_are_owed_like_those_of_a_promotion(typed: Typed, world: World) -> None:
     world.promoted()
     typed("docs")
-    roll_back(world.promoter, "the tests want it", "the tests")
+    roll_back(world.bench, "the tests want it", "the tests")
     assert open_intents(world) == 1
 
     typed("reconcile")
@@ -182,7 +183,7 @@ def test_g11_the_documents_of_an_undoing_are_owed_like_those_of_a_promotion(type
 
 def test_g11_every_change_that_is_owed_is_written_at_once(typed: Typed, world: World) -> None:
     world.promoted()
-    fail_over(world.promoter, GRADE_A, "the tests")
+    fail_over(world.bench, GRADE_A, "the tests")
     assert open_intents(world) == 2
 
     typed("reconcile")

@@ -10,10 +10,10 @@ from sqlalchemy import insert
 
 from bench_pipeline.cli import gates as gates_cli
 from bench_pipeline.cli import production as production_cli
-from bench_pipeline.domain.plan import Approval, PromotionPlan
-from bench_pipeline.domain.refusal import PlanRefused
-from bench_pipeline.promotion.applying import apply_plan
+from bench_pipeline.domain.promoting.plan import Approval, PromotionPlan
+from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.gates import approve
+from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.storage.plans import insert_approval
 from bench_pipeline.storage.tables import plans
 from bench_pipeline_tests.conftest import Typed
@@ -53,7 +53,7 @@ def refusal(world: World, plan: PromotionPlan) -> PlanRefused:
     """Apply the plan, which must be refused and change nothing."""
     before = world.snapshot()
     with pytest.raises(PlanRefused) as refused:
-        apply_plan(world.promoter, plan.hash, "Ann")
+        apply_plan(world.bench, plan.hash, "Ann")
     assert world.snapshot() == before
     return refused.value
 
@@ -73,7 +73,7 @@ def test_g16_an_approved_plan_is_applied_and_names_who_approved(world: World) ->
     plan = asking(world)
     approve(world.database, plan.hash[:12], "Bob")
 
-    promotion = apply_plan(world.promoter, plan.hash, "Ann")
+    promotion = apply_plan(world.bench, plan.hash, "Ann")
 
     assert world.holds() == [FAST] * 3
     assert promotion is not None
@@ -134,7 +134,7 @@ def test_g16_an_own_approval_beside_another_persons_does_no_harm(world: World) -
     by_hand(world, plan, "Bob")
     by_hand(world, plan, "Ann")
 
-    promotion = apply_plan(world.promoter, plan.hash, "Ann")
+    promotion = apply_plan(world.bench, plan.hash, "Ann")
 
     assert promotion is not None
     assert promotion.approved_by == "Bob"
@@ -153,7 +153,7 @@ def test_g16_where_one_person_is_enough_ones_own_approval_counts(world: World) -
     plan = asking(world)
     approve(world.database, plan.hash, "Ann")
 
-    assert apply_plan(world.promoter, plan.hash, "Ann") is not None
+    assert apply_plan(world.bench, plan.hash, "Ann") is not None
 
 
 # This very plan
@@ -201,7 +201,7 @@ def test_g16_the_same_plan_made_again_keeps_its_approval(world: World) -> None:
     approve(world.database, plan.hash, "Bob")
     world.store(plan, "Ann")
 
-    assert apply_plan(world.promoter, plan.hash, "Ann") is not None
+    assert apply_plan(world.bench, plan.hash, "Ann") is not None
 
 
 def test_g16_a_plan_of_new_evidence_needs_an_approval_of_its_own(world: World) -> None:
@@ -231,7 +231,7 @@ def test_g16_an_approval_within_its_time_counts(world: World) -> None:
     plan = asking(world)
     by_hand(world, plan, "Bob", hours_ago=plan.terms.approval_hours - 0.1)
 
-    assert apply_plan(world.promoter, plan.hash, "Ann") is not None
+    assert apply_plan(world.bench, plan.hash, "Ann") is not None
 
 
 def test_g16_an_approval_that_expired_can_be_given_anew(world: World) -> None:
@@ -239,7 +239,7 @@ def test_g16_an_approval_that_expired_can_be_given_anew(world: World) -> None:
     by_hand(world, plan, "Bob", hours_ago=1000)
     approve(world.database, plan.hash, "Bob")
 
-    assert apply_plan(world.promoter, plan.hash, "Ann") is not None
+    assert apply_plan(world.bench, plan.hash, "Ann") is not None
 
 
 # At the command line

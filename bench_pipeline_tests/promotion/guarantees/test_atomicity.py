@@ -6,20 +6,20 @@ import pytest
 from sqlalchemy import text
 
 from bench_pipeline.domain.errors import GateFailed
-from bench_pipeline.domain.plan import PromotionPlan
-from bench_pipeline.domain.refusal import PlanRefused
-from bench_pipeline.promotion.applying import apply_plan
-from bench_pipeline.promotion.undoing import roll_back
+from bench_pipeline.domain.promoting.plan import PromotionPlan
+from bench_pipeline.domain.promoting.refusal import PlanRefused
+from bench_pipeline.promotion.plan_application import apply_plan
+from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline_tests.promotion.guarantees.hands import (
     BOTH_TASKS,
     OLD_ACTORS,
     POSTGRES,
     apply_stored,
     applying,
+    bench_of,
     halt_after,
     halting,
     plan_of_both,
-    promoter_of,
     refusal,
     state,
     terminate,
@@ -155,7 +155,7 @@ def test_g7_a_plan_whose_promoter_was_killed_after_its_commit_is_not_applied_aga
 def test_g7_a_plan_that_was_undone_is_not_applied_again(world: World) -> None:
     plan = plan_of_both(world)
     apply_stored(world, plan)
-    roll_back(world.promoter, "the tests want it", "the tests")
+    roll_back(world.bench, "the tests want it", "the tests")
     assert refusal(world, plan).reason == "plan_undone"
 
 
@@ -211,19 +211,19 @@ def test_g9_two_processes_with_different_plans_for_the_same_rows_make_one_promot
 
 def test_g9_after_a_race_nothing_is_left_locked(world: World) -> None:
     apply_at_once(world, *two_plans(world))
-    roll_back(world.promoter, "the tests want it", "the tests")
+    roll_back(world.bench, "the tests want it", "the tests")
     assert world.holds(*BOTH_TASKS) == OLD_ACTORS
 
 
 @POSTGRES
 def test_g9_a_promoter_that_stays_open_after_its_promotion_and_a_refusal_holds_no_lock(world: World) -> None:
     plan = plan_of_both(world)
-    with promoter_of(world) as promoter:
-        apply_plan(promoter, plan.hash, "the tests")
+    with bench_of(world) as bench:
+        apply_plan(bench, plan.hash, "the tests")
         assert advisory_locks(world) == []
         world.give(REGRADE, SLOW)
         with pytest.raises(PlanRefused):
-            apply_plan(promoter, plan.hash, "the tests")
+            apply_plan(bench, plan.hash, "the tests")
         assert advisory_locks(world) == []
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,11 +13,12 @@ from sqlalchemy import Engine, create_engine, select, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.benchmark.preparation import read_task
-from bench_pipeline.promotion.applying import apply_plan
+from bench_pipeline.promotion.failover import fail_over
 from bench_pipeline.promotion.gates import approve, set_freeze
-from bench_pipeline.promotion.planning import make_plan, store_plan
-from bench_pipeline.promotion.undoing import fail_over, roll_back
-from bench_pipeline.promotion.validating import validate_promotion
+from bench_pipeline.promotion.plan import make_plan, store_plan
+from bench_pipeline.promotion.plan_application import apply_plan
+from bench_pipeline.promotion.rollback import roll_back
+from bench_pipeline.promotion.validation import validate_promotion
 from bench_pipeline.storage.promotions import Promotion
 from bench_pipeline.storage.tables import AUDIT, champions, promotion_rows, promotions
 from bench_pipeline_tests.pipeline import Pipeline
@@ -46,14 +48,14 @@ def audited(world: World) -> Promotion:
     """A promotion with everything that can come before and after it, so that no audit table is empty."""
     settings = world.settings.model_copy(update={"approval": "required", "second_person": True})
     ranked = world.ranked("fast", "slow")
-    made = make_plan(world.database, world.production, [ranked], [read_task(settings, "grading")], settings)
+    made = make_plan(replace(world.bench, settings=settings), [ranked], [read_task(settings, "grading")])
     store_plan(world.database, made, "Ann")
     approve(world.database, made.plan.hash, "Bob")
     set_freeze(world.database, True, "the fair", "Cem")
     set_freeze(world.database, False, "the fair is over", "Cem")
-    promotion = apply_plan(world.promoter, made.plan.hash, "Ann", "run 7")
+    promotion = apply_plan(world.bench, made.plan.hash, "Ann", "run 7")
     assert promotion is not None
-    validate_promotion(world.promoter, promotion, world.runtimes, "Ann", world.events.append)
+    validate_promotion(world.bench, promotion, "Ann", world.events.append)
     return promotion
 
 
@@ -176,7 +178,7 @@ def test_g14_each_row_tells_the_old_and_the_new_actor_the_reason_and_the_evidenc
 
 
 def test_g14_a_rollback_tells_what_it_undoes_who_wanted_it_and_why(world: World, audited: Promotion) -> None:
-    roll_back(world.promoter, "it was too terse", "Dee", audited.promotion_id, dagster_run_id="run 8")
+    roll_back(world.bench, "it was too terse", "Dee", audited.promotion_id, dagster_run_id="run 8")
 
     columns = ("kind", "undoes", "requested_by", "reason", "dagster_run_id", "bar")
     assert world.rows("benchmark_promotions", *columns)[1] == (
@@ -189,7 +191,7 @@ def test_g14_a_rollback_tells_what_it_undoes_who_wanted_it_and_why(world: World,
 
 
 def test_g14_a_failover_tells_who_wanted_it_and_on_which_evidence(world: World, audited: Promotion) -> None:
-    made = fail_over(world.promoter, GRADE_A, "Dee")
+    made = fail_over(world.bench, GRADE_A, "Dee")
 
     (row,) = made.rows
     assert (made.kind, made.requested_by, row.conversation_id) == ("failover", "Dee", GRADE_A)

@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from bench_pipeline.domain.plan import PlanRow, PromotionPlan
-from bench_pipeline.domain.refusal import PlanRefused
-from bench_pipeline.promotion.applying import apply_plan
-from bench_pipeline.promotion.observing import observe
-from bench_pipeline.promotion.undoing import fail_over, roll_back
+from bench_pipeline.domain.promoting.plan import PlanRow, PromotionPlan
+from bench_pipeline.domain.promoting.refusal import PlanRefused
+from bench_pipeline.promotion.failover import fail_over
+from bench_pipeline.promotion.observation import observe
+from bench_pipeline.promotion.plan_application import apply_plan
+from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.settings import Settings
 from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.world import (
@@ -77,7 +78,7 @@ def test_g19_a_rollback_changes_the_actor_of_its_conversations_and_no_other_cell
     world.give(GRADE_B, None)
     world.promoted()
 
-    changed = what_changed(world, lambda: roll_back(world.promoter, "why not", "Ann"))
+    changed = what_changed(world, lambda: roll_back(world.bench, "why not", "Ann"))
 
     assert changed == {
         ("conversations", GRADE_A): (FAST, SLOW),
@@ -89,7 +90,7 @@ def test_g19_a_rollback_changes_the_actor_of_its_conversations_and_no_other_cell
 def test_g19_a_failover_changes_the_actor_of_one_conversation_and_no_other_cell(world: World) -> None:
     world.promoted()
 
-    changed = what_changed(world, lambda: fail_over(world.promoter, GRADE_B, "Ann"))
+    changed = what_changed(world, lambda: fail_over(world.bench, GRADE_B, "Ann"))
 
     assert changed == {("conversations", GRADE_B): (FAST, SLOW)}
 
@@ -121,12 +122,12 @@ def test_g19_the_transaction_itself_refuses_a_conversation_that_was_not_the_task
 ) -> None:
     forged = of_another_conversation(world.plan())
     write_task(world.folder / "testcases", task=task_value() | {"conversations": [*SERVED, EXTRACT]})
-    seen = observe(world.database, world.production, world.settings, forged)
+    seen = observe(world.bench, forged)
     world.store(forged)
 
     def attempt() -> None:
         with pytest.raises(PlanRefused) as refused:
-            world.promoter.writer.apply(forged.hash, "Ann", None, seen)
+            world.bench.writer.apply(forged.hash, "Ann", None, seen)
         assert refused.value.reason == "not_listed"
 
     assert what_changed(world, attempt) == {}
@@ -223,4 +224,4 @@ def test_g19_a_plan_whose_rows_were_exchanged_is_not_the_stored_one(world: World
     row = plan.rows[0].model_copy(update={"new_actor_id": WRONG})
 
     with pytest.raises(PlanRefused, match="there is no stored plan"):
-        apply_plan(world.promoter, plan.model_copy(update={"rows": (row, *plan.rows[1:])}).hash, "Ann")
+        apply_plan(world.bench, plan.model_copy(update={"rows": (row, *plan.rows[1:])}).hash, "Ann")

@@ -11,7 +11,7 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from bench_pipeline.promotion import reconciling
+from bench_pipeline.promotion import reconciliation as reconciling
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.production import Production
 from bench_pipeline_tests.conftest import Typed

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url, text
 
-from bench_pipeline.promotion.planning import store_plan
+from bench_pipeline.promotion.plan import store_plan
 from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.world import GRADE_A, GRADE_B, ONE_ENGINE, ONLY_POSTGRESQL, REGRADE, SLOW, World, as_role
 

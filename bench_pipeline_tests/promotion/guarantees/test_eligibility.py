@@ -10,19 +10,19 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Delete, Update, and_, delete, insert, literal, select, update
 
-from bench_pipeline.domain.refusal import PlanRefused
-from bench_pipeline.promotion.observing import observe
+from bench_pipeline.domain.promoting.refusal import PlanRefused
+from bench_pipeline.promotion.observation import observe
 from bench_pipeline.storage import tables
-from bench_pipeline.storage.promotion_writer import Observed
+from bench_pipeline.storage.writers.base import Observed
 from bench_pipeline_tests.promotion.guarantees.hands import (
     POSTGRES,
     apply_stored,
     applying,
+    bench_of,
     halt_after,
     halting,
     operator,
     plan_of_one,
-    promoter_of,
     refusal,
     state,
     until,
@@ -217,10 +217,10 @@ def test_g4_what_was_seen_is_compared_once_more_under_the_locks(
 ) -> None:
     plan = plan_of_one(world)
     before = state(world)
-    with promoter_of(world) as promoter:
-        (seen,) = observe(promoter.database, promoter.production, promoter.settings, plan)
+    with bench_of(world) as bench:
+        (seen,) = observe(bench, plan)
         with pytest.raises(PlanRefused) as refused:
-            promoter.writer.apply(plan.hash, "the tests", None, lie(seen))
+            bench.writer.apply(plan.hash, "the tests", None, lie(seen))
     assert (refused.value.reason, state(world)) == (reason, before)
 
 

@@ -11,12 +11,13 @@ import pytest
 from sqlalchemy import Connection, text
 
 from bench_pipeline.domain.errors import GateFailed
-from bench_pipeline.domain.plan import PromotionPlan
-from bench_pipeline.domain.refusal import PlanRefused
-from bench_pipeline.promotion.applying import apply_plan
+from bench_pipeline.domain.promoting.plan import PromotionPlan
+from bench_pipeline.domain.promoting.refusal import PlanRefused
+from bench_pipeline.promotion.failover import fail_over
 from bench_pipeline.promotion.gates import set_freeze
-from bench_pipeline.promotion.observing import observe
-from bench_pipeline.promotion.undoing import fail_over, roll_back
+from bench_pipeline.promotion.observation import observe
+from bench_pipeline.promotion.plan_application import apply_plan
+from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage.database import lock_key
 from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.pipeline import Pipeline, checks_of, failures_of
@@ -46,7 +47,7 @@ def refused(world: World, plan: PromotionPlan) -> str:
     """Apply the plan, which must be refused because of the freeze and change nothing; return what is said."""
     before = world.snapshot()
     with pytest.raises(PlanRefused) as raised:
-        apply_plan(world.promoter, plan.hash, "Ann")
+        apply_plan(world.bench, plan.hash, "Ann")
     assert raised.value.reason == "frozen"
     assert world.snapshot() == before
     return str(raised.value)
@@ -67,11 +68,11 @@ def test_g18_a_freeze_between_plan_and_apply_stops_the_promotion_and_says_who_an
 
 def test_g18_a_freeze_after_every_look_is_seen_within_the_transaction(world: World) -> None:
     plan = stored(world)
-    seen = observe(world.database, world.production, world.settings, plan)
+    seen = observe(world.bench, plan)
     freeze(world)
 
     with pytest.raises(PlanRefused) as raised:
-        world.promoter.writer.apply(plan.hash, "Ann", None, seen)
+        world.bench.writer.apply(plan.hash, "Ann", None, seen)
 
     assert raised.value.reason == "frozen"
     assert world.holds() == [SLOW] * 3
@@ -82,7 +83,7 @@ def test_g18_after_a_thaw_the_same_plan_is_applied(world: World) -> None:
     freeze(world)
     thaw(world)
 
-    assert apply_plan(world.promoter, plan.hash, "Ann") is not None
+    assert apply_plan(world.bench, plan.hash, "Ann") is not None
     assert world.holds() == [FAST] * 3
 
 
@@ -98,7 +99,7 @@ def test_g18_a_plan_that_was_applied_already_is_no_promotion_and_is_not_stopped(
     promotion = world.promoted()
     freeze(world)
 
-    again = apply_plan(world.promoter, promotion.plan_hash, "Ann")
+    again = apply_plan(world.bench, promotion.plan_hash, "Ann")
 
     assert again is not None
     assert again.promotion_id == promotion.promotion_id
@@ -138,7 +139,7 @@ def wait_for(world: World, key: int) -> None:
 def test_g18_a_freeze_waits_for_the_promotion_under_way_and_stops_the_next(world: World) -> None:
     plan = stored(world)
     with ThreadPoolExecutor(2) as pool, gate(world) as keeper:
-        promoting = pool.submit(apply_plan, world.promoter, plan.hash, "Ann")
+        promoting = pool.submit(apply_plan, world.bench, plan.hash, "Ann")
         wait_for(world, _GATE)
         freezing = pool.submit(freeze, world)
         wait_for(world, lock_key("promotion"))
@@ -160,18 +161,18 @@ def test_g18_a_rollback_works_while_promotions_are_frozen(world: World) -> None:
     world.promoted()
     freeze(world)
 
-    roll_back(world.promoter, "it is too terse", "Ann")
+    roll_back(world.bench, "it is too terse", "Ann")
 
     assert world.holds() == [SLOW] * 3
 
 
 def test_g18_undoing_a_rollback_promotes_again_and_is_stopped(world: World) -> None:
     world.promoted()
-    back = roll_back(world.promoter, "it is too terse", "Ann").promotion
+    back = roll_back(world.bench, "it is too terse", "Ann").promotion
     freeze(world)
 
     with pytest.raises(PlanRefused, match="promotions are frozen by Cem"):
-        roll_back(world.promoter, "it was not", "Ann", back.promotion_id)
+        roll_back(world.bench, "it was not", "Ann", back.promotion_id)
 
     assert world.holds() == [SLOW] * 3
 
@@ -181,7 +182,7 @@ def test_g18_a_failover_puts_another_model_there_and_is_stopped(world: World) ->
     freeze(world)
 
     with pytest.raises(GateFailed, match="promotions are frozen by Cem"):
-        fail_over(world.promoter, GRADE_A, "Ann")
+        fail_over(world.bench, GRADE_A, "Ann")
 
     assert world.holds() == [FAST] * 3
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import delete
 
-from bench_pipeline.domain.decision import DecisionKind
-from bench_pipeline.domain.plan import PlanKind, PlanRow, PromotionPlan
-from bench_pipeline.domain.refusal import PlanRefused
-from bench_pipeline.promotion.undoing import Rollback, roll_back
+from bench_pipeline.domain.promoting.decision import DecisionKind
+from bench_pipeline.domain.promoting.plan import PlanKind, PlanRow, PromotionPlan
+from bench_pipeline.domain.promoting.refusal import PlanRefused
+from bench_pipeline.promotion.rollback import Rollback, roll_back
 from bench_pipeline.storage.plans import plan_by_hash
 from bench_pipeline.storage.promotions import Promotion
 from bench_pipeline_tests.promotion.guarantees.hands import (
@@ -19,11 +19,11 @@ from bench_pipeline_tests.promotion.guarantees.hands import (
     OLD_ACTORS,
     apply_stored,
     applying,
+    bench_of,
     edit,
     operator,
     plan_of_both,
     plan_of_now,
-    promoter_of,
     state,
 )
 from bench_pipeline_tests.world import (
@@ -51,7 +51,7 @@ def promoted(world: World) -> Promotion:
 
 
 def undo(world: World, promotion_id: int | None = None) -> Rollback:
-    return roll_back(world.promoter, "the tests want it", "the tests", promotion_id)
+    return roll_back(world.bench, "the tests want it", "the tests", promotion_id)
 
 
 def numbers(rows: tuple[object, ...]) -> set[int]:
@@ -200,8 +200,8 @@ def lie(world: World, plan: PromotionPlan) -> PlanRefused:
     """Store a plan and hand it to the writer itself, which must refuse it; return the refusal."""
     world.store(plan)
     before = state(world)
-    with promoter_of(world) as promoter, pytest.raises(PlanRefused) as refused:
-        promoter.writer.apply(plan.hash, "the tests", None, [])
+    with bench_of(world) as bench, pytest.raises(PlanRefused) as refused:
+        bench.writer.apply(plan.hash, "the tests", None, [])
     assert state(world) == before
     return refused.value
 

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark
-from bench_pipeline.domain.decision import DecisionKind
-from bench_pipeline.domain.scoreboard import Standing
+from bench_pipeline.domain.measuring.scoreboard import Standing
+from bench_pipeline.domain.promoting.decision import DecisionKind
 from bench_pipeline.storage import tables
 from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.fakes.faults import Fault

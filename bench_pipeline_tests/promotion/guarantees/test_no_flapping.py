@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from bench_pipeline.benchmark.ranking import read_ranked
-from bench_pipeline.domain.decision import DecisionKind
-from bench_pipeline.domain.plan import Approval, Bar, PlanRow
-from bench_pipeline.promotion.reconciling import reconcile
-from bench_pipeline.promotion.undoing import roll_back
+from bench_pipeline.domain.promoting.decision import DecisionKind
+from bench_pipeline.domain.promoting.plan import Approval, Bar, PlanRow
+from bench_pipeline.promotion.reconciliation import reconcile
+from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage.promotions import Promotion
 from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.fakes.faults import Fault
@@ -58,7 +58,7 @@ def planned(world: World, *models: str) -> PlanRow:
 
 def put_back(world: World) -> Promotion:
     """A person undoes the last rollback."""
-    return roll_back(world.promoter, "it was a false alarm", "Ann", world.promotions()[-1].promotion_id).promotion
+    return roll_back(world.bench, "it was a false alarm", "Ann", world.promotions()[-1].promotion_id).promotion
 
 
 # Once
@@ -96,7 +96,7 @@ def test_g13_there_is_nothing_to_validate_any_more(typed: Typed, world: World) -
 
 def test_g13_in_dagster_it_is_undone_once_and_the_check_alarms(pipeline: Pipeline, world: World) -> None:
     pipeline.run()
-    roll_back(world.promoter, "to promote it again", "Ann", bar=Bar.BENCHMARK)
+    roll_back(world.bench, "to promote it again", "Ann", bar=Bar.BENCHMARK)
     stages = ["eligible_models", "grading/test_cases", "grading/model_runs", "grading/scoreboard"]
     pipeline.run(assets=[*stages, "grading/decision", "grading/promotion_plan", "grading/production_update"])
     assert world.holds() == [FAST] * 3
@@ -184,7 +184,7 @@ def test_g13_another_conversation_is_not_barred(typed: Typed, world: World) -> N
     world.apply(
         world.plan().model_copy(update={"terms": world.plan().terms.model_copy(update={"approval": Approval.AUTO})})
     )
-    roll_back(world.promoter, "the tests want it", "the tests")
+    roll_back(world.bench, "the tests want it", "the tests")
     write_task(world.folder / "testcases")
 
     decisions = [row.decision for row in world.plan().rows]
@@ -229,7 +229,7 @@ def test_g13_what_a_person_put_back_is_not_taken_again_by_reconcile(typed: Typed
     fails_after_its_promotion(typed, world)
     put_back(world)
 
-    reconciled = reconcile(world.promoter, "the tests")
+    reconciled = reconcile(world.bench, "the tests")
 
     assert reconciled.undone == ()
     assert world.holds() == [FAST] * 3
@@ -270,7 +270,7 @@ def test_g13_what_a_person_put_back_is_not_taken_again_by_a_promotion(typed: Typ
 
 def test_g13_what_a_person_put_back_is_not_taken_again_by_a_job_of_dagster(pipeline: Pipeline, world: World) -> None:
     world.apply(world.plan())
-    roll_back(world.promoter, "validation failed: so it seemed", "the tests")
+    roll_back(world.bench, "validation failed: so it seemed", "the tests")
     put_back(world)
     world.server.models["fast:1b"].answers = {}
 
@@ -283,7 +283,7 @@ def test_g13_what_a_person_put_back_is_not_taken_again_by_a_job_of_dagster(pipel
 @ONE_ENGINE
 def test_g13_a_whole_job_of_dagster_leaves_what_a_person_put_back(pipeline: Pipeline, world: World) -> None:
     world.apply(world.plan())
-    roll_back(world.promoter, "validation failed: so it seemed", "the tests")
+    roll_back(world.bench, "validation failed: so it seemed", "the tests")
     put_back(world)
 
     pipeline.run()

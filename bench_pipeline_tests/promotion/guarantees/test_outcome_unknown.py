@@ -10,14 +10,14 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, NullPool, create_engine, event, make_url
 
+from bench_pipeline.benchmark.workbench import Workbench, make_workbench
 from bench_pipeline.domain.errors import GateFailed, InputError
-from bench_pipeline.domain.plan import PromotionPlan
-from bench_pipeline.domain.refusal import OutcomeUnknown
-from bench_pipeline.promotion.applying import apply_plan
-from bench_pipeline.promotion.promoter import Promoter, make_promoter
+from bench_pipeline.domain.promoting.plan import PromotionPlan
+from bench_pipeline.domain.promoting.refusal import OutcomeUnknown
+from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.storage.database import Database
-from bench_pipeline.storage.postgresql import writer
 from bench_pipeline.storage.promotions import Promotion
+from bench_pipeline.storage.writers import postgresql as writer
 from bench_pipeline_tests.fakes.postgres_proxy import Cut, PostgresProxy
 from bench_pipeline_tests.promotion.guarantees.hands import (
     BOTH_TASKS,
@@ -60,11 +60,11 @@ def calls() -> Iterator[list[str]]:
 
 
 @contextmanager
-def promoter_behind(proxy: PostgresProxy, world: World, recorder: Database | None = None) -> Iterator[Promoter]:
+def bench_behind(proxy: PostgresProxy, world: World, recorder: Database | None = None) -> Iterator[Workbench]:
     settings = world.settings.model_copy(update={"promoter_url": SecretStr(proxy.url)})
-    promoter = make_promoter(settings, recorder or world.database, world.production)
-    yield promoter
-    promoter.writer.close()
+    bench = make_workbench(settings, recorder or world.database, world.production, world.runtimes)
+    yield bench
+    bench.writer.close()
 
 
 @contextmanager
@@ -77,8 +77,8 @@ def recorder_behind(proxy: PostgresProxy) -> Iterator[Database]:
 
 
 def apply_behind(proxy: PostgresProxy, world: World, plan: PromotionPlan) -> Promotion | None:
-    with promoter_behind(proxy, world) as promoter:
-        return apply_plan(promoter, plan.hash, "the tests")
+    with bench_behind(proxy, world) as bench:
+        return apply_plan(bench, plan.hash, "the tests")
 
 
 def test_g8_a_commit_that_never_reached_the_server_is_tried_again_once(
@@ -202,13 +202,13 @@ def test_g8_when_nobody_tells_how_it_ended_that_is_said_and_the_next_call_finds_
 ) -> None:
     plan = plan_of_both(world)
     proxy.cut(at, containing=CALL, then_refuse=True)
-    with recorder_behind(proxy) as recorder, promoter_behind(proxy, world, recorder) as promoter:
+    with recorder_behind(proxy) as recorder, bench_behind(proxy, world, recorder) as bench:
         with pytest.raises(OutcomeUnknown) as unknown:
-            apply_plan(promoter, plan.hash, "the tests")
+            apply_plan(bench, plan.hash, "the tests")
         short = plan.hash[:12]
         assert f"the connection was lost while plan {short} was applied" in str(unknown.value)
         assert f"`bench promote --plan {short}` finds out first" in str(unknown.value)
         assert world.holds(*BOTH_TASKS) == holds
         proxy.refuse = False
-        assert apply_plan(promoter, plan.hash, "the tests") == only(world.promotions())
+        assert apply_plan(bench, plan.hash, "the tests") == only(world.promotions())
     assert world.holds(*BOTH_TASKS) == [FAST] * 4

@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import text
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.plan import PromotionPlan
-from bench_pipeline.domain.refusal import PlanRefused
-from bench_pipeline.promotion.applying import apply_plan
-from bench_pipeline.promotion.observing import observe
-from bench_pipeline.promotion.undoing import roll_back
-from bench_pipeline.storage.postgresql.installation import SIGNATURE, installed_fault
+from bench_pipeline.domain.promoting.plan import PromotionPlan
+from bench_pipeline.domain.promoting.refusal import PlanRefused
+from bench_pipeline.promotion.observation import observe
+from bench_pipeline.promotion.plan_application import apply_plan
+from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage.tables import plans
+from bench_pipeline.storage.writers.installation import SIGNATURE, installed_fault
 from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.pipeline import Pipeline, failures_of
 from bench_pipeline_tests.world import FAST, ONE_ENGINE, ONLY_POSTGRESQL, SLOW, World
@@ -101,7 +101,7 @@ def test_g20_a_drift_between_plan_and_apply_is_refused_and_nothing_is_changed(
     before = held(world)
 
     with pytest.raises(PlanRefused) as refused:
-        apply_plan(world.promoter, plan.hash, "Ann")
+        apply_plan(world.bench, plan.hash, "Ann")
 
     assert str(refused.value) == (
         "production's tables are not what they were when the plan was made; nothing was changed, make a new plan"
@@ -131,16 +131,16 @@ def test_g20_a_new_column_of_the_applications_is_no_drift(world: World) -> None:
     plan = stored(world)
     world.change(text("ALTER TABLE conversations ADD COLUMN remark TEXT"))
 
-    assert apply_plan(world.promoter, plan.hash, "Ann") is not None
+    assert apply_plan(world.bench, plan.hash, "Ann") is not None
     assert world.holds() == [FAST] * 3
 
 
 def test_g20_a_rollback_after_a_drift_is_planned_upon_the_tables_of_now(world: World) -> None:
-    promotion = apply_plan(world.promoter, stored(world).hash, "Ann")
+    promotion = apply_plan(world.bench, stored(world).hash, "Ann")
     assert promotion is not None
     conversations_with(world, "BIGINT")
 
-    roll_back(world.promoter, "why not", "Ann")
+    roll_back(world.bench, "why not", "Ann")
 
     assert world.holds() == [SLOW] * 3
 
@@ -148,12 +148,12 @@ def test_g20_a_rollback_after_a_drift_is_planned_upon_the_tables_of_now(world: W
 @ONLY_POSTGRESQL
 def test_g20_a_drift_after_every_look_is_found_by_the_transaction(world: World) -> None:
     plan = stored(world)
-    seen = observe(world.database, world.production, world.settings, plan)
+    seen = observe(world.bench, plan)
     world.change(text("ALTER TABLE conversations RENAME COLUMN actor_id TO worker_id"))
     before = held(world)
 
     with pytest.raises(InputError, match=r"column c\.actor_id does not exist; run `bench db install`"):
-        world.promoter.writer.apply(plan.hash, "Ann", None, seen)
+        world.bench.writer.apply(plan.hash, "Ann", None, seen)
 
     assert held(world) == before
     assert applied_nothing(world)

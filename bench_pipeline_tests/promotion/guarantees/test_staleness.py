@@ -12,22 +12,22 @@ import pytest
 from sqlalchemy import delete, event, text, update
 
 from bench_pipeline.benchmark.ranking import rank_benchmark
-from bench_pipeline.domain.plan import PlanTerms, PromotionPlan
-from bench_pipeline.domain.refusal import PlanRefused
+from bench_pipeline.domain.promoting.plan import PlanTerms, PromotionPlan
+from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.storage import tables
-from bench_pipeline.storage.postgresql import installation
+from bench_pipeline.storage.writers import installation
 from bench_pipeline_tests.promotion.guarantees.hands import (
     BOTH_TASKS,
     POSTGRES,
     apply_stored,
     applying,
+    bench_of,
     edit,
     halt_after,
     halting,
     operator,
     plan_of_both,
     plan_of_one,
-    promoter_of,
     refusal,
     state,
     until,
@@ -232,8 +232,8 @@ def test_g3_the_writer_itself_takes_no_hash_but_that_of_a_stored_plan(
     world: World, of: Callable[[PromotionPlan], str]
 ) -> None:
     plan = plan_of_one(world)
-    with promoter_of(world) as promoter, pytest.raises(PlanRefused) as refused:
-        promoter.writer.apply(of(plan), "the tests", None, [])
+    with bench_of(world) as bench, pytest.raises(PlanRefused) as refused:
+        bench.writer.apply(of(plan), "the tests", None, [])
     assert refused.value.reason == "plan_unknown"
 
 

@@ -1,0 +1,100 @@
+"""The state of a race while it runs: from the samples so far to who goes on, with which case first, and until when.
+
+The rules stand in domain/racing.py; this only keeps the figures that they ask for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from statistics import median
+
+from bench_pipeline.benchmark.model_run import Measured, PlannedCall, Stop
+from bench_pipeline.benchmark.preparation import PreparedTask
+from bench_pipeline.domain.measuring.racing import Racer, StopReason, case_order, live, stop_reason
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.tasks.outcome import Outcome
+
+
+class Race:
+    """All models of a benchmark in a race. `earlier_failures` counts the models that failed a case before."""
+
+    def __init__(
+        self,
+        prepared: PreparedTask,
+        measured: dict[str, Measured],
+        incumbents: frozenset[str],
+        earlier_failures: Mapping[str, int],
+    ) -> None:
+        self.measured = measured
+        self._prepared = prepared
+        self._incumbents = incumbents
+        self._earlier = earlier_failures
+
+    def next_round(self) -> list[str]:
+        """Return the models that need another pass now; empty when the race is over."""
+        return live(self._field(), self._prepared.protocol.repeats)
+
+    def calls(self, model: str) -> list[PlannedCall]:
+        """Return the calls of the model's next pass, the cases that tell most models apart first."""
+        protocol, by_id = self._prepared.protocol, {case.id: case for case in self._prepared.suite.test_cases}
+        order = case_order(self._prepared.case_ids, self._failures())
+        repeat = self._racer(model).passes + 1
+        return [
+            PlannedCall(by_id[case_id], repeat, position // protocol.batch_size + 1)
+            for position, case_id in enumerate(order)
+        ]
+
+    def stop(self, model: str) -> Stop:
+        """Return the question whether `model` stops, to be asked after each of its calls."""
+
+        def asked(samples: Sequence[Sample]) -> StopReason | None:
+            racer = self._racer(model, samples)
+            return stop_reason(racer, self._field(besides=model), self._prepared.protocol.repeats)
+
+        return asked
+
+    def goes_on(self, model: str) -> bool:
+        """Whether the model is neither complete nor out for another reason than being outpaced."""
+        racer = self._racer(model)
+        return racer.in_the_race and not racer.is_complete(self._prepared.protocol.repeats)
+
+    def outpaced(self) -> list[str]:
+        """Return the models that were outpaced, once the race is over."""
+        return [model for model in self.measured if self.goes_on(model)]
+
+    def _field(self, besides: str | None = None) -> list[Racer]:
+        return [self._racer(model) for model in self.measured if model != besides]
+
+    def _racer(self, model: str, samples: Sequence[Sample] | None = None) -> Racer:
+        measured = self.measured[model]
+        samples = measured.samples if samples is None else samples
+        errors = sum(sample.outcome is Outcome.ERROR for sample in samples)
+        latencies: dict[str, list[float]] = defaultdict(list)
+        for sample in samples:
+            if sample.latency_ns is not None and sample.exclusion is None:
+                latencies[sample.case_id].append(sample.latency_ns / 1e6)
+        return Racer(
+            model=model,
+            medians_ms={case_id: median(of_case) for case_id, of_case in latencies.items()},
+            passes=self._passes(samples),
+            failed=any(_is_failure(sample) for sample in samples),
+            inconclusive=measured.run.failure is not None or errors > self._prepared.protocol.error_budget,
+            incumbent=model in self._incumbents,
+        )
+
+    def _passes(self, samples: Sequence[Sample]) -> int:
+        """Count the complete passes, the first ones without a gap."""
+        calls = Counter(sample.repeat for sample in samples)
+        cases = len(self._prepared.case_ids)
+        return next(number for number in range(1, len(calls) + 2) if calls[number] < cases) - 1
+
+    def _failures(self) -> Counter[str]:
+        failed = Counter(self._earlier)
+        for measured in self.measured.values():
+            failed.update({sample.case_id for sample in measured.samples if _is_failure(sample)})
+        return failed
+
+
+def _is_failure(sample: Sample) -> bool:
+    return sample.outcome in (Outcome.WRONG, Outcome.INVALID)

@@ -1,0 +1,111 @@
+"""The workbench: the settings, the open database, production and the runtimes, handed on as one value.
+
+Opens and closes them. What is done with them is in the use cases, `measurement.py` and `promotion/delivery.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+from bench_pipeline.domain.errors import InputError
+from bench_pipeline.runtimes.registry import Runtimes
+from bench_pipeline.settings import Settings
+from bench_pipeline.storage.database import Database, open_database
+from bench_pipeline.storage.production import Production, has_production, open_production
+from bench_pipeline.storage.writers.base import PromotionWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Workbench:
+    """Open resources. `application` and `application_writer` are None when the database holds no `actors` table.
+
+    Everything is read and recorded through `database`; production is changed through `writer` only.
+    """
+
+    settings: Settings
+    database: Database
+    application: Production | None
+    application_writer: PromotionWriter | None
+    runtimes: Runtimes
+
+    @property
+    def production(self) -> Production:
+        """Production's tables. Raises `InputError` when the database does not hold them."""
+        if self.application is None:
+            raise self._no_application()
+        return self.application
+
+    @property
+    def writer(self) -> PromotionWriter:
+        """What changes production; it connects on first use. Raises `InputError` as `production` does."""
+        if self.application_writer is None:
+            raise self._no_application()
+        return self.application_writer
+
+    def _no_application(self) -> InputError:
+        return InputError(
+            f"{self.database.name} has no table of actors; set BENCH_DATABASE_URL to your production database, "
+            "or run `bench demo` for one to try"
+        )
+
+    def close(self) -> None:
+        """Close the writer's connections and the database."""
+        if self.application_writer is not None:
+            self.application_writer.close()
+        self.database.close()
+
+
+def make_workbench(
+    settings: Settings, database: Database, application: Production | None, runtimes: Runtimes
+) -> Workbench:
+    """Return a workbench with the writer for this database, which connects with BENCH_PROMOTER_URL when used."""
+    writer = writer_for(settings, database, application) if application is not None else None
+    return Workbench(settings, database, application, writer, runtimes)
+
+
+def writer_for(settings: Settings, database: Database, production: Production) -> PromotionWriter:
+    """Return the writer for this kind of database, not yet connected."""
+    if database.engine.dialect.name == "sqlite":
+        from bench_pipeline.storage.writers.sqlite import SqliteWriter
+
+        return SqliteWriter(database, production)
+    from bench_pipeline.storage.writers.postgresql import PostgresqlWriter
+
+    url = settings.promoter_url
+    return PostgresqlWriter(database, production, url.get_secret_value() if url else None)
+
+
+@contextmanager
+def open_workbench(settings: Settings) -> Iterator[Workbench]:
+    """Open the database and close it, with every runtime that was used, at the end.
+
+    Raises `InputError` when the database cannot be used or its application tables are not complete.
+    """
+    database = open_database(settings.database_url.get_secret_value())
+    try:
+        names = settings.production_names
+        application = open_production(database, names) if has_production(database, names) else None
+        with (
+            Runtimes(settings) as runtimes,
+            closing(make_workbench(settings, database, application, runtimes)) as bench,
+        ):
+            yield bench
+    finally:
+        database.close()
+
+
+def account() -> str:
+    """Return the account that this process runs as; no environment variable can change it where users have ids."""
+    try:
+        import pwd
+    except ImportError:  # Windows
+        import getpass
+
+        return getpass.getuser()
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"

@@ -1,0 +1,139 @@
+"""The live tree of a benchmark, in the shape that users know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+
+from bench_pipeline.benchmark.events import (
+    AnchorStarted,
+    BenchmarkStarted,
+    CallRetried,
+    Event,
+    FinalPass,
+    ModelFinished,
+    ModelStarted,
+    SampleTaken,
+)
+from bench_pipeline.benchmark.ranking import RankedBenchmark
+from bench_pipeline.cli.output import duration, safe
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Scoreboard, Standing, compare
+from bench_pipeline.domain.tasks.outcome import Outcome
+
+_MEDALS = {1: "🥇 Champion", 2: "🥈 Runner-up", 3: "🥉 Third"}
+
+
+class LiveTree:
+    """Prints events as they come; `err` sends them to standard error, where they do not disturb JSON."""
+
+    def __init__(self, err: bool = False, write: Callable[[str], None] | None = None) -> None:
+        self._write = write or (lambda line: click.echo(line, err=err))
+        self._left = 0
+        self._repeats = 1
+        self._model = ""
+
+    def __call__(self, event: Event) -> None:
+        """Print one event."""
+        match event:
+            case BenchmarkStarted():
+                self._repeats = event.repeats
+                verb = "going on with" if event.resumed else "starting"
+                models = f"{len(event.models)} model{'s' * (len(event.models) != 1)}"
+                self._write(f"🏁 {event.task}: {verb} {event.benchmark_id}, {models} × {event.cases} cases")
+            case ModelStarted():
+                self._model = event.model
+                self._left = event.calls - event.calls_done
+                done = f" ({event.calls_done} of {event.calls} calls were made before)" if event.calls_done else ""
+                self._write(f"\n[{event.number}/{event.total}] {safe(event.model)}{done}")
+            case AnchorStarted():
+                self._model = event.model
+                self._left = event.calls
+                self._write(f"\n⚓ {safe(event.model)}")
+            case FinalPass():
+                self._model = ""
+                self._left = 0
+                self._write(f"\n⚔️  final, pass {event.number}: {safe(' then '.join(event.models))}")
+            case CallRetried():
+                self._write(f"  ├─ {event.case_id}: 🔁 attempt {event.attempt} failed: {safe(event.failure)}")
+            case SampleTaken():
+                self._name(event.model)
+                self._left -= 1
+                self._write(f"  {'├─' if self._left else '└─'} {self._sample(event.sample)}")
+            case ModelFinished():
+                self._name(event.model)
+                self._write(f"  {_result(event.result)}")
+
+    def _name(self, model: str) -> None:
+        """Say whose lines follow, where another model's were before: in a final, and at the end of a race."""
+        if model != self._model:
+            self._model = model
+            self._write(f"  {safe(model)}")
+
+    def _sample(self, sample: Sample) -> str:
+        name = sample.case_id if self._repeats == 1 else f"{sample.case_id} #{sample.repeat}"
+        took = f" ({duration(sample.latency_ns / 1e6)})" if sample.latency_ns is not None else ""
+        match sample.outcome:
+            case Outcome.CORRECT:
+                return f"{name}: ✅ {sample.verdict}{took}"
+            case Outcome.WRONG:
+                return f"{name}: ❌ {sample.verdict}{took}: {safe(sample.reason)}"
+            case Outcome.INVALID:
+                return f"{name}: ⚠️  no verdict: {safe(sample.reason)}"
+            case Outcome.ERROR:
+                return f"{name}: 🔌 {safe(sample.reason)}"
+
+
+def _result(result: ModelResult) -> str:
+    mark = "✅" if result.qualified else "❌"
+    line = f"Result: {result.cases_correct}/{result.cases} {mark} | Avg: {duration(result.avg_latency_ms)}"
+    if result.speed_score is not None:
+        line += f" | Score: {result.speed_score:.0f}"
+    return f"{line} | {safe(result.reason)}" if result.reason else line
+
+
+def summary(ranked: RankedBenchmark) -> list[str]:
+    """Return the final rankings as lines."""
+    board = ranked.scoreboard
+    lines = ["", f"📊 Final rankings{safe(f' (invalid run: {board.invalid})') if board.invalid else ''}:"]
+    for result in board.ranked:
+        title = _MEDALS.get(result.rank or 0, f"   {result.rank}.")
+        size = f", {result.size_bytes / 1e9:.2f} GB" if result.size_bytes else ""
+        tied = f", tied with {', '.join(result.tied_with)}" if result.tied_with else ""
+        figures = f"{duration(result.avg_latency_ms)} (n={result.valid_calls}), score {result.speed_score:.0f}"
+        lines.append(f"{title}: {safe(result.model)}  {figures}{size}{safe(tied)}")
+    if not board.ranked:
+        lines.append("   nobody: no model was correct in every case")
+    lines += _lead(board)
+    outpaced = [result for result in board.results if result.standing is Standing.OUTPACED]
+    failed = [result for result in board.results if not result.qualified and result not in outpaced]
+    if failed:
+        lines.append("⚠️  Did not qualify:")
+        lines += [f"   {_why(result)}" for result in failed]
+    if outpaced:
+        lines.append("🏃 Outpaced, stopped by the race:")
+        lines += [f"   {safe(r.model)}: {r.cases_seen} of {r.cases} cases seen" for r in outpaced]
+    if ranked.excluded:
+        lines.append("⏭️  Not run:")
+        lines += [f"   {safe(name)}: {safe(detail)}" for name, _, detail in ranked.excluded]
+    return lines
+
+
+def _lead(board: Scoreboard) -> list[str]:
+    """Say how the two leaders compare; the ranking has compared them already, so this costs nothing."""
+    if board.champion is None or board.runner_up is None:
+        return []
+    found = compare(board.champion, board.runner_up, TIE_LEVEL)
+    if found is None:
+        return []
+    interval = f"{found.level:.0%} interval {found.low:.2f} to {found.high:.2f}, n={found.cases} cases"
+    return [f"   champion / runner-up, case by case: {found.ratio:.2f} ({interval})"]
+
+
+def _why(result: ModelResult) -> str:
+    cases = ", ".join(f"{failure.case_id} ({failure.outcome})" for failure in result.failures[:5])
+    more = f" and {len(result.failures) - 5} more" if len(result.failures) > 5 else ""
+    why = safe(result.reason) or cases + more
+    asked = f" ({result.cases_seen} of {result.cases} cases asked)" if 0 < result.cases_seen < result.cases else ""
+    return f"{safe(result.model)}: {result.standing}, {result.cases_correct}/{result.cases} correct{asked}: {why}"

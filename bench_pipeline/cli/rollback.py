@@ -1,0 +1,63 @@
+"""`bench rollback` and `bench failover`: the ways back."""
+
+from __future__ import annotations
+
+import click
+
+from bench_pipeline.benchmark.workbench import account, open_workbench
+from bench_pipeline.cli.output import json_option, print_json
+from bench_pipeline.cli.production_text import document_lines, promotion_text, rollback_text
+from bench_pipeline.domain.promoting.plan import Bar
+from bench_pipeline.promotion.failover import fail_over
+from bench_pipeline.promotion.reconciliation import write_open_documents
+from bench_pipeline.promotion.rollback import roll_back
+from bench_pipeline.settings import load_settings
+
+
+@click.command()
+@click.argument("promotion_id", type=click.IntRange(1), required=False)
+@click.option("--task", help="Undo the last promotion of this task.")
+@click.option("--reason", help="Why; it is kept.  [default: who asked for it]")
+@click.option("--no-bar", is_flag=True, help="Let the next benchmark promote the same champion again.")
+@json_option
+def rollback(promotion_id: int | None, task: str | None, reason: str | None, no_bar: bool, as_json: bool) -> int:
+    """Undo the last promotion, or the change PROMOTION_ID.
+
+    Every conversation that still holds the promoted actor gets the old one back. Conversations that somebody
+    changed since are left alone and named. What was undone is not promoted again until something in its evidence
+    changes. A rollback is a change like any other: `bench log` shows its number, and it can be undone by it.
+
+    Exit status: 0 all restored, 1 some were left, or it was undone before.
+    """
+    why = reason or f"asked for by {account()}"
+    bar = Bar.BENCHMARK if no_bar else Bar.EVIDENCE
+    with open_workbench(load_settings()) as bench:
+        undone = roll_back(bench, why, account(), promotion_id, task, bar)
+        written, _ = write_open_documents(bench)
+    if as_json:
+        print_json({"rollback": undone, "documents": written})
+    else:
+        click.echo("\n".join([rollback_text(undone), *document_lines(written)]))
+    return 1 if undone.left else 0
+
+
+@click.command()
+@click.argument("conversation_id", type=int)
+@json_option
+def failover(conversation_id: int, as_json: bool) -> int:
+    """Hand a conversation to its runner-up.
+
+    For a champion that fails in production. Refused when the runner-up was measured too long ago, is disabled, or is
+    not the model any more that was measured. It can be undone by `bench rollback`.
+
+    Exit status: 0 done, 1 refused.
+    """
+    with open_workbench(load_settings()) as bench:
+        made = fail_over(bench, conversation_id, account())
+        written, _ = write_open_documents(bench)
+    if as_json:
+        print_json({"promotion": made, "documents": written})
+    else:
+        click.echo(promotion_text(made))
+        click.echo("\n".join(document_lines(written)))
+    return 0

@@ -1,0 +1,1 @@
+"""What was measured and what it shows: samples, the protocol, validity, statistics, the scoreboard."""

@@ -1,0 +1,334 @@
+"""From samples to ranks, by the formulae that the user fixed. What stands beside them is in statistics.py."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from statistics import fmean
+
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.measuring.statistics import (
+    PairedComparison,
+    coefficient_of_variation,
+    compare_paired,
+    holm,
+    median,
+    p90,
+)
+from bench_pipeline.domain.measuring.validity import ValidityRule
+from bench_pipeline.domain.tasks.outcome import Outcome
+
+TIE_LEVEL = 0.95
+
+
+class Standing(StrEnum):
+    """Where a model stands after its run. `OUTPACED`: a race stopped it, for it could no longer reach rank 2."""
+
+    QUALIFIED = "qualified"
+    DISQUALIFIED = "disqualified"
+    INCONCLUSIVE = "inconclusive"
+    EXCLUDED = "excluded"
+    OUTPACED = "outpaced"
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFailure:
+    """A case that a model did not get right, and why."""
+
+    case_id: str
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelResult:
+    """One line of a scoreboard; all latencies in milliseconds, over the valid ones alone.
+
+    `cases_correct` counts cases that were right in every pass. `avg_latency_ms` is the mean over the cases of
+    each case's mean, None without a latency. `rank` and `speed_score` are None unless the model qualifies.
+    `cv` is the coefficient of variation within cases. `case_medians_ms` are of the main passes,
+    `final_case_medians_ms` of the final's, empty when there was none. `flaky` names the cases that were right
+    in one pass and not in another, `cases_seen` counts those with a call.
+    """
+
+    model: str
+    standing: Standing
+    cases: int
+    cases_correct: int
+    correctness_score: float
+    calls: int = 0
+    actor_id: int | None = None
+    avg_latency_ms: float | None = None
+    speed_score: float | None = None
+    rank: int | None = None
+    tied_with: tuple[str, ...] = ()
+    failures: tuple[CaseFailure, ...] = ()
+    reason: str = ""
+    size_bytes: int | None = None
+    family: str | None = None
+    digest: str | None = None
+    valid_calls: int = 0
+    median_ms: float | None = None
+    p90_ms: float | None = None
+    cv: float | None = None
+    case_medians_ms: Mapping[str, float] = field(default_factory=dict)
+    final_case_medians_ms: Mapping[str, float] = field(default_factory=dict)
+    final_passes: int = 0
+    flaky: tuple[str, ...] = ()
+    memory_bytes: int | None = None
+    cases_seen: int = 0
+
+    @property
+    def qualified(self) -> bool:
+        """Whether the model may be ranked."""
+        return self.standing is Standing.QUALIFIED
+
+    @property
+    def why(self) -> str:
+        """Why the model does not qualify: what stopped it, or its first failed cases."""
+        cases = [f"{failure.case_id}: {failure.reason}" for failure in self.failures]
+        more = f"; and {len(cases) - 3} more" if len(cases) > 3 else ""
+        return self.reason or "; ".join(cases[:3]) + more
+
+
+@dataclass(frozen=True, slots=True)
+class Scoreboard:
+    """The ranked standings of one benchmark: qualified models first, fastest first, then the rest by name.
+
+    `invalid` says why nothing may be concluded from the run, empty when all may.
+    """
+
+    results: tuple[ModelResult, ...]
+    invalid: str = ""
+
+    @property
+    def ranked(self) -> tuple[ModelResult, ...]:
+        """The qualified models, fastest first."""
+        return tuple(result for result in self.results if result.qualified)
+
+    @property
+    def champion(self) -> ModelResult | None:
+        """Rank 1."""
+        return next(iter(self.ranked), None)
+
+    @property
+    def runner_up(self) -> ModelResult | None:
+        """Rank 2."""
+        return next(iter(self.ranked[1:]), None)
+
+    def of(self, model: str) -> ModelResult | None:
+        """Return the line of `model`, or None."""
+        return next((result for result in self.results if result.model == model), None)
+
+
+def correctness_score(cases_correct: int, cases: int) -> float:
+    """Return correct / all cases x 100. Raises `ValueError` for no cases: 0 of 0 is not 100 %."""
+    if cases < 1:
+        raise ValueError("a correctness needs at least one case")
+    return cases_correct / cases * 100
+
+
+def speed_score(avg_latency_ms: float) -> float:
+    """Return 1000 / (latency_ms / 1000): how many thousandths of a case a model does in a second."""
+    return 1000 / (avg_latency_ms / 1000)
+
+
+def score_model(
+    model: str,
+    case_ids: Sequence[str],
+    samples: Iterable[Sample],
+    passes: int,
+    failure: str | None = None,
+    *,
+    main_passes: int | None = None,
+    error_budget: int = 0,
+) -> ModelResult:
+    """Give a model its standing after `passes` passes over the suite.
+
+    The passes after `main_passes` are the final's. A case is correct when it is right in every pass; an
+    infrastructure error is neither right nor wrong, and up to `error_budget` of them in all are passed over
+    where the case was right in another pass. One wrong or invalid sample disqualifies; otherwise a missing
+    sample, an error beyond the budget or a case without a valid latency leaves the model inconclusive. So does
+    a change of the model while it was measured, whatever it answered. `failure` is what stopped the whole model run.
+
+    The mean over the cases of each case's mean is the mean over all calls when every pass is complete; when
+    some latencies are excluded, it does not favour the model whose slow cases they were.
+    """
+    if passes < 1:
+        raise ValueError("a standing needs at least one pass over the suite")
+    taken: dict[str, list[Sample]] = {case_id: [] for case_id in case_ids}
+    for sample in samples:
+        if sample.case_id in taken:
+            taken[sample.case_id].append(sample)
+    everything = [sample for of_case in taken.values() for sample in of_case]
+    tolerant = sum(sample.outcome is Outcome.ERROR for sample in everything) <= error_budget
+    failed = {case_id: _failure_of(case_id, of_case, passes, tolerant) for case_id, of_case in taken.items()}
+    failures = tuple(f for case_id, of_case in taken.items() if (f := failed[case_id] or _unranked(case_id, of_case)))
+    correct = sum(found is None for found in failed.values())
+    # Another model may have given any of the answers, the wrong ones as well.
+    void = any(sample.exclusion == ValidityRule.IDENTITY_CHANGED for sample in everything)
+    standing = Standing.INCONCLUSIVE if void else _standing(failures)
+    result = ModelResult(
+        model=model,
+        standing=standing,
+        cases=len(case_ids),
+        cases_correct=correct,
+        correctness_score=correctness_score(correct, len(case_ids)),
+        calls=len(everything),
+        failures=failures,
+        reason=failure or "",
+        flaky=tuple(case_id for case_id, of_case in taken.items() if _flaky(of_case)),
+        cases_seen=sum(bool(of_case) for of_case in taken.values()),
+    )
+    return _timed(result, everything, passes if main_passes is None else main_passes)
+
+
+def _timed(result: ModelResult, samples: Sequence[Sample], main_passes: int) -> ModelResult:
+    final = {sample.repeat for sample in samples if sample.repeat > main_passes}
+    by_case = _latencies_ms(samples)
+    if not by_case:
+        return replace(result, final_passes=len(final))
+    latencies = [latency for of_case in by_case.values() for latency in of_case]
+    avg_latency_ms = fmean(fmean(of_case) for of_case in by_case.values())
+    return replace(
+        result,
+        avg_latency_ms=avg_latency_ms,
+        speed_score=speed_score(avg_latency_ms) if result.qualified else None,
+        valid_calls=len(latencies),
+        median_ms=median(latencies),
+        p90_ms=p90(latencies),
+        cv=coefficient_of_variation(by_case.values()),
+        case_medians_ms=_medians(sample for sample in samples if sample.repeat not in final),
+        final_case_medians_ms=_medians(sample for sample in samples if sample.repeat in final),
+        final_passes=len(final),
+    )
+
+
+def _medians(samples: Iterable[Sample]) -> dict[str, float]:
+    return {case_id: median(of_case) for case_id, of_case in _latencies_ms(samples).items()}
+
+
+def _latencies_ms(samples: Iterable[Sample]) -> dict[str, list[float]]:
+    """The valid latencies of each case that has any."""
+    by_case: dict[str, list[float]] = defaultdict(list)
+    for sample in samples:
+        if sample.latency_ns is not None and sample.ranks:
+            by_case[sample.case_id].append(sample.latency_ns / 1e6)
+    return by_case
+
+
+_WRONG = (Outcome.WRONG, Outcome.INVALID)
+
+
+def _failure_of(case_id: str, samples: Sequence[Sample], passes: int, tolerant: bool) -> CaseFailure | None:
+    """Why a case is not correct; the worst outcome is the one that is named."""
+    right = any(sample.outcome is Outcome.CORRECT for sample in samples)
+    for outcome in _WRONG if tolerant and right else (*_WRONG, Outcome.ERROR):
+        for sample in samples:
+            if sample.outcome is outcome:
+                return CaseFailure(case_id, outcome, sample.reason or outcome.value)
+    if len(samples) < passes:
+        return CaseFailure(case_id, Outcome.ERROR, f"{passes - len(samples)} of {passes} calls were not made")
+    return None
+
+
+def _unranked(case_id: str, samples: Sequence[Sample]) -> CaseFailure | None:
+    if any(sample.ranks for sample in samples):
+        return None
+    rules = sorted({sample.exclusion for sample in samples if sample.exclusion})
+    why = f": excluded by {', '.join(rules)}" if rules else ""
+    return CaseFailure(case_id, Outcome.ERROR, f"no reply has a latency that can be ranked{why}")
+
+
+def _flaky(samples: Sequence[Sample]) -> bool:
+    return len({sample.outcome is Outcome.CORRECT for sample in samples if sample.outcome is not Outcome.ERROR}) == 2
+
+
+def _standing(failures: Sequence[CaseFailure]) -> Standing:
+    if not failures:
+        return Standing.QUALIFIED
+    if any(failure.outcome in _WRONG for failure in failures):
+        return Standing.DISQUALIFIED
+    return Standing.INCONCLUSIVE
+
+
+def compare(challenger: ModelResult, other: ModelResult, level: float) -> PairedComparison | None:
+    """Compare two models paired by case: by the final's passes alone when both have any, else by the main ones.
+
+    None with fewer than two common cases.
+    """
+    if met_in_final(challenger, other):
+        return compare_paired(challenger.final_case_medians_ms, other.final_case_medians_ms, level)
+    return compare_paired(challenger.case_medians_ms, other.case_medians_ms, level)
+
+
+def met_in_final(one: ModelResult, other: ModelResult) -> bool:
+    """Whether two models have passes of a final to compare."""
+    return one.final_passes > 0 and other.final_passes > 0
+
+
+def rank(results: Iterable[ModelResult], incumbents: frozenset[str] = frozenset()) -> Scoreboard:
+    """Rank the qualified models by mean latency, fastest first.
+
+    Models whose means are the same whole millisecond stand in the order: incumbent, lower p90, less memory,
+    name. Each model is compared with the one directly ahead and with the champion; it is tied with those that
+    the comparison does not separate. Below stand the disqualified models, the most correct first, then the
+    inconclusive and the outpaced ones.
+    """
+    everyone = list(results)
+    qualified = [result for result in everyone if result.qualified]
+    qualified.sort(key=lambda result: _order(result, incumbents))
+    tied = _ties(qualified)
+    ranked = [
+        replace(
+            result,
+            rank=position,
+            tied_with=tuple(other.model for other in qualified if frozenset((result.model, other.model)) in tied),
+        )
+        for position, result in enumerate(qualified, start=1)
+    ]
+    rest = [result for result in everyone if not result.qualified]
+    rest.sort(key=lambda result: (result.standing, -result.cases_correct, result.model))
+    return Scoreboard((*ranked, *rest))
+
+
+def _whole_ms(result: ModelResult) -> int:
+    return round(result.avg_latency_ms or 0)
+
+
+def ahead_by(ahead: ModelResult, behind: ModelResult, incumbents: frozenset[str] = frozenset()) -> str:
+    """Return by what one ranked model stands before another: `mean latency`, or the tie-break that told them apart."""
+    pairs = zip(_ORDER, _order(ahead, incumbents), _order(behind, incumbents), strict=True)
+    return next((name for name, one, other in pairs if one != other), _ORDER[-1])
+
+
+_ORDER = ("mean latency", "incumbent", "p90", "memory", "name")
+
+
+def _order(result: ModelResult, incumbents: frozenset[str]) -> tuple[int, bool, float, float, str]:
+    """What ranks a model, in the order of `_ORDER`; what is not known comes last."""
+    unknown = float("inf")
+    memory = result.memory_bytes or result.size_bytes or unknown
+    return _whole_ms(result), result.model not in incumbents, result.p90_ms or unknown, memory, result.model
+
+
+def _ties(qualified: Sequence[ModelResult]) -> set[frozenset[str]]:
+    """The pairs that are not separated at `TIE_LEVEL` over the whole family of comparisons made (Holm).
+
+    Two models with too few common cases are tied when their means are the same whole millisecond.
+    """
+    pairs = {frozenset((i - 1, i)): (i - 1, i) for i in range(1, len(qualified))}
+    pairs |= {frozenset((0, i)): (0, i) for i in range(1, len(qualified))}
+    tied: set[frozenset[str]] = set()
+    names, p_values = [], []
+    for first, second in pairs.values():
+        ahead, behind = qualified[first], qualified[second]
+        comparison = compare(ahead, behind, TIE_LEVEL)
+        if comparison is not None:
+            names.append(frozenset((ahead.model, behind.model)))
+            p_values.append(comparison.p_value)
+        elif _whole_ms(ahead) == _whole_ms(behind):
+            tied.add(frozenset((ahead.model, behind.model)))
+    return tied | {pair for pair, p in zip(names, holm(p_values), strict=True) if p >= 1 - TIE_LEVEL}

@@ -1,0 +1,57 @@
+"""How well a model keeps to the form of a verdict, and how often the verdict is right: two numbers, never one.
+
+Counts samples; decides nothing. A model qualifies only with both at 100 %, which follows from the outcomes:
+`invalid` lowers the first, `wrong` by its verdict the second, and each of them disqualifies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.tasks.gold import Gold
+from bench_pipeline.domain.tasks.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictQuality:
+    """Counts over the samples of one model. `constant_verdict` is what it said of every case of both classes."""
+
+    answered: int
+    read: int
+    right: int
+    false_pass: int
+    should_fail: int
+    false_fail: int
+    should_pass: int
+    constant_verdict: str | None
+
+    @property
+    def format_compliance(self) -> float | None:
+        """Return read / answered, 0 to 1; None without an answer: an infrastructure error is no reply."""
+        return self.read / self.answered if self.answered else None
+
+    @property
+    def verdict_accuracy(self) -> float | None:
+        """Return right / read, 0 to 1; None when no verdict was read."""
+        return self.right / self.read if self.read else None
+
+
+def verdict_quality(samples: Sequence[Sample]) -> VerdictQuality:
+    """Return the counts of these samples. The verdict alone counts here, not the values beside it."""
+    answered = [sample for sample in samples if sample.outcome is not Outcome.ERROR]
+    read = [sample for sample in answered if sample.verdict is not None]
+    should_fail = [sample for sample in read if sample.expected == Gold.FAIL]
+    should_pass = [sample for sample in read if sample.expected == Gold.PASS]
+    said = {sample.verdict for sample in read}
+    return VerdictQuality(
+        answered=len(answered),
+        read=len(read),
+        right=sum(sample.verdict == sample.expected for sample in read),
+        false_pass=sum(sample.verdict == Gold.PASS for sample in should_fail),
+        should_fail=len(should_fail),
+        false_fail=sum(sample.verdict == Gold.FAIL for sample in should_pass),
+        should_pass=len(should_pass),
+        constant_verdict=said.pop() if len(said) == 1 and should_fail and should_pass else None,
+    )

@@ -1,0 +1,90 @@
+"""Actors and the rules by which one may take part in a benchmark."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from bench_pipeline.domain.models.identity import ModelIdentity
+from bench_pipeline.domain.models.model_ref import ModelRef
+
+MODEL_ACTOR_TYPE = "ai_model"
+
+
+class Exclusion(StrEnum):
+    """Why a model is not run. Stored, shown, and counted."""
+
+    TYPE = "type"
+    DISABLED = "disabled"
+    NAME_PATTERN = "name_pattern"
+    SPECIALIST = "specialist"
+    UNKNOWN_EXECUTION_PATH = "unknown_execution_path"
+    HOST_NOT_ALLOWED = "host_not_allowed"
+    NOT_INSTALLED = "not_installed"
+    TOO_LARGE = "too_large"
+    REMOTE = "remote"
+    RUNTIME_UNAVAILABLE = "runtime_unavailable"
+    PROTOCOL = "protocol"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A row of `actors` with what the database's own rules say of it."""
+
+    actor_id: int
+    name: str
+    actor_type: str
+    execution_path: str
+    enabled: bool
+    exclusion: Exclusion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A model that may take part, or the reason why it may not.
+
+    `actor_id` is None for a model that was named by hand and is no actor: it is measured and never promoted.
+    """
+
+    name: str
+    actor_id: int | None
+    ref: ModelRef | None
+    identity: ModelIdentity | None = None
+    exclusion: Exclusion | None = None
+    detail: str = ""
+
+    @property
+    def eligible(self) -> bool:
+        """Whether it will be run."""
+        return self.exclusion is None
+
+
+_PARAMETERS = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)b(?![a-z0-9])", re.IGNORECASE)
+
+
+def exclusion_by_name(name: str, max_model_bytes: int) -> tuple[Exclusion, str] | None:
+    """Return whether a model is too large by the parameters in its tag (`:70b`), even at 2 bits each, or None.
+
+    A lower bound: it spares asking for what can never fit; the runtime's own figure decides the rest.
+    """
+    found = _PARAMETERS.search(name.rpartition(":")[2])
+    if found is None:
+        return None
+    at_least_bytes = float(found.group(1)) * 1e9 * 2 / 8
+    if at_least_bytes <= max_model_bytes:
+        return None
+    limit = f"the limit is {max_model_bytes / 1e9:.1f} GB"
+    return Exclusion.TOO_LARGE, f"{found.group(1)} billion parameters need over {at_least_bytes / 1e9:.1f} GB, {limit}"
+
+
+def exclusion_by_identity(identity: ModelIdentity, max_model_bytes: int) -> tuple[Exclusion, str] | None:
+    """Return why the runtime's account of a model excludes it, or None."""
+    if identity.remote:
+        return Exclusion.REMOTE, "its answers come from a server that is not this one: texts would leave"
+    if "embedding" in identity.capabilities and "completion" not in identity.capabilities:
+        return Exclusion.SPECIALIST, "its runtime lists it as an embedding model"
+    if identity.size_bytes is not None and identity.size_bytes > max_model_bytes:
+        size_gb, limit_gb = identity.size_bytes / 1e9, max_model_bytes / 1e9
+        return Exclusion.TOO_LARGE, f"{size_gb:.1f} GB, the limit is {limit_gb:.1f} GB"
+    return None

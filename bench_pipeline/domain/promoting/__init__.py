@@ -1,0 +1,1 @@
+"""What changes in production: decisions, finals, plans, approvals, refusals."""

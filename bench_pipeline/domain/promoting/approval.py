@@ -1,0 +1,45 @@
+"""Whether a plan has the approval that its terms ask for. Reads no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from bench_pipeline.domain.promoting.plan import Approval, PlanTerms
+from bench_pipeline.domain.promoting.refusal import PlanRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Who agreed to a plan, and when."""
+
+    approved_by: str
+    approved_at: datetime
+
+
+def approver(
+    terms: PlanTerms, given: Sequence[Given], requesters: Collection[str], plan_hash: str, now: datetime
+) -> str | None:
+    """Return who approved, None when nobody had to. `given` is latest first.
+
+    Raises `PlanRefused` when nobody did, only somebody who asked for it, or too long ago.
+    """
+    if terms.approval is Approval.AUTO:
+        return None
+    short = plan_hash[:12]
+    if not given:
+        raise PlanRefused("approval_missing", {"short": short})
+    counted = [one for one in given if not terms.second_person or one.approved_by not in requesters]
+    if not counted:
+        raise PlanRefused("approval_own", {"approved_by": given[0].approved_by, "short": short})
+    last = counted[0]
+    if last.approved_at < now - timedelta(hours=terms.approval_hours):
+        facts = {"approved_by": last.approved_by, "approved_at": moment_text(last.approved_at)}
+        raise PlanRefused("approval_expired", facts | {"approval_hours": terms.approval_hours, "short": short})
+    return last.approved_by
+
+
+def moment_text(moment: datetime) -> str:
+    """Return a moment in UTC, to the second."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,185 @@
+"""Whether a conversation gets a new actor: a function of the scoreboard, the incumbent and the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing, met_in_final
+from bench_pipeline.domain.measuring.statistics import PairedComparison
+from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE, Exclusion
+from bench_pipeline.domain.promoting.final import decisive, gains_enough, promotable
+from bench_pipeline.domain.promoting.policy import Policy
+
+
+class DecisionKind(StrEnum):
+    """What a benchmark says of a conversation."""
+
+    PROMOTE = "promote"
+    KEEP = "keep"
+    INCONCLUSIVE = "inconclusive"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Incumbent:
+    """Who carries out a conversation now, and what the benchmark found of that model.
+
+    `result` is None when it was not measured; `exclusion` then says why, None when nobody asked for it.
+    `other_prompt` says where the measured prompt came from when the conversation has another of its own.
+    `undone` says which promotion made this very change before and was undone. Both are empty otherwise.
+    """
+
+    actor_id: int | None
+    name: str | None = None
+    actor_type: str | None = None
+    result: ModelResult | None = None
+    exclusion: Exclusion | None = None
+    other_prompt: str = ""
+    undone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The answer for one conversation.
+
+    `gain` is the share of the incumbent's mean latency that is saved, when both were measured. `comparison` is
+    what decided between the two, case by case.
+    """
+
+    kind: DecisionKind
+    reason: str
+    challenger: ModelResult | None = None
+    runner_up: ModelResult | None = None
+    gain: float | None = None
+    comparison: PairedComparison | None = None
+
+
+def decide(scoreboard: Scoreboard, incumbent: Incumbent | None, policy: Policy) -> Decision:
+    """Return the decision; the first rule that matches wins. `incumbent` is None without such a conversation.
+
+    1. There is no such conversation: invalid.
+    2. Its own prompt is not the measured one: keep.
+    3. The run is invalid: invalid.
+    4. No actor qualified: inconclusive if one could not be measured to the end, else keep.
+    5. The incumbent is the champion: keep.
+    6. There is no incumbent: promote.
+    7. The incumbent is no model: keep.
+    8. The incumbent was not measured: inconclusive if that may pass, else promote.
+    9. The incumbent is disqualified: promote.
+    10. The incumbent was not measured to the end: inconclusive.
+    11. Challenger and incumbent have fewer than two cases in common: inconclusive.
+    12. The challenger saves less than the margin, case by case: keep.
+    13. The interval does not exclude that it is no faster: keep.
+    14. Otherwise: promote.
+
+    Where a rule says promote and this very change was made before and undone: keep.
+    The champion is the fastest qualified actor; where the incumbent was in a final, the fastest of that final.
+    """
+    if incumbent is None:
+        return Decision(DecisionKind.INVALID, "there is no such conversation; correct conversations in task.yaml")
+    if incumbent.other_prompt:
+        why = f"its own prompt is not the one that was measured ({incumbent.other_prompt})"
+        return Decision(DecisionKind.KEEP, why)
+    found = _by_scoreboard(scoreboard, incumbent, policy)
+    if found.kind is DecisionKind.PROMOTE and incumbent.undone:
+        return replace(found, kind=DecisionKind.KEEP, reason=incumbent.undone)
+    return found
+
+
+def _by_scoreboard(scoreboard: Scoreboard, incumbent: Incumbent, policy: Policy) -> Decision:
+    if scoreboard.invalid:
+        return Decision(DecisionKind.INVALID, scoreboard.invalid)
+    actors = [result for result in scoreboard.ranked if result.actor_id is not None]
+    if not actors:
+        return _without_champion(scoreboard)
+    champion = _champion(actors, incumbent.result)
+    runner_up = next((actor for actor in actors if actor is not champion), None)
+
+    def answer(kind: DecisionKind, reason: str) -> Decision:
+        return Decision(kind, reason, champion, runner_up)
+
+    if champion.actor_id == incumbent.actor_id:
+        return answer(DecisionKind.KEEP, _already(champion, actors[0]))
+    if incumbent.actor_id is None:
+        return answer(DecisionKind.PROMOTE, "the conversation has no actor yet")
+    if incumbent.actor_type is not None and incumbent.actor_type != MODEL_ACTOR_TYPE:
+        return answer(DecisionKind.KEEP, f"{incumbent.name} is no model but a {incumbent.actor_type}: a person decides")
+    measured = incumbent.result
+    if measured is None:
+        return answer(*_unmeasured(incumbent))
+    if measured.standing is Standing.DISQUALIFIED:
+        return answer(
+            DecisionKind.PROMOTE,
+            f"{incumbent.name} no longer qualifies: {measured.cases_correct}/{measured.cases} correct",
+        )
+    if not measured.qualified:
+        return answer(DecisionKind.INCONCLUSIVE, f"{incumbent.name} could not be measured to the end: {measured.why}")
+    comparison = decisive(champion, measured, sum(actor.model != measured.model for actor in actors), policy)
+    return replace(
+        answer(*_by_cases(champion, measured, comparison, policy)),
+        gain=1 - (champion.avg_latency_ms or 0) / (measured.avg_latency_ms or 1),
+        comparison=comparison,
+    )
+
+
+def _champion(actors: Sequence[ModelResult], incumbent: ModelResult | None) -> ModelResult:
+    """A model that did not meet the incumbent in the final has no evidence of the same kind to replace it on."""
+    if incumbent is None or not incumbent.qualified:
+        return actors[0]
+    return next((actor for actor in actors if met_in_final(actor, incumbent)), actors[0])
+
+
+def _already(champion: ModelResult, first: ModelResult) -> str:
+    if champion.model == first.model:
+        return f"{champion.model} is the champion already"
+    return f"{champion.model} was the fastest of the final; {first.model}, which leads by its mean, was not in it"
+
+
+# What may be otherwise tomorrow without anybody's decision: neither an outage nor a setting may promote.
+_PASSING = {
+    None: "it was not part of this benchmark",
+    Exclusion.RUNTIME_UNAVAILABLE: "its runtime did not answer",
+    Exclusion.PROTOCOL: "its runtime cannot keep the protocol",
+}
+
+
+def _unmeasured(incumbent: Incumbent) -> tuple[DecisionKind, str]:
+    if why := _PASSING.get(incumbent.exclusion):
+        return DecisionKind.INCONCLUSIVE, f"{incumbent.name} was not measured: {why}"
+    return DecisionKind.PROMOTE, f"{incumbent.name} is not eligible any more ({incumbent.exclusion})"
+
+
+def _by_cases(
+    champion: ModelResult, measured: ModelResult, comparison: PairedComparison | None, policy: Policy
+) -> tuple[DecisionKind, str]:
+    if comparison is None:
+        names = f"{champion.model} and {measured.model}"
+        return DecisionKind.INCONCLUSIVE, f"{names} have fewer than two cases in common with a valid latency"
+    found = _in_words(champion, measured, comparison)
+    if promotable(comparison, policy):
+        return DecisionKind.PROMOTE, found
+    if gains_enough(comparison, policy):
+        return DecisionKind.KEEP, f"{found}: the interval does not exclude that it is no faster"
+    return DecisionKind.KEEP, f"{found}: less than the margin of {policy.min_gain:.0%}"
+
+
+def _in_words(champion: ModelResult, measured: ModelResult, comparison: PairedComparison) -> str:
+    saved = comparison.gain
+    faster = f"{abs(saved):.1%} {'slower' if saved < 0 else 'faster'} than {measured.model} case by case"
+    interval = f"{100 * comparison.level:.5g} % interval {1 - comparison.high:.1%} to {1 - comparison.low:.1%}"
+    passes = min(champion.final_passes, measured.final_passes)
+    final = f", {passes} {'pass' if passes == 1 else 'passes'} of the final" if passes else ""
+    means = f"mean {champion.avg_latency_ms or 0:,.0f} ms against {measured.avg_latency_ms or 0:,.0f} ms"
+    return f"{faster} ({interval}, n={comparison.cases} cases{final}; {means})"
+
+
+def _without_champion(scoreboard: Scoreboard) -> Decision:
+    open_ones = [r.model for r in scoreboard.results if r.standing is Standing.INCONCLUSIVE]
+    if open_ones:
+        names = ", ".join(open_ones)
+        return Decision(DecisionKind.INCONCLUSIVE, f"no actor qualified, and {names} could not be measured to the end")
+    if scoreboard.ranked:
+        return Decision(DecisionKind.KEEP, "the models that qualified are no actors")
+    return Decision(DecisionKind.KEEP, "no model was correct in all cases")

@@ -1,0 +1,129 @@
+"""The contracts that a `task.yaml` may choose from: what form a reply has. Reads no reply."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from bench_pipeline.domain.tasks.gold import Gold
+from bench_pipeline.domain.tasks.readers.text import folded
+
+_MAX_PATTERN_CHARS = 1000
+VERDICT = "verdict"
+
+
+def _compiles(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise ValueError(f"no regular expression: {error}") from None
+    return pattern
+
+
+Regex = Annotated[str, Field(min_length=1, max_length=_MAX_PATTERN_CHARS), AfterValidator(_compiles)]
+
+
+class LeadingTag(BaseModel):
+    """The reply begins with `[PASS]` or `[FAIL]`; reasoning follows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    reader: Literal["leading_tag"] = "leading_tag"
+
+
+class FinalLine(BaseModel):
+    """The last line that is not empty is PASS or FAIL, with or without square brackets, and nothing else."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    reader: Literal["final_line"] = "final_line"
+
+
+class Pattern(BaseModel):
+    """The whole reply matches a regular expression whose group `verdict` holds one of the listed words.
+
+    The expression sees the reply in NFKC, without Markdown's emphasis and without white space around it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    reader: Literal["pattern"] = "pattern"
+    pattern: Regex
+    dotall: bool = Field(default=False, description="`.` matches line breaks too")
+    words: Mapping[Gold, tuple[str, ...]] = {Gold.PASS: ("PASS",), Gold.FAIL: ("FAIL",)}
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Pattern:
+        if VERDICT not in re.compile(self.pattern).groupindex:
+            raise ValueError(f"the pattern lacks the group (?P<{VERDICT}>…)")
+        passing, failing = ({folded(word) for word in self.words.get(gold, ())} for gold in Gold)
+        if not passing or not failing or "" in passing | failing:
+            raise ValueError("words must list at least one word for PASS and one for FAIL, none of them empty")
+        if both := passing & failing:
+            raise ValueError(f"{min(both)!r} stands for both verdicts")
+        return self
+
+
+FieldType = Literal["string", "number", "integer", "boolean", "strings"]
+
+
+class JsonVerdict(BaseModel):
+    """The reply is one JSON object: the verdict, and beside it only the declared fields, each of its type."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    reader: Literal["json"] = "json"
+    verdict_field: str = Field(default=VERDICT, min_length=1)
+    fields: Mapping[str, FieldType] = {}
+    optional: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _is_unambiguous(self) -> JsonVerdict:
+        if self.verdict_field in self.fields:
+            raise ValueError(f"{self.verdict_field!r} is the verdict and cannot be another field")
+        if unknown := [name for name in self.optional if name not in self.fields]:
+            raise ValueError(f"{unknown[0]!r} is optional but not among the fields")
+        return self
+
+
+class JsonFields(BaseModel):
+    """The reply is one JSON object with exactly these fields, each a string, or null where nothing is stated.
+
+    The verdict is PASS when every field has a value and FAIL when one is null; it is correct only if
+    every value equals the gold.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    reader: Literal["json_fields"] = "json_fields"
+    fields: tuple[str, ...] = Field(min_length=1)
+
+
+class LineRule(BaseModel):
+    """One kind of line in a template: a regular expression for the whole line, and how often it stands."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    pattern: Regex
+    min: int = Field(default=1, ge=0)
+    max: int = Field(default=1, ge=1)
+
+
+class Template(BaseModel):
+    """The reply's non-empty lines follow these rules in order; named groups must equal the gold.
+
+    The verdict is PASS when every group has a value and FAIL when one holds the `missing` words.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    reader: Literal["template"] = "template"
+    lines: tuple[LineRule, ...] = Field(min_length=1)
+    missing: str = "not stated"
+    max_words: int | None = Field(default=None, ge=1)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The named groups of all lines, in order."""
+        return tuple(name for line in self.lines for name in re.compile(line.pattern).groupindex)
+
+
+Contract = Annotated[
+    LeadingTag | FinalLine | JsonVerdict | Pattern | JsonFields | Template, Field(discriminator="reader")
+]

@@ -1,0 +1,95 @@
+"""Readers of replies that hold values: one JSON object, or the lines of a template."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from bench_pipeline.domain.strict_json import JsonRefused, strict_json
+from bench_pipeline.domain.tasks.gold import Gold
+from bench_pipeline.domain.tasks.readers.contracts import FieldType, JsonFields, JsonVerdict, Template
+from bench_pipeline.domain.tasks.readers.text import MAX_REPLY_CHARS, NoVerdict, comparable, folded
+
+Values = dict[str, str | None]
+
+
+def read_json_verdict(contract: JsonVerdict, text: str) -> Gold:
+    """Return the verdict of the one object that `text` is. Raises `NoVerdict`."""
+    value = _object(text)
+    known = {contract.verdict_field, *contract.fields}
+    if missing := known - value.keys() - set(contract.optional):
+        raise NoVerdict(f"lacks {min(missing)}")
+    if unknown := value.keys() - known:
+        raise NoVerdict(f"holds {min(unknown)[:40]!r}, which is no field of the contract")
+    for name, kind in contract.fields.items():
+        if name in value and not _is_of(kind, value[name]):
+            raise NoVerdict(f"{name} is not of the type {kind}")
+    said = value[contract.verdict_field]
+    for verdict in Gold:
+        if isinstance(said, str) and folded(said) == folded(verdict):
+            return verdict
+    raise NoVerdict(f"{contract.verdict_field} is neither PASS nor FAIL")
+
+
+def read_json_fields(contract: JsonFields, text: str) -> Values:
+    """Return the fields of the one object that `text` is. Raises `NoVerdict`."""
+    value = _object(text)
+    if value.keys() != set(contract.fields):
+        raise NoVerdict(f"is no object with exactly {', '.join(contract.fields)}")
+    stated: Values = {name: item for name, item in value.items() if item is None or isinstance(item, str)}
+    if odd := value.keys() - stated.keys():
+        raise NoVerdict(f"{min(odd)} is neither text nor null")
+    return stated
+
+
+def read_template(contract: Template, text: str) -> Values:
+    """Return the named groups of the lines of `text`. Raises `NoVerdict`."""
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    if contract.max_words and (words := len(text.split())) > contract.max_words:
+        raise NoVerdict(f"has {words} words, more than {contract.max_words}")
+    values: Values = dict.fromkeys(contract.fields)  # an optional line may be absent
+    position = 0
+    for rule in contract.lines:
+        count = 0
+        while count < rule.max and position < len(lines):
+            match = re.fullmatch(rule.pattern, lines[position])
+            if not match:
+                break
+            values |= match.groupdict()
+            position, count = position + 1, count + 1
+        if count < rule.min:
+            raise NoVerdict(f"line {position + 1} does not follow {rule.pattern!r}")
+    if position < len(lines):
+        raise NoVerdict(f"line {position + 1} is not part of the template")
+    missing = comparable(contract.missing)
+    return {k: None if v is None or comparable(v) == missing else v for k, v in values.items()}
+
+
+def _object(text: str) -> Mapping[str, object]:
+    try:
+        value = strict_json(_without_fence(text), MAX_REPLY_CHARS)
+    except JsonRefused as error:
+        raise NoVerdict(str(error)) from None
+    if not isinstance(value, dict):
+        raise NoVerdict("is no JSON object")
+    return value
+
+
+def _without_fence(text: str) -> str:
+    first, line_break, rest = text.partition("\n")
+    fenced = line_break and first.strip().lower() in ("```", "```json") and rest.endswith("```")
+    return rest.removesuffix("```") if fenced else text
+
+
+def _is_of(kind: FieldType, value: object) -> bool:
+    match kind:
+        case "string":
+            return isinstance(value, str)
+        case "strings":
+            return isinstance(value, list) and all(isinstance(item, str) for item in value)
+        case "boolean":
+            return isinstance(value, bool)
+        case "integer":
+            return isinstance(value, int) and not isinstance(value, bool)
+        case "number":
+            return isinstance(value, int | float) and not isinstance(value, bool)

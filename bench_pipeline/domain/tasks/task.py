@@ -1,0 +1,95 @@
+"""A task as `task.yaml` states it: the prompt, how a verdict is read, and which conversations it serves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench_pipeline.domain.errors import Fault, FileRefused
+from bench_pipeline.domain.models.decoding import DecodingOptions
+from bench_pipeline.domain.tasks.prompt import PROMPT_FIELDS, fields_of
+from bench_pipeline.domain.tasks.verdict import Contract
+
+_MAX_YAML_BYTES = 256 * 1024
+
+
+class PromptSource(BaseModel):
+    """Where the prompt comes from: a conversation's own template when the database has one, else `template`.
+
+    Or it is the prompt of another `task`; then `template` is empty until that task is read.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    conversation: int | None = None
+    template: str = Field(default="", min_length=1)
+    task: str | None = None
+
+    @model_validator(mode="after")
+    def _is_one_of_two(self) -> PromptSource:
+        if self.task is None and not self.template:
+            raise ValueError("names neither a template nor a task")
+        if self.task is not None and (self.template or self.conversation is not None):
+            raise ValueError("a task's prompt has its own template and conversation")
+        return self
+
+
+class PromotionRules(BaseModel):
+    """What may change by itself: the conversations under `auto` need no approval; `max_rows` at once at most."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    auto: tuple[int, ...] = ()
+    max_rows: int | None = Field(default=None, ge=1)
+
+
+class Task(BaseModel):
+    """One kind of work."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str = Field(min_length=1, max_length=60, pattern=r"^[a-z][a-z0-9_]*$")
+    description: str = Field(min_length=1)
+    conversations: tuple[int, ...] = ()
+    prompt: PromptSource
+    verdict: Contract
+    decoding: DecodingOptions = DecodingOptions()
+    time_limit_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    promotion: PromotionRules = PromotionRules()
+
+    @model_validator(mode="after")
+    def _marks_its_own(self) -> Task:
+        if strange := sorted(set(self.promotion.auto) - set(self.conversations)):
+            raise ValueError(f"promotion.auto names {strange}, which are not under conversations")
+        return self
+
+
+def parse_task(raw: bytes, file: str) -> Task:
+    """Read a `task.yaml`. Raises `FileRefused` with every fault at once."""
+    value = _load_yaml(raw, file)
+    try:
+        task = Task.model_validate(value)
+    except ValidationError as error:
+        raise FileRefused([_fault(file, dict(entry)) for entry in error.errors()]) from None
+    if task.prompt.template and not fields_of(task.prompt.template):
+        named = ", ".join("{" + name + "}" for name in PROMPT_FIELDS)
+        raise FileRefused([Fault(file, "prompt.template", "names no field of the case", f"use one of {named}")])
+    return task
+
+
+def _load_yaml(raw: bytes, file: str) -> object:
+    if len(raw) > _MAX_YAML_BYTES:
+        raise FileRefused([Fault(file, "document", f"larger than {_MAX_YAML_BYTES} bytes", "shorten it")])
+    try:
+        return yaml.safe_load(raw)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-13-45
+        first_line = str(error).splitlines()[0]
+        raise FileRefused([Fault(file, "document", f"not YAML: {first_line}", "correct it")]) from None
+
+
+def _fault(file: str, entry: dict[str, Any]) -> Fault:
+    field = ".".join(str(part) for part in entry["loc"]) or "document"
+    remedy = f"add {field!r}" if entry["type"] == "missing" else "correct or remove it"
+    return Fault(file, field, entry["msg"].lower(), remedy)

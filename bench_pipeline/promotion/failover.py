@@ -1,0 +1,68 @@
+"""A conversation handed from its champion to the runner-up. Undoing a change is in rollback.py."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from bench_pipeline.benchmark.evidence import hash_of_evidence
+from bench_pipeline.benchmark.ranking import RankedBenchmark, read_ranked
+from bench_pipeline.benchmark.workbench import Workbench
+from bench_pipeline.domain.errors import GateFailed, InputError
+from bench_pipeline.domain.promoting.plan import Bar, PlanEvidence, PlanKind, PlanRow, PromotionPlan, identity_hash
+from bench_pipeline.promotion.rollback import reversal_terms, store_and_apply
+from bench_pipeline.storage.champions import Champion, champion
+from bench_pipeline.storage.promotions import Promotion
+
+
+def fail_over(bench: Workbench, conversation_id: int, requested_by: str) -> Promotion:
+    """Hand a conversation from its champion to the runner-up, while the benchmark of both is still valid.
+
+    The champion stays out of it until something in its evidence changes, or this is undone.
+    Raises `InputError` when the conversation has no champion of ours, `GateFailed` when it has no runner-up, and
+    `PlanRefused` when the runner-up's evidence does not hold any more.
+    """
+    with bench.database.engine.connect() as connection:
+        registered = champion(connection, conversation_id)
+        names = {row.conversation_id: row.name for row in bench.production.conversations(connection)}
+    if registered is None:
+        raise InputError(f"conversation {conversation_id} has no champion; `bench plan` shows the conversations")
+    if registered.runner_up_actor_id is None:
+        raise GateFailed(f"conversation {conversation_id} has no runner-up; run a new benchmark")
+    ranked = read_ranked(bench.database, registered.benchmark_id)
+    evidence = PlanEvidence(
+        task=registered.task_type,
+        benchmark_id=registered.benchmark_id,
+        evidence_hash=hash_of_evidence(ranked.benchmark, ranked.scoreboard),
+    )
+    plan = PromotionPlan(
+        kind=PlanKind.FAILOVER,
+        bar=Bar.EVIDENCE,
+        reason=f"asked for by {requested_by} at {datetime.now(UTC).isoformat()}",
+        evidence=(evidence,),
+        terms=reversal_terms(bench, 1),
+        rows=(_to_runner_up(registered, names.get(conversation_id, "unknown"), ranked),),
+    )
+    return store_and_apply(bench, plan, requested_by, None)
+
+
+def _to_runner_up(registered: Champion, conversation: str, ranked: RankedBenchmark) -> PlanRow:
+    results = {result.actor_id: result for result in ranked.scoreboard.results if result.actor_id is not None}
+    champion_id, runner_up_id = registered.champion_actor_id, registered.runner_up_actor_id
+    old, new = results.get(champion_id), results.get(runner_up_id) if runner_up_id is not None else None
+    if new is None or new.model not in ranked.runs:
+        raise GateFailed(f"benchmark {registered.benchmark_id} does not tell of the runner-up any more; benchmark anew")
+    run = ranked.runs[new.model]
+    return PlanRow(
+        task=registered.task_type,
+        conversation_id=registered.conversation_id,
+        conversation=conversation,
+        decision=None,
+        reason="the champion is replaced by the runner-up",
+        old_actor_id=registered.champion_actor_id,
+        old_actor=old.model if old else None,
+        new_actor_id=new.actor_id,
+        new_actor=new.model,
+        execution_path=run.ref.execution_path,
+        identity_hash=identity_hash(run.identity),
+        avg_latency_ms=new.avg_latency_ms,
+    )

@@ -1,0 +1,52 @@
+"""Looks at the world just before a plan is applied: is each new actor still called as measured, and the same model?
+
+What is seen here is handed to the writer, which compares it once more under its locks.
+"""
+
+from __future__ import annotations
+
+from bench_pipeline.benchmark.workbench import Workbench
+from bench_pipeline.domain.errors import RuntimeFailure
+from bench_pipeline.domain.models.identity import ModelIdentity
+from bench_pipeline.domain.models.model_ref import ModelRef, UnknownExecutionPath, parse_execution_path
+from bench_pipeline.domain.promoting.plan import PlanRow, PromotionPlan, identity_hash
+from bench_pipeline.domain.promoting.refusal import PlanRefused
+from bench_pipeline.runtimes.registry import Runtimes
+from bench_pipeline.storage.writers.base import Observed
+
+
+def observe(bench: Workbench, plan: PromotionPlan) -> list[Observed]:
+    """Return how each new actor is called now and whose model answers there. Raises `PlanRefused`."""
+    with Runtimes(bench.settings) as runtimes:  # new ones, which remember nothing of what they once were told
+        return [_observed(bench, runtimes, row) for row in _one_an_actor(plan)]
+
+
+def _one_an_actor(plan: PromotionPlan) -> list[PlanRow]:
+    return list({row.new_actor_id: row for row in plan.changes if row.new_actor_id is not None}.values())
+
+
+def _observed(bench: Workbench, runtimes: Runtimes, row: PlanRow) -> Observed:
+    assert row.new_actor_id is not None  # noqa: S101 - the caller chose such rows
+    with bench.database.engine.connect() as connection:
+        actor = bench.production.actor_now(connection, row.new_actor_id)
+    if actor is None:
+        raise PlanRefused("actor_gone", {"actor_id": row.new_actor_id, "actor": row.new_actor})
+    try:
+        ref = parse_execution_path(actor.execution_path)
+    except UnknownExecutionPath:
+        ref = None
+    if ref is None or ref.execution_path != row.execution_path:
+        raise PlanRefused("actor_moved", {"actor": row.new_actor, "path": actor.execution_path})
+    identity = _identity(runtimes, ref, row)
+    if identity_hash(identity) != row.identity_hash:
+        version = identity.runtime_version or "of unknown version"
+        why = f"now it is {identity.name} {identity.digest or 'without a digest'} on {identity.runtime} {version}"
+        raise PlanRefused("identity_changed", {"actor": row.new_actor, "why": why})
+    return Observed(row.new_actor_id, actor.execution_path, identity_hash(identity))
+
+
+def _identity(runtimes: Runtimes, ref: ModelRef, row: PlanRow) -> ModelIdentity:
+    try:
+        return runtimes.of(ref).describe(ref)
+    except RuntimeFailure as failure:
+        raise PlanRefused("identity_unknown", {"actor": row.new_actor, "why": str(failure)}) from None

@@ -1,0 +1,194 @@
+"""From a ranked benchmark to the exact rows that should change. Writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+
+from bench_pipeline.benchmark.evidence import hash_of_evidence
+from bench_pipeline.benchmark.ranking import RankedBenchmark
+from bench_pipeline.benchmark.workbench import Workbench
+from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.promoting.decision import Decision, Incumbent
+from bench_pipeline.domain.promoting.impact import WINDOW_DAYS, Impact, impact
+from bench_pipeline.domain.promoting.plan import Approval, PlanEvidence, PlanRow, PlanTerms, PromotionPlan, plan_row
+from bench_pipeline.domain.promoting.policy import Policy
+from bench_pipeline.domain.promoting.replay import Evidence
+from bench_pipeline.domain.tasks.task import Task
+from bench_pipeline.settings import Settings
+from bench_pipeline.storage import decisions, plans
+from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.production import Conversation
+from bench_pipeline.storage.promotions import bar_on
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedRow:
+    """A row of a plan with its decision and all that this rests on."""
+
+    row: PlanRow
+    evidence: Evidence
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedPlan:
+    """A plan, and its rows in their order with what each rests on."""
+
+    plan: PromotionPlan
+    decided: tuple[DecidedRow, ...]
+
+
+def make_plan(bench: Workbench, ranked: Sequence[RankedBenchmark], tasks: Sequence[Task]) -> DecidedPlan:
+    """Decide for every conversation that these tasks serve, each by the benchmark in the same place.
+
+    A change that was undone is not planned again while its rollback bars it. Raises `InputError` when two tasks
+    serve one conversation.
+    """
+    _check_apart(tasks)
+    evidence = tuple(_evidence(one) for one in ranked)
+    decided = [
+        row
+        for benchmark, rests_on, task in zip(ranked, evidence, tasks, strict=True)
+        for row in _decided(bench, benchmark, rests_on, task)
+    ]
+    rows = tuple(one.row for one in decided)
+    terms = _terms(rows, tasks, bench.settings, bench.production.schema_hash(bench.database))
+    return DecidedPlan(PromotionPlan(evidence=evidence, terms=terms, rows=rows), tuple(decided))
+
+
+def _evidence(ranked: RankedBenchmark) -> PlanEvidence:
+    return PlanEvidence(
+        task=ranked.benchmark.task_type,
+        benchmark_id=ranked.benchmark.benchmark_id,
+        evidence_hash=hash_of_evidence(ranked.benchmark, ranked.scoreboard),
+    )
+
+
+def _check_apart(tasks: Sequence[Task]) -> None:
+    served = [number for task in tasks for number in task.conversations]
+    if twice := sorted({number for number in served if served.count(number) > 1}):
+        names = ", ".join(task.task for task in tasks)
+        raise InputError(f"{names}: conversation {twice[0]} is served twice; let one task serve it, in task.yaml")
+
+
+def _terms(rows: Sequence[PlanRow], tasks: Sequence[Task], settings: Settings, schema_hash: str) -> PlanTerms:
+    marked = {number for task in tasks for number in task.promotion.auto}
+    asks = settings.approval == "required" or any(row.changes and row.conversation_id not in marked for row in rows)
+    by_tasks = sum(task.promotion.max_rows or len(task.conversations) for task in tasks)
+    approval = Approval.REQUIRED if asks else Approval.AUTO
+    return terms_of(settings, min(settings.max_rows, by_tasks), approval, schema_hash)
+
+
+def terms_of(settings: Settings, max_rows: int, approval: Approval, schema_hash: str) -> PlanTerms:
+    """Return the terms that the settings ask for, with what differs from plan to plan."""
+    return PlanTerms(
+        min_gain=settings.min_gain,
+        alpha=settings.alpha,
+        max_rows=max_rows,
+        evidence_days=settings.promotion_evidence_days,
+        plan_hours=settings.plan_hours,
+        approval=approval,
+        approval_hours=settings.approval_hours,
+        second_person=settings.second_person,
+        schema_hash=schema_hash,
+    )
+
+
+def store_plan(database: Database, made: DecidedPlan, requested_by: str) -> None:
+    """Keep a plan, so that exactly what was shown can be applied, with its decisions, so that they can be replayed.
+
+    The plan that is the last one of its tasks already, and not too old, is not stored again: whoever applies what
+    another person asked for did not ask for it.
+    """
+    now = datetime.now(UTC)
+    young = now - timedelta(hours=made.plan.terms.plan_hours)
+    with database.writing() as connection:
+        last = plans.latest_plan(connection, made.plan.tasks)
+        if last is not None and last.plan_hash == made.plan.hash and last.made_at > young:
+            return
+        plans.insert_plan(connection, made.plan, requested_by, now)
+        for one in made.decided:
+            decisions.insert_decision(connection, made.plan, one.row, one.evidence, one.decision, now)
+
+
+def impacts(bench: Workbench, made: DecidedPlan, now: datetime) -> dict[int, Impact]:
+    """Return what each conversation's challenger would save, by the calls of the last days before `now`.
+
+    A conversation is left out when no call of it is known or no two models were compared. The plan does not hold
+    this: the volume changes from one day to the next, the evidence does not.
+    """
+    numbers = [one.row.conversation_id for one in made.decided]
+    with bench.database.engine.connect() as connection:
+        calls = bench.production.calls(connection, numbers, now - timedelta(days=WINDOW_DAYS), now)
+    found = {one.row.conversation_id: _impact(one, calls.get(one.row.conversation_id, 0)) for one in made.decided}
+    return {number: saved for number, saved in found.items() if saved is not None}
+
+
+def _impact(one: DecidedRow, calls: int) -> Impact | None:
+    measured = one.evidence.incumbent.result if one.evidence.incumbent else None
+    return impact(calls, WINDOW_DAYS, one.decision.comparison, measured.avg_latency_ms if measured else None)
+
+
+def stored_plan(database: Database, task: str) -> PromotionPlan:
+    """Return the task's last plan. Raises `InputError` when there is none."""
+    with database.engine.connect() as connection:
+        stored = plans.latest_plan(connection, task)
+    if stored is None:
+        raise InputError(f"there is no plan for {task}; materialize {task}/promotion_plan first")
+    return stored.plan
+
+
+def _incumbent(conversation: Conversation | None, template: str | None, ranked: RankedBenchmark) -> Incumbent | None:
+    if conversation is None:
+        return None
+    number, name = conversation.actor_id, conversation.actor_name
+    other = template is not None and content_hash(template) != ranked.benchmark.prompt_hash
+    return Incumbent(
+        actor_id=number,
+        name=name,
+        actor_type=conversation.actor_type,
+        result=next((r for r in ranked.scoreboard.results if r.actor_id is not None and r.actor_id == number), None),
+        exclusion=next((reason for model, reason, _ in ranked.excluded if model == name), None),
+        other_prompt=ranked.benchmark.prompt_source if other else "",
+    )
+
+
+def _decided(bench: Workbench, ranked: RankedBenchmark, evidence: PlanEvidence, task: Task) -> list[DecidedRow]:
+    numbers, policy = task.conversations, bench.settings.promotion_policy
+    with bench.database.engine.connect() as connection:
+        found = {row.conversation_id: row for row in bench.production.conversations(connection, numbers)}
+        templates = bench.production.templates(connection, numbers)
+        decided = []
+        for number in numbers:
+            incumbent = _incumbent(found.get(number), templates.get(number), ranked)
+            one = _decided_row(number, found.get(number), incumbent, ranked, policy)
+            bar = bar_on(connection, one.row, evidence) if one.row.changes else None
+            if incumbent is not None and bar is not None:
+                barred = replace(incumbent, undone=bar.took_back)
+                one = _decided_row(number, found.get(number), barred, ranked, policy)
+            decided.append(one)
+    return decided
+
+
+def _decided_row(
+    number: int,
+    conversation: Conversation | None,
+    incumbent: Incumbent | None,
+    ranked: RankedBenchmark,
+    policy: Policy,
+) -> DecidedRow:
+    evidence = Evidence(ranked.scoreboard, incumbent, policy)
+    decision = evidence.decide()
+    return DecidedRow(_row(number, conversation, decision, ranked), evidence, decision)
+
+
+def _row(number: int, conversation: Conversation | None, decision: Decision, ranked: RankedBenchmark) -> PlanRow:
+    task = ranked.benchmark.task_type
+    if conversation is None:
+        return plan_row(task, number, "unknown", None, None, decision, None)
+    run = ranked.runs.get(decision.challenger.model) if decision.challenger else None
+    measured = (run.ref.execution_path, run.identity) if run else None
+    return plan_row(task, number, conversation.name, conversation.actor_id, conversation.actor_name, decision, measured)

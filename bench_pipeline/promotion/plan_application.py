@@ -1,0 +1,98 @@
+"""Applies a stored plan: looks whether the world is the planned one, then the writer decides under its locks."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from bench_pipeline.benchmark.evidence import hash_of_evidence
+from bench_pipeline.benchmark.preparation import read_task
+from bench_pipeline.benchmark.workbench import Workbench
+from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.promoting.plan import PlanEvidence, PlanKind, PromotionPlan
+from bench_pipeline.domain.promoting.refusal import PlanRefused
+from bench_pipeline.promotion.observation import observe
+from bench_pipeline.promotion.validation_hook import check_hook
+from bench_pipeline.storage import benchmarks, history
+from bench_pipeline.storage.benchmarks import BenchmarkRow
+from bench_pipeline.storage.plans import plan_by_hash
+from bench_pipeline.storage.promotions import Promotion, bar_on, promotion_by_id, promotion_by_plan
+from bench_pipeline.storage.writers.base import Observed
+
+
+def apply_plan(
+    bench: Workbench, plan_hash: str, requested_by: str, dagster_run_id: str | None = None
+) -> Promotion | None:
+    """Change the rows of a stored plan, all or none, and return the promotion; None when it changes no row.
+
+    A plan that was applied before and still holds is returned as it is. Where the incumbent is the champion, only
+    our own registry is brought up to date. Raises `PlanRefused`, after which nothing was changed, and
+    `OutcomeUnknown` when the database went away at the commit: applying the plan again finds out first.
+    """
+    with bench.database.engine.connect() as connection:
+        stored = plan_by_hash(connection, plan_hash)
+        applied = promotion_by_plan(connection, plan_hash)
+    if stored is None:
+        raise PlanRefused("plan_unknown", {"plan_hash": plan_hash})
+    if not stored.intact:
+        raise PlanRefused("plan_altered", {"plan_hash": stored.plan_hash})
+    observed = [] if applied else _look(bench, stored.plan)
+    promotion_id = bench.writer.apply(plan_hash, requested_by, dagster_run_id, observed)
+    if promotion_id is None:
+        return None
+    with bench.database.engine.connect() as connection:
+        return promotion_by_id(connection, promotion_id)
+
+
+def _look(bench: Workbench, plan: PromotionPlan) -> list[Observed]:
+    if bench.production.schema_hash(bench.database) != plan.terms.schema_hash:
+        raise PlanRefused("schema_changed", {})
+    if plan.kind is PlanKind.ROLLBACK:
+        return []
+    if bench.settings.validation_hook is not None:
+        check_hook(bench.settings.validation_hook)  # a promotion that could not be validated is not begun
+    _check_listed(bench, plan)
+    with bench.database.engine.connect() as connection:
+        for evidence in plan.evidence:
+            benchmark = _check_evidence(connection, evidence)
+            _check_prompts(connection, bench, plan, benchmark)
+        _check_bars(connection, plan)
+    return observe(bench, plan)
+
+
+def _check_listed(bench: Workbench, plan: PromotionPlan) -> None:
+    """The allow-list as it stands in task.yaml now; the writer compares with what was measured."""
+    listed = {one.task: read_task(bench.settings, one.task).conversations for one in plan.evidence}
+    for row in plan.changes:
+        if row.conversation_id not in listed.get(row.task, ()):
+            facts = {"conversation_id": row.conversation_id, "conversation": row.conversation, "task": row.task}
+            raise PlanRefused("not_listed", facts)
+
+
+def _check_evidence(connection: Connection, evidence: PlanEvidence) -> BenchmarkRow:
+    """The whole scoreboard as it is stored now; the writer compares what its ranking amounted to."""
+    benchmark = benchmarks.benchmark(connection, evidence.benchmark_id)
+    scoreboard = history.stored_scoreboard(connection, evidence.benchmark_id)
+    if benchmark is None or scoreboard is None:
+        raise PlanRefused("evidence_gone", {"benchmark_id": evidence.benchmark_id})
+    if hash_of_evidence(benchmark, scoreboard) != evidence.evidence_hash:
+        raise PlanRefused("evidence_changed", {"benchmark_id": evidence.benchmark_id})
+    return benchmark
+
+
+def _check_prompts(connection: Connection, bench: Workbench, plan: PromotionPlan, benchmark: BenchmarkRow) -> None:
+    """A conversation that was given a prompt of its own since is not the one that was measured."""
+    rows = {row.conversation_id: row for row in plan.changes if row.task == benchmark.task_type}
+    for number, template in bench.production.templates(connection, rows).items():
+        if content_hash(template) != benchmark.prompt_hash:
+            facts = {"conversation_id": number, "conversation": rows[number].conversation}
+            raise PlanRefused("prompt_changed", facts)
+
+
+def _check_bars(connection: Connection, plan: PromotionPlan) -> None:
+    """An older plan that was left waiting would else bring back what was undone since."""
+    for row in plan.changes:
+        evidence = plan.evidence_of(row.task)
+        bar = bar_on(connection, row, evidence) if evidence else None
+        if bar is not None:
+            facts = {"actor": row.new_actor, "conversation_id": row.conversation_id, "why": bar.took_back}
+            raise PlanRefused("barred", facts | {"promotion_id": bar.promotion_id})

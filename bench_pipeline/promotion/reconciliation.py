@@ -1,0 +1,76 @@
+"""Finishes what a run that died left open: a failed validation without its undoing, documents that tell the past."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench_pipeline.benchmark.workbench import Workbench
+from bench_pipeline.domain.errors import GateFailed
+from bench_pipeline.promotion.rollback import Rollback
+from bench_pipeline.promotion.validation import undo_failed
+from bench_pipeline.reporting.workflow_docs import write_documents
+from bench_pipeline.storage import promotions
+from bench_pipeline.storage.promotions import Promotion, Status, Validation
+
+_WAIT_S = 60  # for another process that writes the same documents
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciled:
+    """What was finished, and which promotions still wait for their validation."""
+
+    undone: tuple[Rollback, ...]
+    documents: tuple[Path, ...]
+    intents: int
+    waiting: tuple[Promotion, ...]
+
+
+def reconcile(bench: Workbench, requested_by: str, dagster_run_id: str | None = None) -> Reconciled:
+    """Undo promotions whose validation failed, then make the documents say what the database holds."""
+    with bench.database.engine.connect() as connection:
+        failed = [
+            (one, promotions.last_validation(connection, one.promotion_id))
+            for one in promotions.all_promotions(connection)
+            if one.status is Status.FAILED
+        ]
+    undone: list[Rollback] = []
+    for promotion, validation in failed:
+        assert validation is not None  # noqa: S101 - it failed
+        undone += _undo(bench, promotion, validation, requested_by, dagster_run_id)
+    documents, intents = write_open_documents(bench)
+    with bench.database.engine.connect() as connection:
+        waiting = promotions.unvalidated(connection)
+    return Reconciled(tuple(undone), documents, intents, tuple(waiting))
+
+
+def _undo(
+    bench: Workbench, promotion: Promotion, failed: Validation, requested_by: str, dagster_run_id: str | None
+) -> list[Rollback]:
+    """Undo a promotion whose validation failed, unless another process did so meanwhile."""
+    try:
+        return [undo_failed(bench, promotion, failed, requested_by, dagster_run_id)]
+    except GateFailed:
+        with bench.database.engine.connect() as connection:
+            now = promotions.promotion_by_id(connection, promotion.promotion_id)
+        if now is None or now.in_force:
+            raise
+        return []
+
+
+def write_open_documents(bench: Workbench) -> tuple[tuple[Path, ...], int]:
+    """Write the documents from the database and mark the intents of before as done; return files and intents.
+
+    One writer at a time: who waits here reads the database afterwards. Raises `InputError` when a file cannot be
+    written; the intents stay open then.
+    """
+    settings = bench.settings
+    with bench.database.exclusive("documents", _WAIT_S):
+        with bench.database.engine.connect() as connection:
+            intents = promotions.open_intents(connection)
+        changed = write_documents(bench.database, bench.production, settings.production_dir, settings.max_model_bytes)
+        if intents:
+            with bench.database.writing() as connection:
+                promotions.mark_intents_done(connection, intents, datetime.now(UTC))
+    return tuple(changed), len(intents)

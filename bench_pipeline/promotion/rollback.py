@@ -1,0 +1,113 @@
+"""The ways back: a change undone row by row, and a conversation handed to its runner-up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from bench_pipeline.benchmark.workbench import Workbench
+from bench_pipeline.domain.errors import GateFailed, InputError
+from bench_pipeline.domain.promoting.plan import (
+    Approval,
+    Bar,
+    PlanKind,
+    PlanRow,
+    PlanTerms,
+    PromotionPlan,
+)
+from bench_pipeline.promotion.plan import terms_of
+from bench_pipeline.promotion.plan_application import apply_plan
+from bench_pipeline.storage import promotions
+from bench_pipeline.storage.plans import insert_plan
+from bench_pipeline.storage.promotions import Promotion, PromotionRow
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """What an undoing did: the conversations that got their actor back, and those that it left alone."""
+
+    promotion: Promotion
+    undone: Promotion
+    restored: tuple[PromotionRow, ...]
+    left: tuple[PromotionRow, ...]
+
+
+def roll_back(
+    bench: Workbench,
+    reason: str,
+    requested_by: str,
+    promotion_id: int | None = None,
+    task: str | None = None,
+    bar: Bar | None = Bar.EVIDENCE,
+    dagster_run_id: str | None = None,
+) -> Rollback:
+    """Give every conversation that still holds what a change gave it the actor from before; leave the others.
+
+    Without `promotion_id` the last promotion (of `task`) is undone. An undoing is a change like any other, and can be
+    undone. `bar` says how long what it took back stays out. Raises `InputError` when there is no such change,
+    `GateFailed` when it was undone before.
+    """
+    with bench.database.engine.connect() as connection:
+        undone = _to_undo(connection, promotion_id, task)
+    rows = tuple(_back(row, reason) for row in undone.changed)
+    if not rows:
+        raise GateFailed(f"promotion {undone.promotion_id} changed nothing; there is nothing to undo")
+    plan = PromotionPlan(
+        kind=PlanKind.ROLLBACK,
+        undoes=undone.promotion_id,
+        bar=bar if undone.forward and undone.kind is not PlanKind.FAILOVER else None,
+        reason=reason,
+        evidence=(),
+        terms=reversal_terms(bench, len(rows)),
+        rows=rows,
+    )
+    made = store_and_apply(bench, plan, requested_by, dagster_run_id)
+    return Rollback(
+        made, undone, tuple(row for row in made.rows if row.changed), tuple(row for row in made.rows if not row.changed)
+    )
+
+
+def _to_undo(connection: Connection, promotion_id: int | None, task: str | None) -> Promotion:
+    changes = promotions.all_promotions(connection)  # once: between two looks another rollback may come
+    if promotion_id is None:
+        found = promotions.latest_of(changes, task)
+    else:
+        found = next((one for one in changes if one.promotion_id == promotion_id), None)
+    if found is None:
+        raise InputError("there is no promotion to undo" + (f" with id {promotion_id}" if promotion_id else ""))
+    if not found.in_force:
+        raise GateFailed(
+            f"promotion {found.promotion_id} was undone already: {found.undone_because}; "
+            f"`bench rollback {found.undone_by}` takes that back"
+        )
+    return promotions.last_link(changes, found.promotion_id)
+
+
+def _back(row: PromotionRow, reason: str) -> PlanRow:
+    return PlanRow(
+        task=row.task,
+        conversation_id=row.conversation_id,
+        conversation=row.conversation,
+        decision=None,
+        reason=reason,
+        old_actor_id=row.new_actor_id,
+        old_actor=row.new_actor,
+        new_actor_id=row.old_actor_id,
+        new_actor=row.old_actor,
+    )
+
+
+def reversal_terms(bench: Workbench, rows: int) -> PlanTerms:
+    """Ways back wait for nobody's approval and are as large as what they undo."""
+    return terms_of(bench.settings, rows, Approval.AUTO, bench.production.schema_hash(bench.database))
+
+
+def store_and_apply(bench: Workbench, plan: PromotionPlan, requested_by: str, dagster_run_id: str | None) -> Promotion:
+    """Store a plan that goes back and apply it at once. Raises `PlanRefused`."""
+    with bench.database.writing() as connection:
+        insert_plan(connection, plan, requested_by, datetime.now(UTC))
+    made = apply_plan(bench, plan.hash, requested_by, dagster_run_id)
+    assert made is not None  # noqa: S101 - the plan changes a row, so it is a promotion or was refused
+    return made

@@ -1,0 +1,179 @@
+"""After a promotion: the known cases against the new champions, compared with the incumbents that they replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bench_pipeline.benchmark.eligibility import candidates
+from bench_pipeline.benchmark.events import OnEvent
+from bench_pipeline.benchmark.field import Field
+from bench_pipeline.benchmark.preparation import prepare
+from bench_pipeline.benchmark.ranking import measured_alone, read_ranked
+from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
+from bench_pipeline.benchmark.workbench import Workbench
+from bench_pipeline.domain.measuring.benchmark import Purpose
+from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Standing
+from bench_pipeline.domain.measuring.statistics import compare_paired
+from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.promoting.plan import Bar
+from bench_pipeline.promotion.rollback import Rollback, roll_back
+from bench_pipeline.promotion.validation_hook import run_hook
+from bench_pipeline.storage import promotions
+from bench_pipeline.storage.promotions import Promotion, PromotionRow, Status, Validation
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One new champion on the known cases: its result, and what is wrong with it.
+
+    `lasting` tells a fault of the model from one of the machine or the runtime, which may be gone tomorrow.
+    """
+
+    task: str
+    model: str
+    result: ModelResult | None
+    faults: tuple[str, ...] = ()
+    lasting: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationResult:
+    """The outcome, its reasons in words, and the rollback when it failed.
+
+    There is none when a person had undone an earlier rollback of this promotion: they have the last word.
+    """
+
+    promotion: Promotion
+    passed: bool
+    reasons: tuple[str, ...]
+    champions: tuple[Judged, ...]
+    rollback: Rollback | None = None
+
+
+def validate_promotion(
+    bench: Workbench,
+    promotion: Promotion,
+    requested_by: str,
+    on_event: OnEvent,
+    dagster_run_id: str | None = None,
+) -> ValidationResult:
+    """Run each task's suite once more on its new champion and undo the promotion when one does not hold.
+
+    It holds when every case is correct, when it is not slower than an incumbent that qualified beyond what chance
+    explains (95 %, paired by case), when its memory is below the limit, and when the team's own runner, if there
+    is one, agrees. A champion that cannot be called does not hold either. What fails for its speed alone, or for
+    the infrastructure, is barred on this benchmark only; the next one measures both anew.
+    A promotion that a person put back after it was undone is judged, but left to that person.
+    """
+    lines = candidates(bench)
+    judged = [_judge(bench, promotion, row, lines, on_event) for row in _new_champions(promotion)]
+    reasons = [fault for one in judged for fault in one.faults]
+    lasting = any(one.faults and one.lasting for one in judged)
+    details: dict[str, object] = {"champions": [_details(one) for one in judged]}
+    if not reasons and bench.settings.validation_hook is not None:
+        answer = run_hook(
+            bench.settings.validation_hook, _question(promotion, lines), bench.settings.validation_hook_limit_s
+        )
+        details["hook"] = {"passed": answer.passed, "answered": answer.answered, "details": dict(answer.details)}
+        if not answer.passed:
+            reasons += answer.reasons or ("the team's own runner did not pass it",)
+            lasting = answer.answered
+    bar = (Bar.EVIDENCE if lasting else Bar.BENCHMARK) if reasons else None
+    found = Validation(promotion.promotion_id, not reasons, bar, details | {"reasons": reasons}, datetime.now(UTC))
+    with bench.database.writing() as connection:
+        promotions.insert_validation(connection, found)
+    undone = None
+    if reasons and promotion.status is not Status.REAPPLIED:
+        undone = undo_failed(bench, promotion, found, requested_by, dagster_run_id)
+    return ValidationResult(promotion, not reasons, tuple(reasons), tuple(judged), undone)
+
+
+def undo_failed(
+    bench: Workbench,
+    promotion: Promotion,
+    failed: Validation,
+    requested_by: str,
+    dagster_run_id: str | None = None,
+) -> Rollback:
+    """Undo a promotion whose validation failed."""
+    reason = f"validation failed: {'; '.join(failed.details['reasons'])}"
+    return roll_back(bench, reason, requested_by, promotion.promotion_id, bar=failed.bar, dagster_run_id=dagster_run_id)
+
+
+def _new_champions(promotion: Promotion) -> list[PromotionRow]:
+    """Return one row for every task and actor that it put there."""
+    return list({(row.task, row.new_actor_id): row for row in promotion.changed}.values())
+
+
+def _judge(
+    bench: Workbench,
+    promotion: Promotion,
+    row: PromotionRow,
+    lines: Sequence[Candidate],
+    on_event: OnEvent,
+) -> Judged:
+    name = row.new_actor or f"actor {row.new_actor_id}"
+    line = next((candidate for candidate in lines if candidate.actor_id == row.new_actor_id), None)
+    if line is None or not line.eligible:
+        fault = f"{name} cannot be called: {line.detail if line else 'it is no actor any more'}"
+        return Judged(row.task, name, None, (fault,), lasting=False)
+    prepared = prepare(bench, row.task)
+    benchmark_id = run_benchmark(
+        bench, prepared, Field((line,)), on_event, RunTerms(Purpose.VALIDATION, resume_hours=0.0)
+    )
+    champion, memory_bytes = measured_alone(bench.database, benchmark_id)
+    lasting = list(_lasting_faults(champion, memory_bytes, bench.settings.max_model_bytes))
+    slow = list(_slowness(champion, _incumbents(bench, promotion, row)))
+    known = champion.standing is not Standing.INCONCLUSIVE
+    return Judged(row.task, name, champion, (*lasting, *slow), lasting=bool(lasting) and known)
+
+
+def _details(one: Judged) -> dict[str, object]:
+    result = one.result
+    return {
+        "task": one.task,
+        "model": one.model,
+        "cases_correct": result.cases_correct if result else None,
+        "cases": result.cases if result else None,
+        "avg_latency_ms": result.avg_latency_ms if result else None,
+    }
+
+
+def _question(promotion: Promotion, lines: Sequence[Candidate]) -> dict[str, object]:
+    names = ("conversation_id", "conversation", "task", "old_actor_id", "old_actor", "new_actor_id", "new_actor")
+    paths = {line.actor_id: line.ref.execution_path for line in lines if line.ref}
+    return {
+        "promotion_id": promotion.promotion_id,
+        "plan_hash": promotion.plan_hash,
+        "conversations": [
+            {name: getattr(row, name) for name in names} | {"execution_path": paths.get(row.new_actor_id)}
+            for row in promotion.changed
+        ],
+    }
+
+
+def _incumbents(bench: Workbench, promotion: Promotion, new: PromotionRow) -> list[ModelResult]:
+    """Return what the benchmark found of the actors that this one replaced, where they qualified."""
+    if new.benchmark_id is None:
+        return []
+    replaced = {row.old_actor_id for row in promotion.changed if row.task == new.task}
+    scoreboard = read_ranked(bench.database, new.benchmark_id).scoreboard
+    return [result for result in scoreboard.ranked if result.actor_id in replaced]
+
+
+def _lasting_faults(champion: ModelResult, memory_bytes: int | None, max_model_bytes: int) -> Iterator[str]:
+    if not champion.qualified:
+        yield f"{champion.model} got {champion.cases_correct}/{champion.cases} cases right: {champion.why}"
+    if memory_bytes is not None and memory_bytes > max_model_bytes:
+        yield f"{champion.model} holds {memory_bytes / 1e9:.1f} GB, the limit is {max_model_bytes / 1e9:.1f} GB"
+
+
+def _slowness(champion: ModelResult, incumbents: Sequence[ModelResult]) -> Iterator[str]:
+    for incumbent in incumbents:
+        # One pass proves no gain of a few percent: the final did. It would show that the final was wrong.
+        found = compare_paired(champion.case_medians_ms, incumbent.case_medians_ms, TIE_LEVEL)
+        if found is not None and found.low > 1:
+            interval = f"{TIE_LEVEL:.0%} interval {found.low - 1:.1%} to {found.high - 1:.1%}, n={found.cases} cases"
+            yield f"{champion.model} is {found.ratio - 1:.1%} slower than {incumbent.model} was ({interval})"

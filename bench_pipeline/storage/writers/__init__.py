@@ -1,0 +1,1 @@
+"""The two writers of `conversations.actor_id`: SQLite in a transaction, PostgreSQL by its installed function."""

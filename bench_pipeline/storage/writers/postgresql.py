@@ -1,0 +1,138 @@
+"""Applies plans in PostgreSQL: by one call of the installed function, as a role that may do nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from bench_pipeline.domain.errors import GateFailed, InputError
+from bench_pipeline.domain.promoting.refusal import OutcomeUnknown, PlanRefused
+from bench_pipeline.storage.database import Database, connect_to, lock_key
+from bench_pipeline.storage.production import Production
+from bench_pipeline.storage.promotions import promotion_by_plan
+from bench_pipeline.storage.writers.base import Observed
+from bench_pipeline.storage.writers.installation import (
+    FUNCTION,
+    LOCK_TIMEOUT_S,
+    SIGNATURE,
+    installed_fault,
+    may_promote,
+    qualified,
+)
+
+_REFUSED = "BP001"
+_BUSY = ("55P03", "40P01")  # a lock that did not come in time, a deadlock
+_NO_RIGHT = "42501"
+_ATTEMPTS = 2
+
+
+class PostgresqlWriter:
+    """Writes `conversations.actor_id` in PostgreSQL.
+
+    `database` is the recorder's, which reads how an attempt ended; `promoter_url` the promoter's, None for the same.
+    """
+
+    def __init__(self, database: Database, production: Production, promoter_url: str | None) -> None:
+        self._database = database
+        self._production = production
+        self._promoter_url = promoter_url
+        self._engine: Engine | None = None
+
+    def apply(
+        self, plan_hash: str, requested_by: str, dagster_run_id: str | None, observed: Sequence[Observed]
+    ) -> int | None:
+        """See `PromotionWriter`. Raises `InputError` when the function is not installed or may not be called."""
+        self._check_installed()
+        values = {
+            "plan": plan_hash,
+            "by": requested_by,
+            "run": dagster_run_id,
+            "observed": json.dumps([asdict(one) for one in observed]),
+        }
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._call(values)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise _told(error) from None
+            # Lost, maybe at the commit: find out how it ended before anything is tried again.
+            if (known := self._outcome(plan_hash)) is not None:
+                return known
+        raise GateFailed(f"the connection was lost {_ATTEMPTS} times before the commit; nothing was changed, try again")
+
+    def _check_installed(self) -> None:
+        if fault := installed_fault(self._database.engine, self._production):
+            raise InputError(f"{self._database.name}: {fault}; run `bench db install` as the owner of the tables")
+
+    def check(self) -> None:
+        """See `PromotionWriter`."""
+        self._check_installed()
+        with self._connected() as connection:
+            if not may_promote(connection, qualified(self._database.engine, SIGNATURE)):
+                raise InputError("BENCH_PROMOTER_URL: this login may not promote; give it the promoter's")
+
+    def _call(self, values: dict[str, str | None]) -> int | None:
+        function = qualified(self._database.engine, FUNCTION).replace(":", r"\:")
+        call = text(f"SELECT {function}(:plan, :by, :run, CAST(:observed AS json))")
+        with self._connected() as connection, connection.begin():
+            promotion_id: int | None = connection.scalar(call, values)
+        return promotion_id
+
+    def _connected(self) -> Connection:
+        try:
+            return self._promoter().connect()
+        except DBAPIError as error:
+            raise InputError(f"BENCH_PROMOTER_URL: cannot be used: {_first_line(error)}; nothing was changed") from None
+
+    def _outcome(self, plan_hash: str) -> int | None:
+        """Return the promotion that a lost attempt made, None when it made none.
+
+        The attempt holds the promotion's lock as long as it lives, so that whoever holds it now sees its end.
+        """
+        try:
+            with self._database.engine.begin() as connection:
+                connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key("promotion")})
+                known = promotion_by_plan(connection, plan_hash)
+        except DBAPIError:
+            raise OutcomeUnknown(
+                f"the connection was lost while plan {plan_hash[:12]} was applied, and {self._database.name} does not "
+                f"tell how it ended; when it answers, `bench promote --plan {plan_hash[:12]}` finds out first"
+            ) from None
+        return known.promotion_id if known else None
+
+    def _promoter(self) -> Engine:
+        if self._promoter_url is None:
+            return self._database.engine
+        if self._engine is None:
+            self._engine = connect_to("BENCH_PROMOTER_URL", self._promoter_url)
+        return self._engine
+
+    def close(self) -> None:
+        """Close the promoter's connections."""
+        if self._engine is not None:
+            self._engine.dispose()
+
+
+def _told(error: DBAPIError) -> Exception:
+    code = getattr(error.orig, "pgcode", None)
+    if code == _REFUSED:
+        said = error.orig.diag  # type: ignore[union-attr]
+        return PlanRefused(str(said.message_primary), json.loads(str(said.message_detail)))
+    if code in _BUSY:
+        return PlanRefused("busy", {"seconds": LOCK_TIMEOUT_S})
+    cause = _first_line(error)
+    if code == _NO_RIGHT:
+        remedy = "set BENCH_PROMOTER_URL to the promoter's login, or run `bench db install` as the owner of the tables"
+        return InputError(f"the promotion may not be called: {cause}; {remedy}")
+    if code is not None and code.startswith("42"):  # no such table or column
+        return InputError(f"the promotion cannot be called: {cause}; run `bench db install` as the owner of the tables")
+    return GateFailed(f"the database refused the promotion and changed nothing: {cause}")
+
+
+def _first_line(error: DBAPIError) -> str:
+    return str(error.orig or error).strip().splitlines()[0]

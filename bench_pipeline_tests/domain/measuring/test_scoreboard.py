@@ -1,0 +1,576 @@
+"""Standings, scores and ranks, by the formulae that the user fixed, with values worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.measuring.scoreboard import (
+    CaseFailure,
+    ModelResult,
+    Standing,
+    ahead_by,
+    correctness_score,
+    rank,
+    score_model,
+    speed_score,
+)
+from bench_pipeline.domain.models.reply import Reply, ServerTimings
+from bench_pipeline.domain.tasks.outcome import Outcome
+
+CORRECT, WRONG, INVALID, ERROR = Outcome.CORRECT, Outcome.WRONG, Outcome.INVALID, Outcome.ERROR
+QUALIFIED, DISQUALIFIED, INCONCLUSIVE = Standing.QUALIFIED, Standing.DISQUALIFIED, Standing.INCONCLUSIVE
+OUTPACED = Standing.OUTPACED
+MS = 1_000_000
+
+
+def sample(case: str, outcome: Outcome = CORRECT, ms: float = 200, repeat: int = 1) -> Sample:
+    latency_ns = int(ms * MS) if outcome in (CORRECT, WRONG) else None
+    reason = None if outcome is CORRECT else f"because {outcome}"
+    return Sample(case, repeat, 1, outcome, "PASS", reason=reason, latency_ns=latency_ns)
+
+
+def scored(outcomes: Sequence[Outcome | None], repeats: int = 1) -> ModelResult:
+    """Score a model whose cases came out like this, one letter each; None: the call was never made."""
+    ids = [f"c{i}" for i in range(len(outcomes))]
+    taken = [sample(name, outcome) for name, outcome in zip(ids, outcomes, strict=True) if outcome]
+    return score_model("m", ids, taken, repeats)
+
+
+# The formulae
+
+
+@pytest.mark.parametrize(
+    ("correct", "cases", "score"), [(0, 10, 0.0), (7, 10, 70.0), (9, 10, 90.0), (10, 10, 100.0), (1, 3, 100 / 3)]
+)
+def test_correctness_is_correct_cases_of_all_cases_in_percent(correct: int, cases: int, score: float) -> None:
+    assert correctness_score(correct, cases) == pytest.approx(score)
+
+
+@pytest.mark.parametrize(
+    ("latency_ms", "score"), [(1000, 1000.0), (500, 2000.0), (250, 4000.0), (2000, 500.0), (12345.678, 81.0000065)]
+)
+def test_speed_is_a_thousand_divided_by_the_latency_in_seconds(latency_ms: float, score: float) -> None:
+    assert speed_score(latency_ms) == pytest.approx(score, rel=1e-6)
+
+
+def test_no_cases_have_no_correctness() -> None:
+    with pytest.raises(ValueError, match="at least one case"):
+        correctness_score(0, 0)
+
+
+def test_a_model_without_cases_has_no_standing() -> None:
+    with pytest.raises(ValueError, match="at least one case"):
+        score_model("m", [], [], 1)
+
+
+@pytest.mark.parametrize("repeats", [0, -1])
+def test_a_model_without_a_pass_over_the_suite_has_no_standing(repeats: int) -> None:
+    with pytest.raises(ValueError, match="at least one pass"):
+        score_model("m", ["a"], [], repeats)
+
+
+def test_a_model_that_is_right_in_all_cases_qualifies_with_its_mean_latency_and_speed() -> None:
+    result = score_model("m", ["a", "b", "c"], [sample("a", ms=100), sample("b", ms=200), sample("c", ms=600)], 1)
+    assert result == ModelResult(
+        model="m",
+        standing=QUALIFIED,
+        cases=3,
+        cases_correct=3,
+        correctness_score=100.0,
+        calls=3,
+        avg_latency_ms=300.0,
+        speed_score=pytest.approx(3333.3333),
+        valid_calls=3,
+        median_ms=200.0,
+        p90_ms=600.0,
+        case_medians_ms={"a": 100.0, "b": 200.0, "c": 600.0},
+        cases_seen=3,
+    )
+
+
+def test_nine_of_ten_do_not_qualify_and_have_no_speed() -> None:
+    result = scored([CORRECT] * 9 + [WRONG])
+    assert (result.standing, result.correctness_score, result.speed_score) == (DISQUALIFIED, 90.0, None)
+
+
+def test_the_mean_is_over_complete_replies_only() -> None:
+    samples = [sample("a", ms=100), sample("b", WRONG, ms=300), sample("c", INVALID), sample("d", ERROR)]
+    assert score_model("m", ["a", "b", "c", "d"], samples, 1).avg_latency_ms == 200.0
+
+
+def test_without_a_complete_reply_there_is_no_latency() -> None:
+    assert scored([ERROR, INVALID]).avg_latency_ms is None
+
+
+def test_samples_of_other_cases_do_not_count() -> None:
+    result = score_model("m", ["a"], [sample("a", ms=100), sample("z", WRONG, ms=900)], 1)
+    assert (result.standing, result.avg_latency_ms) == (QUALIFIED, 100.0)
+
+
+# The latency of a call
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "load", "latency"),
+    [
+        pytest.param(900, None, 900, id="the runtime says nothing of loading"),
+        pytest.param(900, 0, 900, id="nothing was loaded"),
+        pytest.param(900, 300, 600, id="loading is left out"),
+        pytest.param(900, 900, 900, id="loading cannot be all of the call"),
+        pytest.param(900, 5000, 900, id="loading cannot be longer than the call"),
+    ],
+)
+def test_latency_is_the_clients_time_without_loading(elapsed: int, load: int | None, latency: int) -> None:
+    assert Reply("x", elapsed, timings=ServerTimings(load_ns=load)).latency_ns == latency
+
+
+# Four outcomes, never merged
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "standing", "correct"),
+    [
+        pytest.param([CORRECT, CORRECT], QUALIFIED, 2, id="all correct"),
+        pytest.param([CORRECT, WRONG], DISQUALIFIED, 1, id="one wrong"),
+        pytest.param([CORRECT, INVALID], DISQUALIFIED, 1, id="one invalid"),
+        pytest.param([CORRECT, ERROR], INCONCLUSIVE, 1, id="one error"),
+        pytest.param([CORRECT, None], INCONCLUSIVE, 1, id="one missing"),
+        pytest.param([ERROR, ERROR], INCONCLUSIVE, 0, id="errors only"),
+        pytest.param([None, None], INCONCLUSIVE, 0, id="nothing measured"),
+        pytest.param([WRONG, ERROR], DISQUALIFIED, 0, id="wrong and error"),
+        pytest.param([ERROR, WRONG], DISQUALIFIED, 0, id="error and wrong"),
+        pytest.param([INVALID, None], DISQUALIFIED, 0, id="invalid and missing"),
+        pytest.param([WRONG, None], DISQUALIFIED, 0, id="wrong and missing"),
+        pytest.param([ERROR, None], INCONCLUSIVE, 0, id="error and missing"),
+    ],
+)
+def test_an_outcome_has_its_own_consequence(outcomes: list[Outcome | None], standing: Standing, correct: int) -> None:
+    result = scored(outcomes)
+    assert (result.standing, result.cases_correct) == (standing, correct)
+
+
+@given(st.lists(st.sampled_from([CORRECT, WRONG, INVALID, ERROR, None]), min_size=1, max_size=12))
+def test_the_standing_follows_from_which_outcomes_occur(outcomes: list[Outcome | None]) -> None:
+    result = scored(outcomes)
+    if {WRONG, INVALID} & set(outcomes):
+        expected = DISQUALIFIED
+    elif {ERROR, None} & set(outcomes):
+        expected = INCONCLUSIVE
+    else:
+        expected = QUALIFIED
+    assert result.standing is expected
+    assert (result.correctness_score == 100.0) == (expected is QUALIFIED)
+    assert (result.speed_score is not None) == (expected is QUALIFIED)
+    assert [int(failure.case_id[1:]) for failure in result.failures] == [
+        number for number, outcome in enumerate(outcomes) if outcome is not CORRECT
+    ]
+
+
+def test_each_failed_case_is_named_with_its_outcome_and_reason() -> None:
+    assert scored([WRONG, INVALID, ERROR, None, CORRECT]).failures == (
+        CaseFailure("c0", WRONG, "because wrong"),
+        CaseFailure("c1", INVALID, "because invalid"),
+        CaseFailure("c2", ERROR, "because error"),
+        CaseFailure("c3", ERROR, "1 of 1 calls were not made"),
+    )
+
+
+def test_a_correct_sample_without_a_latency_leaves_the_model_inconclusive() -> None:
+    result = score_model("m", ["a"], [Sample("a", 1, 1, CORRECT, "PASS", "PASS")], 1)
+    assert (result.standing, result.speed_score) == (INCONCLUSIVE, None)
+    assert result.why == "a: no reply has a latency that can be ranked"
+
+
+def test_what_stopped_the_model_run_is_the_reason() -> None:
+    assert score_model("m", ["a"], [], 1, "unavailable: nobody answers").reason == "unavailable: nobody answers"
+
+
+# Repeats
+
+
+@pytest.mark.parametrize(
+    ("second", "standing", "correct"),
+    [
+        pytest.param(CORRECT, QUALIFIED, 2, id="right again"),
+        pytest.param(WRONG, DISQUALIFIED, 1, id="wrong the second time"),
+        pytest.param(INVALID, DISQUALIFIED, 1, id="invalid the second time"),
+        pytest.param(ERROR, INCONCLUSIVE, 1, id="error the second time"),
+        pytest.param(None, INCONCLUSIVE, 1, id="no second time"),
+    ],
+)
+def test_a_case_is_correct_only_when_it_is_right_in_every_repeat(
+    second: Outcome | None, standing: Standing, correct: int
+) -> None:
+    samples = [sample("a"), sample("b"), sample("a", repeat=2)]
+    samples += [sample("b", second, repeat=2)] if second else []
+    result = score_model("m", ["a", "b"], samples, 2)
+    assert (result.standing, result.cases_correct, result.cases) == (standing, correct, 2)
+
+
+def test_the_mean_is_over_all_calls_of_all_repeats() -> None:
+    samples = [sample("a", ms=100), sample("a", ms=400, repeat=2), sample("a", ms=700, repeat=3)]
+    result = score_model("m", ["a"], samples, 3)
+    assert (result.calls, result.avg_latency_ms) == (3, 400.0)
+
+
+def test_the_worst_outcome_of_a_case_is_the_one_that_is_named() -> None:
+    samples = [sample("a", ERROR), sample("a", INVALID, repeat=2), sample("a", WRONG, repeat=3)]
+    assert score_model("m", ["a"], samples, 3).failures == (CaseFailure("a", WRONG, "because wrong"),)
+
+
+def test_the_calls_that_were_not_made_are_counted() -> None:
+    assert score_model("m", ["a"], [sample("a")], 3).failures == (
+        CaseFailure("a", ERROR, "2 of 3 calls were not made"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "flaky"),
+    [
+        pytest.param(CORRECT, WRONG, ("a",), id="right, then wrong"),
+        pytest.param(INVALID, CORRECT, ("a",), id="invalid, then right"),
+        pytest.param(CORRECT, CORRECT, (), id="always right"),
+        pytest.param(WRONG, INVALID, (), id="never right"),
+        pytest.param(CORRECT, ERROR, (), id="an error says nothing of the model"),
+    ],
+)
+def test_a_case_that_is_right_in_one_pass_and_not_in_another_is_flaky(
+    first: Outcome, second: Outcome, flaky: tuple[str, ...]
+) -> None:
+    assert score_model("m", ["a"], [sample("a", first), sample("a", second, repeat=2)], 2).flaky == flaky
+
+
+# The budget for errors
+
+
+@pytest.mark.parametrize(
+    ("of_a", "of_b", "budget", "standing", "correct"),
+    [
+        pytest.param([CORRECT, ERROR], [CORRECT, CORRECT], 0, INCONCLUSIVE, 1, id="none is tolerated unless stated"),
+        pytest.param([CORRECT, ERROR], [CORRECT, CORRECT], 1, QUALIFIED, 2, id="within the budget"),
+        pytest.param(
+            [CORRECT, ERROR], [CORRECT, ERROR], 1, INCONCLUSIVE, 0, id="over the budget, nothing is tolerated"
+        ),
+        pytest.param([ERROR, ERROR], [CORRECT, CORRECT], 2, INCONCLUSIVE, 1, id="a case that was never right"),
+        pytest.param([CORRECT], [CORRECT, CORRECT], 2, INCONCLUSIVE, 1, id="a missing call is no error"),
+        pytest.param([WRONG, ERROR], [CORRECT, CORRECT], 2, DISQUALIFIED, 1, id="wrong is wrong"),
+    ],
+)
+def test_errors_within_the_budget_are_passed_over_where_the_case_was_right_otherwise(
+    of_a: list[Outcome], of_b: list[Outcome], budget: int, standing: Standing, correct: int
+) -> None:
+    samples = [
+        sample(case, outcome, repeat=repeat)
+        for case, outcomes in (("a", of_a), ("b", of_b))
+        for repeat, outcome in enumerate(outcomes, start=1)
+    ]
+    result = score_model("m", ["a", "b"], samples, 2, error_budget=budget)
+    assert (result.standing, result.cases_correct) == (standing, correct)
+
+
+# Latencies that do not count
+
+
+def excluded(case: str, ms: float, repeat: int = 1) -> Sample:
+    return replace(sample(case, ms=ms, repeat=repeat), exclusion="prompt_cached")
+
+
+def test_a_latency_that_a_rule_excludes_is_in_no_figure() -> None:
+    samples = [sample("a", ms=100), excluded("a", 9000, repeat=2), sample("a", ms=300, repeat=3)]
+    result = score_model("m", ["a"], samples, 3)
+    assert (result.standing, result.calls, result.valid_calls) == (QUALIFIED, 3, 2)
+    assert (result.avg_latency_ms, result.median_ms, result.p90_ms) == (200.0, 200.0, 300.0)
+    assert result.case_medians_ms == {"a": 200.0}
+
+
+def test_a_case_without_any_valid_latency_leaves_the_model_inconclusive_and_names_the_rule() -> None:
+    result = score_model("m", ["a", "b"], [sample("a"), excluded("b", 10)], 1)
+    assert (result.standing, result.cases_correct, result.speed_score) == (INCONCLUSIVE, 2, None)
+    assert result.why == "b: no reply has a latency that can be ranked: excluded by prompt_cached"
+
+
+@pytest.mark.parametrize("outcome", [CORRECT, WRONG, INVALID])
+def test_a_model_that_changed_while_it_was_measured_is_inconclusive_whatever_it_answered(outcome: Outcome) -> None:
+    samples = [replace(sample(case, outcome), exclusion="identity_changed") for case in ("a", "b")]
+    result = score_model("m", ["a", "b"], samples, 1)
+    assert (result.standing, result.avg_latency_ms) == (INCONCLUSIVE, None)
+
+
+def test_every_case_weighs_the_same_however_many_of_its_latencies_count() -> None:
+    samples = [sample("fast", ms=100), sample("slow", ms=900)]
+    samples += [sample("fast", ms=100, repeat=2), excluded("slow", 900, repeat=2)]
+    assert score_model("m", ["fast", "slow"], samples, 2).avg_latency_ms == 500.0
+
+
+# A final
+
+
+def test_the_finals_latencies_are_kept_apart_and_count_in_the_mean() -> None:
+    samples = [
+        sample(case, ms=ms, repeat=repeat)
+        for case, passes in (("a", (100, 140, 160)), ("b", (200, 240, 260)))
+        for repeat, ms in enumerate(passes, start=1)
+    ]
+    result = score_model("m", ["a", "b"], samples, 3, main_passes=1)
+    assert (result.standing, result.final_passes, result.valid_calls) == (QUALIFIED, 2, 6)
+    assert (result.case_medians_ms, result.final_case_medians_ms) == ({"a": 100, "b": 200}, {"a": 150, "b": 250})
+    assert result.avg_latency_ms == pytest.approx((400 + 700) / 6)
+
+
+def test_without_a_final_all_passes_are_main_ones() -> None:
+    result = score_model("m", ["a"], [sample("a"), sample("a", repeat=2)], 2)
+    assert (result.final_passes, result.final_case_medians_ms) == (0, {})
+
+
+def test_a_model_that_is_wrong_in_the_final_is_disqualified() -> None:
+    samples = [sample("a"), sample("a", WRONG, repeat=2)]
+    assert score_model("m", ["a"], samples, 2, main_passes=1).standing is DISQUALIFIED
+
+
+@given(st.lists(st.lists(st.floats(1, 1000), min_size=3, max_size=3), min_size=1, max_size=5))
+def test_with_all_passes_complete_the_mean_is_that_of_all_calls(passes: list[list[float]]) -> None:
+    samples = [sample(f"c{i}", ms=ms, repeat=n) for n, of in enumerate(passes, start=1) for i, ms in enumerate(of)]
+    result = score_model("m", ["c0", "c1", "c2"], samples, len(passes))
+    assert result.avg_latency_ms == pytest.approx(sum(map(sum, passes)) / len(samples), rel=1e-5)
+
+
+# Ranks
+
+
+def result_of(
+    model: str,
+    ms: float | None = 100.0,
+    standing: Standing = QUALIFIED,
+    size: int | None = None,
+    correct: int = 10,
+    p90_ms: float | None = None,
+    memory: int | None = None,
+    cases: Sequence[float] = (),
+) -> ModelResult:
+    return ModelResult(
+        model,
+        standing,
+        10,
+        correct,
+        correct * 10.0,
+        avg_latency_ms=ms,
+        size_bytes=size,
+        p90_ms=p90_ms,
+        memory_bytes=memory,
+        case_medians_ms={f"c{number}": latency for number, latency in enumerate(cases)},
+    )
+
+
+def test_the_fastest_qualified_model_is_champion_and_the_next_is_runner_up() -> None:
+    board = rank([result_of("slow", 300), result_of("fast", 100), result_of("middle", 200)])
+    assert [(r.rank, r.model) for r in board.ranked] == [(1, "fast"), (2, "middle"), (3, "slow")]
+    assert board.champion == board.of("fast")
+    assert board.runner_up == board.of("middle")
+
+
+def test_a_faster_model_that_does_not_qualify_has_no_rank() -> None:
+    board = rank([result_of("right", 900), result_of("wrong", 1, DISQUALIFIED), result_of("broken", 1, INCONCLUSIVE)])
+    assert [(r.model, r.rank) for r in board.results] == [("right", 1), ("wrong", None), ("broken", None)]
+
+
+def test_without_a_qualified_model_there_is_neither_champion_nor_runner_up() -> None:
+    board = rank([result_of("wrong", 1, DISQUALIFIED)])
+    assert (board.champion, board.runner_up, board.ranked) == (None, None, ())
+
+
+def test_one_qualified_model_has_no_runner_up() -> None:
+    assert rank([result_of("only")]).runner_up is None
+
+
+def test_nothing_measured_is_an_empty_scoreboard() -> None:
+    assert rank([]).results == ()
+
+
+def test_a_model_that_is_not_on_the_scoreboard_is_not_found() -> None:
+    assert rank([result_of("a")]).of("b") is None
+
+
+def test_below_stand_the_disqualified_with_the_most_correct_first_the_inconclusive_and_the_outpaced() -> None:
+    board = rank(
+        [
+            result_of("slow", 900, OUTPACED),
+            result_of("open", None, INCONCLUSIVE, correct=9),
+            result_of("b", 5, DISQUALIFIED, correct=3),
+            result_of("a", 5, DISQUALIFIED, correct=3),
+            result_of("nearly", 5, DISQUALIFIED, correct=9),
+        ]
+    )
+    assert [r.model for r in board.results] == ["nearly", "a", "b", "open", "slow"]
+
+
+@pytest.mark.parametrize(
+    ("results", "incumbents", "order"),
+    [
+        pytest.param([("b", 100.4, 1), ("a", 99.6, 9)], {"a"}, ["a", "b"], id="the incumbent before the smaller"),
+        pytest.param([("b", 99.6, 9), ("a", 100.4, 1)], {"b"}, ["b", "a"], id="the incumbent before the name"),
+        pytest.param([("a", 100.0, 9), ("b", 100.0, 1)], {"x"}, ["b", "a"], id="the smaller before the name"),
+        pytest.param([("a", 100.0, None), ("b", 100.0, 1)], set(), ["b", "a"], id="a known size before none"),
+        pytest.param([("b", 100.0, 1), ("a", 100.0, 1)], set(), ["a", "b"], id="the name"),
+        pytest.param([("b", 100.0, None), ("a", 100.0, None)], set(), ["a", "b"], id="the name without sizes"),
+        pytest.param([("b", 100.4, 1), ("a", 99.6, 1)], {"a", "b"}, ["a", "b"], id="two incumbents by size and name"),
+    ],
+)
+def test_equal_means_stand_by_incumbent_then_size_then_name(
+    results: list[tuple[str, float, int | None]], incumbents: set[str], order: list[str]
+) -> None:
+    board = rank([result_of(name, ms, size=size) for name, ms, size in results], frozenset(incumbents))
+    assert [r.model for r in board.ranked] == order
+    assert [r.rank for r in board.ranked] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "order"),
+    [
+        pytest.param(
+            result_of("a", 99.6, p90_ms=150, memory=1), result_of("b", 100.4, p90_ms=140, memory=9), "ba", id="p90"
+        ),
+        pytest.param(
+            result_of("a", p90_ms=150, memory=9, size=1),
+            result_of("b", p90_ms=150, memory=8, size=2),
+            "ba",
+            id="memory",
+        ),
+        pytest.param(result_of("a", memory=9), result_of("b", size=8), "ba", id="its size, where memory is not known"),
+        pytest.param(result_of("a", 100.4, p90_ms=100), result_of("b", 100.6, p90_ms=1), "ab", id="the mean first"),
+    ],
+)
+def test_equal_means_stand_by_p90_then_by_memory(one: ModelResult, other: ModelResult, order: str) -> None:
+    assert [r.model for r in rank([one, other]).ranked] == list(order)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "behind", "word"),
+    [
+        pytest.param(result_of("b", 99.4), result_of("i", 100.6), "mean latency", id="another whole millisecond"),
+        pytest.param(result_of("i", 100.4), result_of("a", 99.6), "incumbent", id="the incumbent"),
+        pytest.param(result_of("b", p90_ms=110, size=2), result_of("a", p90_ms=120, size=1), "p90", id="lower p90"),
+        pytest.param(result_of("b", size=1), result_of("a", size=2), "memory", id="less memory"),
+        pytest.param(result_of("a"), result_of("b"), "name", id="nothing but the name"),
+    ],
+)
+def test_what_puts_one_model_before_another_has_a_name(ahead: ModelResult, behind: ModelResult, word: str) -> None:
+    incumbents = frozenset({"i"})
+    assert [result.model for result in rank([behind, ahead], incumbents).ranked] == [ahead.model, behind.model]
+    assert ahead_by(ahead, behind, incumbents) == word
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "tied"),
+    [(100.0, 100.0, True), (99.6, 100.4, True), (100.4, 100.6, False), (100.0, 101.0, False)],
+)
+def test_with_too_few_cases_to_compare_the_same_whole_millisecond_is_a_tie(
+    one: float, other: float, tied: bool
+) -> None:
+    board = rank([result_of("a", one), result_of("b", other)])
+    assert [r.tied_with for r in board.ranked] == ([("b",), ("a",)] if tied else [(), ()])
+
+
+EVEN = [100.0, 110.0, 120.0, 130.0, 140.0]
+CLOSE = [108.0, 104.0, 128.0, 126.0, 146.0]
+FAR = [202.0, 219.0, 243.0, 258.0, 281.0]
+
+
+@pytest.mark.parametrize(
+    ("results", "ties"),
+    [
+        pytest.param([("a", 120, EVEN), ("b", 240, FAR)], [(), ()], id="a difference in all cases"),
+        pytest.param([("a", 120, EVEN), ("b", 122, CLOSE)], [("b",), ("a",)], id="now one, now the other is faster"),
+        pytest.param([("a", 120, EVEN), ("b", 120, EVEN)], [("b",), ("a",)], id="no difference at all"),
+        pytest.param([("a", 120, EVEN), ("b", 122, CLOSE), ("c", 240, FAR)], [("b",), ("a",), ()], id="two of three"),
+        pytest.param(
+            [("a", 119, EVEN), ("b", 240, FAR), ("c", 241, FAR)], [(), ("c",), ("b",)], id="behind the leader"
+        ),
+    ],
+)
+def test_models_that_their_cases_do_not_separate_are_tied(
+    results: list[tuple[str, float, list[float]]], ties: list[tuple[str, ...]]
+) -> None:
+    board = rank([result_of(name, ms, cases=cases) for name, ms, cases in results])
+    assert [r.tied_with for r in board.ranked] == ties
+
+
+def test_the_more_models_are_compared_the_larger_a_difference_must_be() -> None:
+    slower = [104.0, 111.0, 128.0, 133.0, 150.0]  # p = 0.024 alone, 0.073 among three comparisons
+    pair = [result_of("a", 120, cases=EVEN), result_of("b", 126, cases=slower)]
+    assert [r.tied_with for r in rank(pair).ranked] == [(), ()]
+    board = rank([*pair, result_of("c", 127, cases=slower)])
+    assert [r.tied_with for r in board.ranked] == [("b", "c"), ("a", "c"), ("a", "b")]
+
+
+def test_models_that_met_in_a_final_are_compared_by_it_alone() -> None:
+    final = {f"c{number}": latency for number, latency in enumerate(EVEN)}
+    board = rank(
+        [
+            replace(result_of(name, ms, cases=cases), final_case_medians_ms=final, final_passes=4)
+            for name, ms, cases in (("a", 120, EVEN), ("b", 240, FAR))
+        ]
+    )
+    assert [r.tied_with for r in board.ranked] == [("b",), ("a",)]
+
+
+def test_the_unranked_are_tied_with_nobody() -> None:
+    board = rank([result_of("a", 100), result_of("b", 100, DISQUALIFIED)])
+    assert [r.tied_with for r in board.results] == [(), ()]
+
+
+standings = st.sampled_from([QUALIFIED, QUALIFIED, DISQUALIFIED, INCONCLUSIVE])
+boards = st.lists(
+    st.builds(
+        result_of,
+        st.sampled_from([f"m{i}" for i in range(20)]),
+        st.floats(1, 5, allow_nan=False) | st.integers(1, 10_000).map(float),
+        standings,
+        st.none() | st.integers(1, 3),
+        st.integers(0, 10),
+        cases=st.just(()) | st.lists(st.floats(50, 200), min_size=4, max_size=4),
+    ),
+    max_size=10,
+    unique_by=lambda result: result.model,
+)
+incumbents_of_boards = st.frozensets(st.sampled_from([f"m{i}" for i in range(20)]), max_size=3)
+
+
+@given(boards.flatmap(lambda b: st.tuples(st.just(b), st.permutations(b))), incumbents_of_boards)
+def test_the_order_of_measuring_never_changes_a_rank(
+    orders: tuple[list[ModelResult], list[ModelResult]], incumbents: frozenset[str]
+) -> None:
+    assert rank(orders[0], incumbents) == rank(orders[1], incumbents)
+
+
+@given(boards, incumbents_of_boards)
+def test_exactly_the_qualified_models_have_the_ranks_from_one_on(
+    results: list[ModelResult], incumbents: frozenset[str]
+) -> None:
+    board = rank(results, incumbents)
+    qualified = {r.model for r in results if r.standing is QUALIFIED}
+    assert [r.rank for r in board.results if r.model in qualified] == list(range(1, len(qualified) + 1))
+    assert {r.model for r in board.results if r.rank is None} == {r.model for r in results} - qualified
+    assert {r.model for r in board.ranked} == qualified
+
+
+@given(boards, incumbents_of_boards)
+def test_no_model_is_ranked_before_one_that_is_a_whole_millisecond_faster(
+    results: list[ModelResult], incumbents: frozenset[str]
+) -> None:
+    latencies = [r.avg_latency_ms or 0 for r in rank(results, incumbents).ranked]
+    assert all(latencies[i] <= later + 1 for i in range(len(latencies)) for later in latencies[i + 1 :])
+    assert [round(ms) for ms in latencies] == sorted(round(ms) for ms in latencies)
+
+
+@given(boards, incumbents_of_boards)
+def test_ties_are_mutual_and_never_with_oneself(results: list[ModelResult], incumbents: frozenset[str]) -> None:
+    board = rank(results, incumbents)
+    pairs = {(r.model, other) for r in board.results for other in r.tied_with}
+    assert pairs == {(other, model) for model, other in pairs}
+    assert all(model != other for model, other in pairs)

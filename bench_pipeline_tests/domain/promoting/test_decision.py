@@ -1,0 +1,413 @@
+"""Whether a conversation gets a new actor: every rule, and which of two comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing, rank
+from bench_pipeline.domain.measuring.statistics import compare_paired
+from bench_pipeline.domain.models.actor import Exclusion
+from bench_pipeline.domain.promoting.decision import Decision, DecisionKind, Incumbent, decide
+from bench_pipeline.domain.promoting.final import level_at
+from bench_pipeline.domain.promoting.policy import ALPHA, Policy
+
+CASES = [f"c{number}" for number in range(10)]
+PROMOTE, KEEP, INCONCLUSIVE = DecisionKind.PROMOTE, DecisionKind.KEEP, DecisionKind.INCONCLUSIVE
+
+
+def result(
+    model: str, actor_id: int | None, ms: float = 100.0, standing: Standing = Standing.QUALIFIED, correct: int = 10
+) -> ModelResult:
+    return ModelResult(
+        model,
+        standing,
+        10,
+        correct,
+        correct * 10.0,
+        calls=10,
+        actor_id=actor_id,
+        avg_latency_ms=ms,
+        reason="time-out",
+        case_medians_ms=dict.fromkeys(CASES, ms),
+    )
+
+
+def timed(model: str, actor_id: int, *cases_ms: float, final: Sequence[float] = (), passes: int = 0) -> ModelResult:
+    """A qualified model with these medians of its cases, in the main passes and in the final's."""
+    return replace(
+        result(model, actor_id, fmean(final or cases_ms)),
+        case_medians_ms=dict(zip(CASES, cases_ms, strict=False)),
+        final_case_medians_ms=dict(zip(CASES, final, strict=False)),
+        final_passes=passes,
+    )
+
+
+FAST, NEXT = result("fast", 1, 100), result("next", 2, 150)
+OLD = result("old", 9, 200)
+WRONG = replace(OLD, standing=Standing.DISQUALIFIED, cases_correct=9)
+OPEN = replace(OLD, standing=Standing.INCONCLUSIVE, cases_correct=4)
+UNREGISTERED = result("by hand", None, 50)
+
+
+def decided(results: list[ModelResult], incumbent: Incumbent | None = None, min_gain: float = 0.05) -> Decision:
+    return decide(rank(results), incumbent or Incumbent(9, "old", "ai_model", OLD), Policy(min_gain))
+
+
+@pytest.mark.parametrize(
+    ("results", "incumbent", "kind", "reason"),
+    [
+        pytest.param(
+            [FAST, OLD],
+            Incumbent(9, "old", "ai_model", OLD),
+            PROMOTE,
+            "50.0% faster than old case by case "
+            "(98.4 % interval 50.0% to 50.0%, n=10 cases; mean 100 ms against 200 ms)",
+            id="a challenger that saves enough is promoted",
+        ),
+        pytest.param(
+            [result("fast", 1, 196), OLD],
+            Incumbent(9, "old", "ai_model", OLD),
+            KEEP,
+            "2.0% faster than old case by case (98.4 % interval 2.0% to 2.0%, n=10 cases; mean 196 ms against 200 ms): "
+            "less than the margin of 5%",
+            id="a challenger that saves too little is not",
+        ),
+        pytest.param(
+            [FAST, OLD],
+            Incumbent(1, "fast", "ai_model", FAST),
+            KEEP,
+            "fast is the champion already",
+            id="the incumbent is the champion",
+        ),
+        pytest.param([FAST], Incumbent(None), PROMOTE, "the conversation has no actor yet", id="there is no incumbent"),
+        pytest.param(
+            [FAST],
+            Incumbent(9, "Ann", "human", None),
+            KEEP,
+            "Ann is no model but a human: a person decides",
+            id="the incumbent is a person",
+        ),
+        pytest.param(
+            [FAST],
+            Incumbent(9, "report.py", "script", None),
+            KEEP,
+            "report.py is no model but a script: a person decides",
+            id="the incumbent is a script",
+        ),
+        pytest.param(
+            [FAST],
+            Incumbent(9, "old", "ai_model", None),
+            INCONCLUSIVE,
+            "old was not measured: it was not part of this benchmark",
+            id="nobody asked for the incumbent",
+        ),
+        pytest.param(
+            [FAST],
+            Incumbent(9, "old", "ai_model", None, Exclusion.RUNTIME_UNAVAILABLE),
+            INCONCLUSIVE,
+            "old was not measured: its runtime did not answer",
+            id="the incumbent's runtime is down",
+        ),
+        pytest.param(
+            [FAST],
+            Incumbent(9, "old", "ai_model", None, Exclusion.TOO_LARGE),
+            PROMOTE,
+            "old is not eligible any more (too_large)",
+            id="the incumbent is not eligible any more",
+        ),
+        pytest.param(
+            [FAST, OPEN],
+            Incumbent(9, "old", "ai_model", OPEN),
+            INCONCLUSIVE,
+            "old could not be measured to the end: time-out",
+            id="the incumbent could not be measured to the end",
+        ),
+        pytest.param(
+            [FAST, WRONG],
+            Incumbent(9, "old", "ai_model", WRONG),
+            PROMOTE,
+            "old no longer qualifies: 9/10 correct",
+            id="the incumbent is not always right",
+        ),
+        pytest.param(
+            [FAST, replace(OLD, standing=Standing.OUTPACED, reason="outpaced after 6 cases")],
+            Incumbent(9, "old", "ai_model", replace(OLD, standing=Standing.OUTPACED, reason="outpaced after 6 cases")),
+            INCONCLUSIVE,
+            "old could not be measured to the end: outpaced after 6 cases",
+            id="a race stopped the incumbent",
+        ),
+        pytest.param(
+            [FAST, replace(OLD, case_medians_ms={"c0": 200.0})],
+            Incumbent(9, "old", "ai_model", replace(OLD, case_medians_ms={"c0": 200.0})),
+            INCONCLUSIVE,
+            "fast and old have fewer than two cases in common with a valid latency",
+            id="too few cases to compare",
+        ),
+        pytest.param(
+            [WRONG],
+            Incumbent(9, "old", "ai_model", WRONG),
+            KEEP,
+            "no model was correct in all cases",
+            id="nobody qualifies",
+        ),
+        pytest.param([], Incumbent(9, "old"), KEEP, "no model was correct in all cases", id="nobody was measured"),
+        pytest.param(
+            [WRONG, OPEN, replace(OPEN, model="late")],
+            Incumbent(9, "old", "ai_model", WRONG),
+            INCONCLUSIVE,
+            "no actor qualified, and late, old could not be measured to the end",
+            id="nobody qualifies and some are open",
+        ),
+        pytest.param(
+            [UNREGISTERED, WRONG],
+            Incumbent(9, "old", "ai_model", WRONG),
+            KEEP,
+            "the models that qualified are no actors",
+            id="only a model that is no actor qualifies",
+        ),
+        pytest.param(
+            [UNREGISTERED, OPEN],
+            Incumbent(9, "old", "ai_model", OPEN),
+            INCONCLUSIVE,
+            "no actor qualified, and old could not be measured to the end",
+            id="a model that is no actor qualifies and an actor is open",
+        ),
+    ],
+)
+def test_each_rule_has_its_answer_and_its_reason(
+    results: list[ModelResult], incumbent: Incumbent, kind: DecisionKind, reason: str
+) -> None:
+    decision = decided(results, incumbent)
+    assert (decision.kind, decision.reason) == (kind, reason)
+
+
+@pytest.mark.parametrize(
+    ("results", "incumbent", "kind"),
+    [
+        pytest.param([WRONG], Incumbent(None), KEEP, id="that nobody qualifies, before that there is no incumbent"),
+        pytest.param(
+            [FAST], Incumbent(1, "fast", "human"), KEEP, id="that it is the champion, before what type it has"
+        ),
+        pytest.param(
+            [result("fast", 1, 100)],
+            Incumbent(1, "fast", "ai_model", OPEN),
+            KEEP,
+            id="that it is the champion, before how it was measured",
+        ),
+        pytest.param(
+            [FAST, WRONG],
+            Incumbent(9, "old", "human", WRONG),
+            KEEP,
+            id="that a person decides, before that the incumbent is wrong",
+        ),
+        pytest.param(
+            [FAST, replace(OPEN, avg_latency_ms=1.0)],
+            Incumbent(9, "old", "ai_model", replace(OPEN, avg_latency_ms=1.0)),
+            INCONCLUSIVE,
+            id="that the incumbent is open, before the gain",
+        ),
+        pytest.param(
+            [FAST, replace(WRONG, avg_latency_ms=1.0)],
+            Incumbent(9, "old", "ai_model", replace(WRONG, avg_latency_ms=1.0)),
+            PROMOTE,
+            id="that the incumbent is wrong, before the gain: a slower model that is right replaces it",
+        ),
+    ],
+)
+def test_the_first_rule_that_matches_decides(
+    results: list[ModelResult], incumbent: Incumbent, kind: DecisionKind
+) -> None:
+    assert decided(results, incumbent).kind is kind
+
+
+@pytest.mark.parametrize(
+    ("challenger_ms", "incumbent_ms", "min_gain", "kind"),
+    [
+        pytest.param(94, 100, 0.05, PROMOTE, id="6 % of 5 %"),
+        pytest.param(95, 100, 0.05, PROMOTE, id="exactly 5 %"),
+        pytest.param(96, 100, 0.05, KEEP, id="4 % of 5 %"),
+        pytest.param(99, 100, 0.0, PROMOTE, id="1 % of none"),
+        pytest.param(51, 100, 0.5, KEEP, id="49 % of 50 %"),
+        pytest.param(50, 100, 0.5, PROMOTE, id="exactly 50 %"),
+    ],
+)
+def test_a_challenger_must_save_the_stated_share_of_the_incumbents_latency(
+    challenger_ms: float, incumbent_ms: float, min_gain: float, kind: DecisionKind
+) -> None:
+    old = result("old", 9, incumbent_ms)
+    decision = decided([result("new", 1, challenger_ms), old], Incumbent(9, "old", "ai_model", old), min_gain)
+    assert decision.kind is kind
+    assert decision.gain == pytest.approx(1 - challenger_ms / incumbent_ms)
+
+
+SCATTERED = timed("new", 1, 60, 120, 70, 130, 80), timed("old", 9, 100, 100, 100, 100, 100)
+STEADY = timed("new", 1, 80, 81, 79, 80, 82), timed("old", 9, 100, 100, 100, 100, 100)
+
+
+@pytest.mark.parametrize(
+    ("challenger", "old", "kind", "reason"),
+    [
+        pytest.param(
+            *STEADY,
+            PROMOTE,
+            "19.6% faster than old case by case (98.4 % interval 17.5% to 21.6%, n=5 cases; mean 80 ms against 100 ms)",
+            id="clear",
+        ),
+        pytest.param(
+            *SCATTERED,
+            KEEP,
+            "12.1% faster than old case by case "
+            "(98.4 % interval -61.1% to 52.1%, n=5 cases; mean 92 ms against 100 ms): "
+            "the interval does not exclude that it is no faster",
+            id="not clear",
+        ),
+    ],
+)
+def test_a_gain_that_may_be_chance_keeps_the_incumbent(
+    challenger: ModelResult, old: ModelResult, kind: DecisionKind, reason: str
+) -> None:
+    decision = decided([challenger, old], Incumbent(9, "old", "ai_model", old))
+    assert (decision.kind, decision.reason) == (kind, reason)
+
+
+def test_the_decision_holds_the_comparison_that_decided() -> None:
+    challenger, old = STEADY
+    decision = decided([challenger, old], Incumbent(9, "old", "ai_model", old))
+    assert decision.comparison == compare_paired(challenger.case_medians_ms, old.case_medians_ms, 1 - 2 * ALPHA)
+    assert decided([FAST], Incumbent(None)).comparison is None
+
+
+def test_the_more_challengers_there_were_the_surer_one_must_be_without_a_final() -> None:
+    others = [result(f"m{number}", number, 300) for number in range(2, 6)]
+    decision = decided([*STEADY, *others], Incumbent(9, "old", "ai_model", STEADY[1]))
+    assert decision.comparison is not None
+    assert decision.comparison.level == pytest.approx(1 - 2 * ALPHA / 5)
+
+
+def test_a_final_decides_by_its_own_passes_alone() -> None:
+    slower_after_all = timed("new", 1, 50, 50, 50, final=(99, 100, 98), passes=6)
+    old = timed("old", 9, 100, 100, 100, final=(100, 100, 100), passes=6)
+    decision = decided([slower_after_all, old], Incumbent(9, "old", "ai_model", old))
+    assert decision.kind is KEEP
+    assert decision.comparison is not None
+    assert decision.comparison.level == level_at(6)
+    assert "n=3 cases, 6 passes of the final; mean 99 ms against 100 ms" in decision.reason
+
+
+def test_who_won_the_final_is_promoted_before_a_leader_that_was_not_in_it() -> None:
+    lucky = timed("lucky", 2, 60, 60, 60)
+    winner = timed("new", 1, 70, 70, 70, final=(80, 80, 80), passes=4)
+    old = timed("old", 9, 100, 100, 100, final=(100, 100, 100), passes=4)
+    decision = decided([lucky, winner, old], Incumbent(9, "old", "ai_model", old))
+    assert decision.kind is PROMOTE
+    assert decision.challenger is not None
+    assert decision.runner_up is not None
+    assert (decision.challenger.model, decision.runner_up.model) == ("new", "lucky")
+
+
+def test_an_incumbent_that_won_the_final_stays_before_a_leader_that_was_not_in_it() -> None:
+    lucky = timed("lucky", 2, 60, 60, 60)
+    loser = timed("new", 1, 70, 70, 70, final=(110, 110, 110), passes=4)
+    old = timed("old", 9, 100, 100, 100, final=(100, 100, 100), passes=4)
+    decision = decided([lucky, loser, old], Incumbent(9, "old", "ai_model", old))
+    assert decision.kind is KEEP
+    assert decision.reason == "old was the fastest of the final; lucky, which leads by its mean, was not in it"
+
+
+def test_an_invalid_run_decides_nothing_whatever_it_shows() -> None:
+    board = replace(rank([FAST, OLD]), invalid="the anchor drifted by 9 %")
+    decision = decide(board, Incumbent(9, "old", "ai_model", OLD), Policy())
+    assert (decision.kind, decision.reason) == (DecisionKind.INVALID, "the anchor drifted by 9 %")
+
+
+def test_a_conversation_that_does_not_exist_is_invalid() -> None:
+    decision = decide(rank([FAST]), None, Policy())
+    assert (decision.kind, decision.reason) == (
+        DecisionKind.INVALID,
+        "there is no such conversation; correct conversations in task.yaml",
+    )
+
+
+@pytest.mark.parametrize("invalid", ["", "the anchor drifted by 9 %"])
+def test_a_conversation_with_a_prompt_of_its_own_is_kept_whatever_the_run_shows(invalid: str) -> None:
+    board = replace(rank([FAST, OLD]), invalid=invalid)
+    decision = decide(board, Incumbent(9, "old", "ai_model", OLD, other_prompt="task.yaml"), Policy())
+    assert (decision.kind, decision.challenger) == (KEEP, None)
+    assert decision.reason == "its own prompt is not the one that was measured (task.yaml)"
+
+
+def test_a_change_that_was_undone_is_kept_with_what_the_benchmark_found() -> None:
+    undone = Incumbent(9, "old", "ai_model", OLD, undone="promotion 3 did this and was undone (by Ann)")
+    decision, without = decided([FAST, OLD], undone), decided([FAST, OLD])
+    assert without.kind is PROMOTE
+    assert decision == replace(without, kind=KEEP, reason="promotion 3 did this and was undone (by Ann)")
+
+
+def test_what_was_undone_does_not_matter_where_nothing_would_be_promoted() -> None:
+    held = Incumbent(1, "fast", "ai_model", FAST)
+    assert decided([FAST], replace(held, undone="promotion 3")) == decided([FAST], held)
+
+
+def test_equal_models_change_nothing() -> None:
+    old = result("old", 9, 100)
+    board = rank([result("another", 1, 100), old], frozenset({"old"}))
+    assert decide(board, Incumbent(9, "old", "ai_model", old), Policy(0)).kind is KEEP
+
+
+def test_the_decision_names_the_challenger_and_the_runner_up() -> None:
+    decision = decided([OLD, NEXT, FAST])
+    assert decision.challenger is not None
+    assert decision.runner_up is not None
+    assert (decision.challenger.model, decision.runner_up.model) == ("fast", "next")
+
+
+def test_a_model_that_is_no_actor_is_neither_challenger_nor_runner_up() -> None:
+    decision = decided([UNREGISTERED, FAST, replace(UNREGISTERED, model="by hand 2", avg_latency_ms=120.0), NEXT, OLD])
+    assert decision.challenger is not None
+    assert decision.runner_up is not None
+    assert (decision.challenger.model, decision.runner_up.model) == ("fast", "next")
+
+
+def test_without_a_champion_nobody_is_named() -> None:
+    decision = decided([WRONG])
+    assert (decision.challenger, decision.runner_up, decision.gain) == (None, None, None)
+
+
+results = st.builds(
+    result,
+    st.sampled_from("abcdefgh"),
+    st.none() | st.integers(1, 8),
+    st.integers(1, 1000).map(float),
+    st.sampled_from([Standing.QUALIFIED, Standing.DISQUALIFIED, Standing.INCONCLUSIVE, Standing.OUTPACED]),
+)
+scoreboards = st.lists(results, max_size=6, unique_by=lambda r: r.model).map(rank)
+
+
+@given(
+    scoreboards,
+    st.builds(
+        Incumbent,
+        st.none() | st.integers(1, 8),
+        st.just("old"),
+        st.sampled_from([None, "ai_model", "human"]),
+        st.none() | results,
+    ),
+    st.sampled_from([0.0, 0.05, 0.5]),
+)
+def test_only_a_qualified_actor_that_is_not_the_incumbent_is_ever_promoted(
+    scoreboard: Scoreboard, incumbent: Incumbent, min_gain: float
+) -> None:
+    decision = decide(scoreboard, incumbent, Policy(min_gain))
+    assert decision.reason
+    if decision.kind is PROMOTE:
+        assert decision.challenger is not None
+        assert decision.challenger.qualified
+        assert decision.challenger.actor_id not in (None, incumbent.actor_id)
+        assert incumbent.actor_type in (None, "ai_model") or incumbent.actor_id is None
+        assert decision.gain is None or decision.gain >= min_gain

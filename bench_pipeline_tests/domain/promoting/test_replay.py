@@ -1,0 +1,111 @@
+"""A decision is a function of its evidence: what was stored decides again as it did."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.measuring.scoreboard import CaseFailure, ModelResult, Scoreboard, Standing, rank
+from bench_pipeline.domain.models.actor import Exclusion
+from bench_pipeline.domain.promoting.decision import DecisionKind, Incumbent
+from bench_pipeline.domain.promoting.policy import Policy
+from bench_pipeline.domain.promoting.replay import Evidence, decide_again
+from bench_pipeline.domain.tasks.outcome import Outcome
+
+CASES = ("c1", "c2", "c3")
+_ms = st.floats(0.1, 1e6)
+_medians = st.dictionaries(st.sampled_from(CASES), _ms)
+results = st.builds(
+    ModelResult,
+    model=st.sampled_from("abcd"),
+    standing=st.sampled_from([s for s in Standing if s is not Standing.EXCLUDED]),
+    cases=st.just(3),
+    cases_correct=st.integers(0, 3),
+    correctness_score=st.just(100.0),
+    actor_id=st.none() | st.integers(1, 4),
+    avg_latency_ms=st.none() | _ms,
+    failures=st.lists(st.builds(CaseFailure, st.sampled_from(CASES), st.sampled_from(Outcome), st.text())).map(tuple),
+    reason=st.text(),
+    p90_ms=st.none() | _ms,
+    case_medians_ms=_medians,
+    final_case_medians_ms=_medians,
+    final_passes=st.integers(0, 20),
+    flaky=st.lists(st.sampled_from(CASES)).map(tuple),
+    memory_bytes=st.none() | st.integers(0, 2**40),
+)
+incumbents = st.none() | st.builds(
+    Incumbent,
+    actor_id=st.none() | st.integers(1, 4),
+    name=st.none() | st.text(),
+    actor_type=st.sampled_from([None, "ai_model", "human"]),
+    result=st.none() | results,
+    exclusion=st.none() | st.sampled_from(Exclusion),
+    other_prompt=st.sampled_from(["", "task.yaml"]),
+    undone=st.sampled_from(["", "promotion 3 did this and was undone"]),
+)
+evidence = st.builds(
+    Evidence,
+    st.builds(
+        Scoreboard,
+        st.lists(results, max_size=4, unique_by=lambda r: r.model).map(lambda rs: rank(rs).results),
+        st.sampled_from(["", "", "", "the anchor drifted"]),
+    ),
+    incumbents,
+    st.builds(Policy, st.sampled_from([0.0, 0.05, 0.5]), st.sampled_from([0.008, 0.01, 0.4])),
+)
+
+
+def stored(value: Evidence) -> dict[str, object]:
+    """What a database gives back."""
+    back: dict[str, object] = json.loads(json.dumps(value.as_json()))
+    return back
+
+
+@given(evidence)
+def test_a_decision_made_again_from_its_stored_evidence_is_the_same(value: Evidence) -> None:
+    assert decide_again(stored(value)) == value.decide()
+
+
+@given(evidence)
+def test_the_evidence_has_the_same_hash_after_it_was_stored(value: Evidence) -> None:
+    assert content_hash(stored(value)) == content_hash(value.as_json())
+
+
+def case(name: str, ms: float, actor_id: int) -> ModelResult:
+    medians = dict.fromkeys(CASES, ms)
+    return ModelResult(
+        name, Standing.QUALIFIED, 3, 3, 100.0, actor_id=actor_id, avg_latency_ms=ms, case_medians_ms=medians
+    )
+
+
+OLD = case("old", 200.0, 9)
+EVIDENCE = Evidence(rank([case("fast", 100.0, 1), OLD]), Incumbent(9, "old", "ai_model", OLD), Policy())
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "kind"),
+    [
+        pytest.param(("policy", "min_gain"), 0.9, DecisionKind.KEEP, id="the policy"),
+        pytest.param(("incumbent", "undone"), "undone before", DecisionKind.KEEP, id="the incumbent"),
+        pytest.param(("scoreboard", "invalid"), "drift", DecisionKind.INVALID, id="the scoreboard"),
+    ],
+)
+def test_each_part_of_the_evidence_counts(path: tuple[str, str], value: object, kind: DecisionKind) -> None:
+    changed = stored(EVIDENCE)
+    part = changed[path[0]]
+    assert isinstance(part, dict)
+    part[path[1]] = value
+
+    assert decide_again(stored(EVIDENCE)).kind is DecisionKind.PROMOTE
+    assert decide_again(changed).kind is kind
+    assert content_hash(changed) != content_hash(EVIDENCE.as_json())
+
+
+@pytest.mark.parametrize("value", [{}, {"scoreboard": {"results": [{"model": "x"}]}, "incumbent": None, "policy": {}}])
+def test_evidence_that_cannot_be_read_is_refused(value: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="validation error"):
+        decide_again(value)
