@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from pathlib import Path
 from typing import Literal
 
+from dotenv import dotenv_values
 from platformdirs import user_cache_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.measuring.protocol import CacheRegime, RunPolicy
+from bench_pipeline.domain.measuring.protocol import CacheRegime, Strategy
 from bench_pipeline.domain.promoting.policy import ALPHA, Policy
 
 # Families trained for code alone, or that want an image. qwen2.5-coder is chat-tuned and stays in.
@@ -23,11 +26,16 @@ EMBEDDING_OR_SPECIALIST = (
     "*medllama*", "*meditron*", "*ocr*", "*whisper*", "*translategemma*", "*reader-lm*",
 )  # fmt: skip
 
+FORMER_NAMES = {"BENCH_POLICY": "BENCH_STRATEGY", "BENCH_EVIDENCE_DAYS": "BENCH_REUSE_DAYS"}
+"""Variables that were renamed in version 0.2, by their former names."""
+
 
 class Settings(BaseSettings):
     """Settings with their defaults; `docs/reference/settings.md` lists them."""
 
-    model_config = SettingsConfigDict(env_prefix="BENCH_", env_file=".env", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="BENCH_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
 
     database_url: SecretStr = Field(
         default=SecretStr("sqlite:///.bench/bench.db"),
@@ -98,7 +106,11 @@ class Settings(BaseSettings):
     )
     batch_size: int = Field(default=5, ge=1, le=1000, description="cases run together")
     repeats: int = Field(default=1, ge=1, le=100, description="passes over the suite")
-    policy: RunPolicy = Field(default="full", description="full: every model makes all calls; race: fewer calls")
+    strategy: Strategy = Field(
+        default="full",
+        validation_alias=AliasChoices("BENCH_STRATEGY", "BENCH_POLICY"),
+        description="full: every model makes all calls; race: a model stops when its place is decided",
+    )
     confirm_wrong: bool = Field(default=False, description="a race asks once more before a model stops at a case")
     final_passes: int = Field(
         default=20, ge=0, le=20, description="most passes of the final between challenger and incumbent; 0: none"
@@ -118,8 +130,11 @@ class Settings(BaseSettings):
         default=600.0, gt=0, allow_inf_nan=False, description="for loading one model, seconds"
     )
     resume_hours: float = Field(default=24.0, ge=0, description="an interrupted benchmark younger than this goes on")
-    evidence_days: float = Field(
-        default=35.0, ge=0, description="when one model is benchmarked alone, the others' runs count for so many days"
+    reuse_days: float = Field(
+        default=35.0,
+        ge=0,
+        validation_alias=AliasChoices("BENCH_REUSE_DAYS", "BENCH_EVIDENCE_DAYS"),
+        description="how long an earlier run under the same evidence counts, days",
     )
     min_gain: float = Field(
         default=0.05, ge=0, lt=1, description="share of the incumbent's latency that a challenger must save"
@@ -166,17 +181,33 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the settings. Raises `InputError` that names each variable that is wrong."""
+    """Read the settings, with a `FutureWarning` for each variable under its former name.
+
+    Raises `InputError` that names each variable that is wrong.
+    """
     try:
-        return Settings()
+        settings = Settings()
     except SettingsError as error:
-        raise InputError(f"{_variable_in(str(error))}: is no JSON") from None
+        raise InputError(f"{_variable_in(str(error))}: must be JSON") from None
     except ValidationError as error:
-        lines = [
-            f"BENCH_{'.'.join(str(part) for part in entry['loc']).upper()}: {entry['msg'].lower()}"
-            for entry in error.errors(include_input=False)
-        ]
+        lines = [f"{_variable_at(entry['loc'])}: {entry['msg'].lower()}" for entry in error.errors(include_input=False)]
         raise InputError("\n".join(lines)) from None
+    for former in sorted(FORMER_NAMES.keys() & _names_in_use()):
+        warnings.warn(
+            f"{former} is now {FORMER_NAMES[former]}; the former name works until version 0.3",
+            FutureWarning,
+            stacklevel=2,
+        )
+    return settings
+
+
+def _names_in_use() -> set[str]:
+    return {name.upper() for name in (*os.environ, *dotenv_values(".env"))}
+
+
+def _variable_at(location: tuple[int | str, ...]) -> str:
+    name = ".".join(str(part) for part in location).upper()
+    return name if name.startswith("BENCH_") else f"BENCH_{name}"
 
 
 def _variable_in(text: str) -> str:

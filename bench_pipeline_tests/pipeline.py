@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
 import pytest
 
-from bench_pipeline.assets.common import WorkbenchResource
+from bench_pipeline.assets.workbench_resource import WorkbenchResource, workbench_resource
 from bench_pipeline.definitions import build_definitions
-from bench_pipeline.settings import load_settings
+from bench_pipeline.settings import Settings, load_settings
 from bench_pipeline_tests.world import PLAIN_PROTOCOL, World
 
 
@@ -20,7 +21,17 @@ class Pipeline:
 
     world: World
     instance: dg.DagsterInstance
-    definitions: dg.Definitions
+    settings: Settings
+
+    @cached_property
+    def definitions(self) -> dg.Definitions:
+        """What Dagster loads for these settings."""
+        return build_definitions(self.settings)
+
+    @property
+    def workbench(self) -> WorkbenchResource:
+        """The resource of these settings, for what is evaluated without a run."""
+        return workbench_resource(self.settings)
 
     def run(
         self,
@@ -56,6 +67,11 @@ class Pipeline:
         return self.instance.get_materialized_partitions(key_of("grading/model_runs"))
 
 
+def with_settings(pipeline: Pipeline, **changed: object) -> Pipeline:
+    """The same pipeline, loaded with other settings."""
+    return replace(pipeline, settings=pipeline.settings.model_copy(update=changed))
+
+
 def key_of(asset: str) -> dg.AssetKey:
     return dg.AssetKey(asset.split("/"))
 
@@ -85,4 +101,4 @@ def set_environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def open_pipeline(world: World, instance: dg.DagsterInstance) -> Pipeline:
-    return Pipeline(world, instance, build_definitions(load_settings(), WorkbenchResource()))
+    return Pipeline(world, instance, load_settings())

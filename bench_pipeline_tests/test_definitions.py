@@ -10,7 +10,6 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from bench_pipeline.assets.common import WorkbenchResource
 from bench_pipeline.definitions import build_definitions
 from bench_pipeline.domain.models.partition import partition_key
 from bench_pipeline.settings import load_settings
@@ -21,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def definitions() -> dg.Definitions:
-    return build_definitions(load_settings(), WorkbenchResource())
+    return build_definitions(load_settings())
 
 
 def test_the_definitions_are_sound(definitions: dg.Definitions) -> None:
@@ -44,7 +43,7 @@ def _graph(definitions: dg.Definitions) -> str:
     lines = []
     for key in sorted(graph.get_all_asset_keys(), key=str):
         node = graph.get(key)
-        partitions = " [a partition a model]" if node.partitions_def else ""
+        partitions = " [one partition per model]" if node.partitions_def else ""
         parents = ", ".join(sorted(parent.to_user_string() for parent in node.parent_keys)) or "nothing"
         lines.append(f"{key.to_user_string()} ({node.group_name}){partitions} <- {parents}")
     lines += sorted(f"check {k.asset_key.to_user_string()}: {k.name}" for k in graph.asset_check_keys)

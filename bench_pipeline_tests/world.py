@@ -37,9 +37,10 @@ from sqlalchemy import (
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.benchmark.events import Event
 from bench_pipeline.benchmark.field import Field, incumbent_models
-from bench_pipeline.benchmark.preparation import PreparedTask, prepare, read_task
-from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark
+from bench_pipeline.benchmark.preparation import PreparedTask, prepare
+from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark, reusable_runs
 from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
+from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench, make_workbench
 from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.promoting.plan import PromotionPlan
@@ -289,6 +290,14 @@ class World:
             timed = samples.c.model_run_id.in_(mine), samples.c.latency_ns.is_not(None)
             self.change(update(samples).where(*timed).values(latency_ns=latency_ms * 1_000_000))
         return rank_benchmark(self.database, benchmark_id)
+
+    def ranked_among(self, *names: str, days: float = 35.0) -> RankedBenchmark:
+        """Benchmark the models named and rank them among all actors, which count with their earlier runs."""
+        prepared, everyone = self.prepared(), self.candidates()
+        named = tuple(candidate for candidate in everyone if candidate.name in names)
+        field = Field(named, frozenset(incumbent_models(self.bench, prepared.task)))
+        field = field.among(everyone, reusable_runs(self.database, prepared, everyone, days))
+        return rank_benchmark(self.database, run_benchmark(self.bench, prepared, field, self.events.append))
 
     # Promotions
 

@@ -1,1 +1,1 @@
-"""What people see in Dagster: one module a stage, in the order in which the data flows. Each asset is thin."""
+"""What people see in Dagster: one module per stage, named and ordered as the data flows. Each asset is thin."""

@@ -1,22 +1,28 @@
-"""Stage 2: who may take part, and why the others may not; every eligible model gets its partition."""
+"""Stage 2: which models may take part, and why the others may not; every eligible model gets its partition."""
 
 import dagster as dg
 
-from bench_pipeline.assets.common import OWNERS, WorkbenchParam, register_partitions, table
-from bench_pipeline.benchmark.eligibility import candidates
+from bench_pipeline.assets.metadata import CODE_VERSION, MODELS, OWNERS, table
+from bench_pipeline.assets.partitions import register_partitions
+from bench_pipeline.assets.production_tables import ACTORS
+from bench_pipeline.assets.workbench_resource import WorkbenchResource
+from bench_pipeline.domain.hashing import content_hash
+
+_COLUMNS = {"model": "string", "eligible": "bool", "reason": "string", "detail": "string", "size_gb": "float"}
 
 
 @dg.asset(
-    group_name="models",
+    group_name=MODELS,
     owners=OWNERS,
     kinds={"sql"},
-    deps=[dg.AssetKey("reconciliation")],
-    description="Every actor with a line: eligible, or excluded with its reason. Adds a partition a model.",
+    deps=[ACTORS],
+    code_version=CODE_VERSION,
+    description="Every actor, eligible or excluded with the reason. Adds one partition per eligible model.",
 )
-def eligible_models(context: dg.AssetExecutionContext, workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
+def eligible_models(context: dg.AssetExecutionContext, workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
     """List the actors, ask their runtimes, and register the partitions."""
     with workbench.open() as bench:
-        found = candidates(bench)
+        found = workbench.candidates(bench, context.run.run_id)
     new = register_partitions(context.instance, found)
     rows = [
         {
@@ -24,16 +30,19 @@ def eligible_models(context: dg.AssetExecutionContext, workbench: WorkbenchParam
             "eligible": line.eligible,
             "reason": line.exclusion.value if line.exclusion else "",
             "detail": line.detail,
-            "size_gb": round(line.identity.size_bytes / 1e9, 2) if line.identity and line.identity.size_bytes else None,
+            "size_gb": line.identity.size_bytes / 1e9 if line.identity and line.identity.size_bytes else None,
         }
         for line in found
     ]
-    columns = {"model": "string", "eligible": "bool", "reason": "string", "detail": "string", "size_gb": "float"}
+    seen = [
+        [line.name, line.exclusion, line.identity.model_dump(mode="json") if line.identity else None] for line in found
+    ]
     return dg.MaterializeResult(
+        data_version=dg.DataVersion(content_hash(seen)),
         metadata={
             "eligible": sum(line.eligible for line in found),
             "actors": len(found),
             "new_partitions": len(new),
-            "table": table(rows, columns),
-        }
+            "table": table(rows, _COLUMNS),
+        },
     )

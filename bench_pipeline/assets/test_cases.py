@@ -1,14 +1,17 @@
-"""Stage 1: the gold-labelled cases of a task, read, checked and counted."""
+"""Stage 1: the gold-labelled cases of a task, read and checked."""
 
 from collections import Counter
 
 import dagster as dg
 
-from bench_pipeline.assets.common import OWNERS, WorkbenchParam, table
-from bench_pipeline.benchmark.preparation import PreparedTask, prepare
-from bench_pipeline.benchmark.workbench import Workbench
+from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, table
+from bench_pipeline.assets.production_tables import PROMPT_TEMPLATES
+from bench_pipeline.assets.workbench_resource import WorkbenchResource
+from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.domain.errors import BenchError
 from bench_pipeline.domain.tasks.gold import Gold
+
+_COLUMNS = {"id": "string", "expected": "string", "difficulty": "string", "words": "int"}
 
 
 def test_cases_asset(task: str) -> dg.AssetsDefinition:
@@ -19,12 +22,17 @@ def test_cases_asset(task: str) -> dg.AssetsDefinition:
         group_name=task,
         owners=OWNERS,
         kinds={"json"},
-        deps=[dg.AssetKey("reconciliation")],
-        description=f"The gold-labelled cases of {task}: suite.json and task.yaml, checked, with production's prompt.",
+        deps=[PROMPT_TEMPLATES],
+        code_version=CODE_VERSION,
+        description=f"The gold-labelled cases of {task} with production's prompt: suite.json and task.yaml, checked.",
     )
-    def test_cases(workbench: WorkbenchParam) -> dg.MaterializeResult[None]:
+    def test_cases(context: dg.AssetExecutionContext, workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
-            prepared = _prepared(bench, task)
+            try:
+                prepared = prepare(bench, task)
+            except BenchError as error:
+                context.log.error(str(error))  # the blocking check fails with it and stops what follows
+                return dg.MaterializeResult(metadata={"cases": 0, "faults": str(error)})
         cases = [
             {
                 "id": case.id,
@@ -42,40 +50,67 @@ def test_cases_asset(task: str) -> dg.AssetsDefinition:
                 "suite_hash": prepared.suite.hash,
                 "prompt_source": prepared.prompt_source,
                 "prompt_hash": prepared.prompt_hash,
-                "table": table(cases, {"id": "string", "expected": "string", "difficulty": "string", "words": "int"}),
+                "table": table(cases, _COLUMNS),
             },
         )
 
     return test_cases
 
 
-def suite_check(task: str) -> dg.AssetChecksDefinition:
-    """Return the check that the suite is sound and fit to judge a model."""
+def suite_checks(task: str) -> list[dg.AssetChecksDefinition]:
+    """Return the checks that the suite has no faults, and that it has enough cases of both classes."""
 
     @dg.asset_check(
         asset=dg.AssetKey([task, "test_cases"]),
-        name="suite_is_sound",
+        name="suite_is_valid",
         blocking=True,
-        description="Without faults; 10 cases, 5 that should pass and 5 that should fail (a warning where not).",
+        description="suite.json and task.yaml have no faults; only then is anything measured.",
     )
-    def suite_is_sound(workbench: WorkbenchParam) -> dg.AssetCheckResult:
+    def suite_is_valid(workbench: WorkbenchResource) -> dg.AssetCheckResult:
         with workbench.open() as bench:
             try:
-                prepared = _prepared(bench, task)
+                cases = len(prepare(bench, task).suite.test_cases)
             except BenchError as error:
                 return dg.AssetCheckResult(passed=False, description=str(error))
-        classes = Counter(case.expected_verdict for case in prepared.suite.test_cases)
+        return dg.AssetCheckResult(passed=True, description=f"{cases} cases without faults")
+
+    @dg.asset_check(
+        asset=dg.AssetKey([task, "test_cases"]),
+        name="suite_is_balanced",
+        description="At least 10 cases, as many that should PASS as that should FAIL.",
+    )
+    def suite_is_balanced(workbench: WorkbenchResource) -> dg.AssetCheckResult:
+        with workbench.open() as bench:
+            try:
+                classes = Counter(case.expected_verdict for case in prepare(bench, task).suite.test_cases)
+            except BenchError:
+                return dg.AssetCheckResult(
+                    passed=False, severity=dg.AssetCheckSeverity.WARN, description="the suite has faults"
+                )
         balanced = classes[Gold.PASS] == classes[Gold.FAIL] and classes.total() >= 10
         counts = f"{classes[Gold.PASS]} cases should pass, {classes[Gold.FAIL]} should fail"
         return dg.AssetCheckResult(
             passed=balanced,
             severity=dg.AssetCheckSeverity.WARN,
-            description=counts if balanced else f"{counts}; a suite should have 5 and 5 or more",
+            description=counts if balanced else f"{counts}; a suite should have 5 or more of each",
             metadata={"pass_cases": classes[Gold.PASS], "fail_cases": classes[Gold.FAIL]},
         )
 
-    return suite_is_sound
+    return [suite_is_valid, suite_is_balanced]
 
 
-def _prepared(bench: Workbench, task: str) -> PreparedTask:
-    return prepare(bench, task)
+def broken_task(name: str, fault: str) -> dg.AssetsDefinition:
+    """Return the one asset of a task that cannot be used: it shows the faults, and fails with them when it is run."""
+
+    @dg.asset(
+        key=[name, "test_cases"],
+        group_name=name,
+        owners=OWNERS,
+        kinds={"json"},
+        code_version=CODE_VERSION,
+        description=f"This task cannot be used. Correct it and reload the code location:\n\n{fault}",
+    )
+    def test_cases() -> None:
+        raise dg.Failure(fault, allow_retries=False)
+
+    return test_cases

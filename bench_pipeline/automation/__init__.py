@@ -1,1 +1,1 @@
-"""What starts by itself: jobs for people and schedules, and the sensor that sees a new model."""
+"""What starts runs: jobs for people and schedules, and the sensor that notices new models."""

@@ -1,16 +1,28 @@
-"""Jobs for one task and for all, and the monthly schedule."""
-
-from __future__ import annotations
+"""Jobs for one task, for all tasks and for reconciliation, and the monthly schedule."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
-Job = Any  # Dagster does not export the type that define_asset_job returns
+from bench_pipeline.assets.workbench_resource import REQUESTER, WorkbenchResource
+from bench_pipeline.domain.errors import InputError
+from bench_pipeline.promotion.reconciliation import reconcile
+from bench_pipeline.settings import Settings
+
+AssetJob = Any  # Dagster does not export the type that define_asset_job returns
 # The longest benchmark that is believed; a run that hangs longer is ended by the daemon.
 MAX_RUNTIME = {"dagster/max_runtime": str(24 * 3600)}
-FOR_ALL_TASKS = dg.AssetSelection.assets("reconciliation", "eligible_models", "workflow_docs", "champion_registry")
+FOR_ALL_TASKS = dg.AssetSelection.assets("eligible_models", "workflow_docs", "champion_registry")
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """Every job: of all tasks together, and of each task."""
+
+    all_tasks: AssetJob
+    of_tasks: tuple[AssetJob, ...]
 
 
 def job_name(task: str) -> str:
@@ -18,38 +30,75 @@ def job_name(task: str) -> str:
     return f"benchmark_{task}"
 
 
-def task_job(task: str) -> Job:
-    """Return the job of one task, from its cases to the documents. Without a partition it runs all models."""
-    return dg.define_asset_job(
-        job_name(task),
-        selection=FOR_ALL_TASKS | dg.AssetSelection.key_prefixes(task),
-        description=f"Measure all eligible models on {task}, rank them, and promote when the measurement says so.",
-        tags=MAX_RUNTIME,
+def benchmark_jobs(tasks: Sequence[str], broken: Sequence[str]) -> Jobs:
+    """Return the jobs. The job of all tasks also runs what is left of the broken ones, so that it says so."""
+    everything = dg.AssetSelection.key_prefixes(*tasks, *broken) if (*tasks, *broken) else dg.AssetSelection.assets()
+    return Jobs(
+        all_tasks=dg.define_asset_job(
+            "benchmark_all",
+            selection=FOR_ALL_TASKS | everything,
+            description="Measure all eligible models on every task, rank them, and promote where the decision says so.",
+            tags=MAX_RUNTIME,
+        ),
+        of_tasks=tuple(
+            dg.define_asset_job(
+                job_name(task),
+                selection=FOR_ALL_TASKS | dg.AssetSelection.key_prefixes(task),
+                description=f"Measure all eligible models on {task}, rank them, and promote if the decision says so.",
+                tags=MAX_RUNTIME,
+            )
+            for task in tasks
+        ),
     )
 
 
-def all_tasks_job() -> Job:
-    """Return the job of all tasks in one run, a model after the other."""
-    return dg.define_asset_job(
-        "benchmark_all",
-        selection=dg.AssetSelection.all(),
-        description="Measure all eligible models on every task, rank them, and promote where a measurement says so.",
-        tags=MAX_RUNTIME,
+@dg.op(description="Undoes promotions whose validation failed in a run that died, and writes the missing documents.")
+def reconcile_production(context: dg.OpExecutionContext, workbench: WorkbenchResource) -> None:
+    """Complete what an interrupted run left open."""
+    with workbench.open() as bench:
+        done = reconcile(bench, REQUESTER, context.run.run_id)
+    context.add_output_metadata(
+        {
+            "undone": ", ".join(f"promotion {one.undone.promotion_id}" for one in done.undone) or "none",
+            "intents": done.intents,
+            "documents": "\n".join(str(path) for path in done.documents) or "none",
+            "waiting_for_validation": ", ".join(str(one.promotion_id) for one in done.waiting) or "none",
+        }
     )
 
 
-def monthly_schedule(job: Job, cron: str, timezone: str) -> dg.ScheduleDefinition:
-    """Return the monthly schedule; it is switched on by a person."""
-    return dg.ScheduleDefinition(
-        name="monthly_benchmark",
-        job=job,
-        cron_schedule=cron,
-        execution_timezone=timezone,
-        default_status=dg.DefaultScheduleStatus.STOPPED,
-        description="All tasks, all eligible models, once a month.",
+@dg.job(
+    name="reconcile", description="Complete what an interrupted run left open. Every delivery starts with this too."
+)
+def reconcile_job() -> None:
+    """Reconcile production, its registry and its documents."""
+    reconcile_production()
+
+
+def monthly_schedule(job: AssetJob, settings: Settings) -> dg.ScheduleDefinition:
+    """Return the monthly schedule; a person switches it on.
+
+    Raises `InputError` for a cron expression or a time zone that Dagster refuses.
+    """
+    try:
+        return dg.ScheduleDefinition(
+            name="monthly_benchmark",
+            job=job,
+            cron_schedule=settings.schedule,
+            execution_timezone=settings.schedule_timezone,
+            default_status=dg.DefaultScheduleStatus.STOPPED,
+            description="All tasks and all eligible models, once a month.",
+        )
+    except dg.DagsterInvalidDefinitionError as error:
+        raise _refused(settings) from error
+
+
+def _refused(settings: Settings) -> InputError:
+    from zoneinfo import available_timezones
+
+    if settings.schedule_timezone not in available_timezones():
+        zone = settings.schedule_timezone
+        return InputError(f"BENCH_SCHEDULE_TIMEZONE: {zone!r} is not a time zone; write one such as Europe/Berlin")
+    return InputError(
+        f"BENCH_SCHEDULE: {settings.schedule!r} is not a cron expression; write five fields such as 0 3 1 * *"
     )
-
-
-def jobs(tasks: Sequence[str]) -> list[Job]:
-    """Return every job."""
-    return [all_tasks_job(), *(task_job(task) for task in tasks)]

@@ -1,24 +1,24 @@
-"""The sensor that sees a new eligible model, gives it a partition and benchmarks it alone."""
+"""The sensor that notices a new eligible model, adds its partition and benchmarks it alone."""
 
 from collections.abc import Sequence
 
 import dagster as dg
 
-from bench_pipeline.assets.common import models
-from bench_pipeline.automation.jobs import Job, job_name
+from bench_pipeline.assets.partitions import models
+from bench_pipeline.assets.workbench_resource import WorkbenchResource
+from bench_pipeline.automation.jobs import Jobs, job_name
 from bench_pipeline.benchmark.eligibility import candidates
 from bench_pipeline.benchmark.hardware import hardware
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.workbench import Workbench, open_workbench
-from bench_pipeline.domain.errors import BenchError
+from bench_pipeline.domain.errors import BenchError, InputError
 from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.models.new_models import waiting_models
 from bench_pipeline.domain.models.partition import partition_key
-from bench_pipeline.settings import load_settings
 from bench_pipeline.storage.benchmarks import attempts_of
 
 
-def new_model_sensor(tasks: Sequence[str], jobs: Sequence[Job]) -> dg.SensorDefinition:
+def new_model_sensor(tasks: Sequence[str], jobs: Jobs) -> dg.SensorDefinition:
     """Return the sensor over all tasks that were benchmarked before.
 
     A task without any benchmark is left to a person or the schedule: its first benchmark runs all models
@@ -27,22 +27,31 @@ def new_model_sensor(tasks: Sequence[str], jobs: Sequence[Job]) -> dg.SensorDefi
 
     @dg.sensor(
         name="new_models",
-        jobs=list(jobs),
+        jobs=list(jobs.of_tasks) or [jobs.all_tasks],
         minimum_interval_seconds=60,
         default_status=dg.DefaultSensorStatus.STOPPED,
-        description="A new eligible model, or a known name with new weights, is benchmarked alone and ranked.",
+        description="Benchmarks and ranks a new eligible model, or a known name with new weights, on its own.",
     )
-    def new_models(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+    def new_models(
+        context: dg.SensorEvaluationContext, workbench: WorkbenchResource
+    ) -> dg.SensorResult | dg.SkipReason:
+        requests: list[dg.RunRequest] = []
+        refused: list[str] = []
         try:
-            with open_workbench(load_settings()) as bench:
-                found = candidates(bench)
-                eligible = [candidate for candidate in found if candidate.eligible]
-                requests = [request for task in tasks for request in _requests(bench, task, eligible)]
+            with open_workbench(workbench.settings) as bench:
+                eligible = [candidate for candidate in candidates(bench) if candidate.eligible]
+                for task in tasks:
+                    try:
+                        requests += _requests(bench, task, eligible)
+                    except InputError as error:  # this task's own fault: the others go on
+                        refused.append(f"{task}: {error}")
         except BenchError as error:
             # A failed reading is not an empty list: say so, change nothing.
             return dg.SkipReason(f"the models cannot be listed: {error}")
+        for text in refused:
+            context.log.error(text)
         if not requests:
-            return dg.SkipReason(f"all {len(eligible)} eligible models are measured")
+            return dg.SkipReason("; ".join([f"all {len(eligible)} eligible models are measured", *refused]))
         known = set(context.instance.get_dynamic_partitions(str(models.name)))
         new = sorted({str(request.partition_key) for request in requests} - known)
         return dg.SensorResult(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from bench_pipeline.benchmark.workbench import Workbench
@@ -19,9 +19,18 @@ _DATABASE_RULES = {
 }
 
 
-def candidates(bench: Workbench) -> list[Candidate]:
-    """Return a line for every actor: eligible with its identity, or excluded with the reason."""
-    return unique_names(_candidate(actor, bench) for actor in _actors(bench))
+def candidates(bench: Workbench, only: Collection[int] | None = None) -> list[Candidate]:
+    """Return every actor as a candidate: eligible with its identity, or excluded with the reason.
+
+    With `only`, the actors with these ids; no runtime is asked about the others.
+    """
+    actors = _actors(bench)
+    unnamed = unique_names(Candidate(actor.name or f"actor {actor.actor_id}", actor.actor_id, None) for actor in actors)
+    return [
+        _candidate(actor, line, bench)
+        for actor, line in zip(actors, unnamed, strict=True)
+        if only is None or actor.actor_id in only
+    ]
 
 
 def named_candidates(bench: Workbench, names: Sequence[str]) -> list[Candidate]:
@@ -34,7 +43,10 @@ def named_candidates(bench: Workbench, names: Sequence[str]) -> list[Candidate]:
     found = []
     for name in dict.fromkeys(names):
         if name in by_name:
-            found.append(_candidate(by_name[name], bench))
+            actor = by_name[name]
+            found.append(
+                _candidate(actor, Candidate(actor.name or f"actor {actor.actor_id}", actor.actor_id, None), bench)
+            )
         else:
             found.append(_unregistered(name, bench))
     return unique_names(found)
@@ -58,8 +70,7 @@ def _actors(bench: Workbench) -> list[Actor]:
         return bench.application.actors(connection, bench.settings.excluded_names, bench.settings.specialist_names)
 
 
-def _candidate(actor: Actor, bench: Workbench) -> Candidate:
-    line = Candidate(actor.name or f"actor {actor.actor_id}", actor.actor_id, None)
+def _candidate(actor: Actor, line: Candidate, bench: Workbench) -> Candidate:
     if actor.exclusion is not None:
         detail = _DATABASE_RULES[actor.exclusion].format(actor=actor)
         return replace(line, exclusion=actor.exclusion, detail=detail)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 
 from bench_pipeline.benchmark.eligibility import named_candidates
 from bench_pipeline.benchmark.preparation import PreparedTask
@@ -18,34 +19,66 @@ from bench_pipeline.storage.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Who takes part. `incumbents` are the names of the candidates that production uses for the task now."""
+    """Who takes part in a benchmark.
+
+    `candidates` are run. `incumbents` are the names of those that production uses for the task now. `beside` are
+    ranked without being run: with their earlier run in `reused`, else as not measured yet.
+    """
 
     candidates: tuple[Candidate, ...]
     incumbents: frozenset[str] = frozenset()
     anchor: Candidate | None = None
+    beside: tuple[Candidate, ...] = ()
+    reused: Mapping[str, ModelRun] = dataclass_field(default_factory=dict)
 
-    def without(self, names: Collection[str]) -> Field:
-        """Return the field without these candidates."""
-        return replace(self, candidates=tuple(c for c in self.candidates if c.name not in names))
+    @property
+    def runs_any(self) -> bool:
+        """Whether at least one candidate is eligible to be run."""
+        return any(candidate.eligible for candidate in self.candidates)
+
+    def reusing(self, runs: Mapping[str, ModelRun]) -> Field:
+        """Return the field in which the candidates with one of these earlier runs are not run again."""
+        spared = tuple(candidate for candidate in self.candidates if candidate.name in runs)
+        return replace(
+            self,
+            candidates=tuple(candidate for candidate in self.candidates if candidate.name not in runs),
+            beside=(*self.beside, *spared),
+            reused={**self.reused, **runs},
+        )
+
+    def among(self, others: Sequence[Candidate], runs: Mapping[str, ModelRun]) -> Field:
+        """Return the field with these other candidates beside it, each with its earlier run if it has one."""
+        known = {candidate.name for candidate in (*self.candidates, *self.beside)}
+        beside = tuple(other for other in others if other.name not in known)
+        return replace(self, beside=(*self.beside, *beside), reused={**self.reused, **runs})
 
 
-def field_of(bench: Workbench, chosen: Sequence[Candidate], prepared: PreparedTask) -> Field:
+def field_of(
+    bench: Workbench, chosen: Sequence[Candidate], prepared: PreparedTask, known: Sequence[Candidate] = ()
+) -> Field:
     """Complete the chosen candidates by the incumbents of the task and the protocol's anchor.
 
     A challenger is only ever compared with an incumbent of the same run; without any challenger nothing is added.
-    Raises `InputError` when the anchor cannot be measured.
+    `known` are candidates whose runtimes were asked already. Raises `InputError` when the anchor cannot be measured.
     """
     incumbents = incumbent_models(bench, prepared.task)
     if not any(candidate.eligible for candidate in chosen):
         return Field(tuple(chosen), frozenset(incumbents))
     missing = [name for name in incumbents if all(candidate.name != name for candidate in chosen)]
-    added = named_candidates(bench, missing)
+    added = _named(bench, missing, known)
     anchor = None
     if prepared.protocol.anchor is not None:
-        (anchor,) = named_candidates(bench, [prepared.protocol.anchor])
+        (anchor,) = _named(bench, [prepared.protocol.anchor], (*chosen, *known))
         if not anchor.eligible:
             raise InputError(f"BENCH_ANCHOR: {anchor.name} cannot be measured: {anchor.detail}")
     return Field((*chosen, *added), frozenset(incumbents), anchor)
+
+
+def _named(bench: Workbench, names: Sequence[str], known: Sequence[Candidate]) -> list[Candidate]:
+    by_name = {candidate.name: candidate for candidate in known}
+    if all(name in by_name for name in names):
+        return [by_name[name] for name in names]
+    return named_candidates(bench, names)
 
 
 def incumbent_models(bench: Workbench, task: Task) -> list[str]:
@@ -57,10 +90,10 @@ def incumbent_models(bench: Workbench, task: Task) -> list[str]:
     return list(dict.fromkeys(conversation.actor_name for conversation in found if conversation.actor_name))
 
 
-def fresh_enough(database: Database, prepared: PreparedTask, field: Field, evidence_days: float) -> dict[str, ModelRun]:
+def fresh_enough(database: Database, prepared: PreparedTask, field: Field, reuse_days: float) -> dict[str, ModelRun]:
     """Return the earlier runs that count as if they were made now, by candidate; none of an incumbent.
 
-    See `rank_benchmark` for what must be equal.
+    See `reusable_runs` for what must be equal.
     """
     candidates = [c for c in field.candidates if c.eligible and c.name not in field.incumbents]
-    return reusable_runs(database, prepared, candidates, evidence_days)
+    return reusable_runs(database, prepared, candidates, reuse_days)

@@ -9,17 +9,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from bench_pipeline.benchmark.evidence import evidence_key
+from bench_pipeline.benchmark.task_folders import read_suite, read_task, suite_faults, suite_path, with_prompt
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import Fault, FileRefused, InputError
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.measuring.protocol import Protocol
 from bench_pipeline.domain.tasks.prompt import fields_of
-from bench_pipeline.domain.tasks.suite import Suite, parse_suite
-from bench_pipeline.domain.tasks.task import Task, parse_task
-from bench_pipeline.domain.tasks.verdict import contract_faults
+from bench_pipeline.domain.tasks.suite import Suite
+from bench_pipeline.domain.tasks.task import Task
 from bench_pipeline.settings import Settings
-
-_PACKAGE = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class PreparedTask:
         """Return the task with these terms of the protocol changed; None keeps a term. Raises `InputError`."""
         changed = {name: value for name, value in terms.items() if value is not None}
         try:
-            protocol = Protocol.model_validate(self.protocol.model_dump() | changed)
+            protocol = Protocol.model_validate(self.protocol.model_dump(by_alias=False) | changed)
         except ValidationError as error:
             faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors()]
             raise InputError("\n".join(faults)) from None
@@ -67,59 +65,6 @@ class PreparedTask:
             protocol_hash=self.protocol.hash,
             hardware=hardware,
         )
-
-
-def testcases_dir(settings: Settings) -> Path:
-    """Return the folder of tasks: the configured one, ./testcases, or the ones that ship with the program."""
-    if settings.testcases_dir is not None:
-        return settings.testcases_dir
-    shipped = (_PACKAGE / "_testcases", _PACKAGE.parent / "testcases")
-    return next((folder for folder in (Path("testcases"), *shipped) if folder.is_dir()), Path("testcases"))
-
-
-def task_names(settings: Settings) -> list[str]:
-    """Return the names of the tasks that have a folder with a `task.yaml`."""
-    return sorted(path.parent.name for path in testcases_dir(settings).glob("*/task.yaml"))
-
-
-def read_task(settings: Settings, name: str) -> Task:
-    """Read `<name>/task.yaml`. Raises `InputError` with the names that exist."""
-    if name not in (known := task_names(settings)):
-        raise InputError(
-            f"there is no task {name!r} in {testcases_dir(settings)}; known tasks: {', '.join(known) or 'none'}"
-        )
-    path = testcases_dir(settings) / name / "task.yaml"
-    task = parse_task(path.read_bytes(), str(path))
-    if task.task != name:
-        raise FileRefused([Fault(str(path), "task", f"is {task.task!r}", f"write {name!r}, the folder's name")])
-    return task
-
-
-def with_prompt(settings: Settings, task: Task) -> Task:
-    """Return the task with the prompt of the task that its `prompt.task` names; without one it is as it was.
-
-    Raises `FileRefused` when there is no such task or it has no template of its own: no chains, so no circles.
-    """
-    name = task.prompt.task
-    if name is None:
-        return task
-    file = str(testcases_dir(settings) / task.task / "task.yaml")
-    if name not in (known := task_names(settings)):
-        raise FileRefused([Fault(file, "prompt.task", f"there is no task {name!r}", f"name one of {', '.join(known)}")])
-    prompt = read_task(settings, name).prompt
-    if prompt.task is not None:
-        problem = f"{name!r} has no template of its own"
-        raise FileRefused([Fault(file, "prompt.task", problem, "name the task that has one, or write a template")])
-    return task.model_copy(update={"prompt": prompt})
-
-
-def read_suite(path: Path) -> Suite:
-    """Read a suite. Raises `InputError` when there is no such file or it is refused."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    return parse_suite(raw, str(path))
 
 
 def prepare(bench: Workbench, name: str, suite_file: Path | None = None) -> PreparedTask:
@@ -138,7 +83,7 @@ def prepare_from_files(settings: Settings, name: str, suite_file: Path | None = 
 def _prepared(settings: Settings, name: str, suite_file: Path | None, bench: Workbench | None) -> PreparedTask:
     stated = read_task(settings, name)
     task = with_prompt(settings, stated)
-    path = suite_file or testcases_dir(settings) / name / "suite.json"
+    path = suite_file or suite_path(settings, name)
     suite = read_suite(path)
     template, source = task.prompt.template, _prompt_file(stated)
     if bench is not None:
@@ -156,7 +101,7 @@ def _protocol(task: Task, settings: Settings) -> Protocol:
         load_time_limit_s=settings.load_time_limit_s,
         repeats=settings.repeats,
         batch_size=settings.batch_size,
-        policy=settings.policy,
+        strategy=settings.strategy,
         confirm_wrong=settings.confirm_wrong,
         final_passes=settings.final_passes,
         cache_regime=settings.cache_regime,
@@ -191,9 +136,7 @@ def _production_template(task: Task, bench: Workbench) -> tuple[str, str] | None
 
 
 def _faults(task: Task, suite: Suite, template: str, source: str, file: str) -> list[Fault]:
-    faults = contract_faults(task.verdict, suite, file)
-    if suite.task_type != task.task:
-        faults.append(Fault(file, "task_type", f"is {suite.task_type!r}", f"write {task.task!r}"))
+    faults = suite_faults(task, suite, file)
     needed = fields_of(template)
     if not needed:
         faults.append(Fault(source, "template", "names no field of the case", "use {posting}, {summary} or {input}"))

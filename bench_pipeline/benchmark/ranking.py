@@ -17,9 +17,9 @@ from bench_pipeline.domain.measuring.ledger import ledger
 from bench_pipeline.domain.measuring.protocol import Protocol
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing, rank, score_model
-from bench_pipeline.domain.models.actor import Candidate, Exclusion
+from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.storage import benchmarks as store
-from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun
+from bench_pipeline.storage.benchmarks import BenchmarkRow, ExcludedModel, ModelRun
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.history import model_run_ids, replace_history, stored_scoreboard
 from bench_pipeline.storage.ledger import looked_at, record_ledger
@@ -34,7 +34,7 @@ class RankedBenchmark:
     scoreboard: Scoreboard
     runs: Mapping[str, ModelRun]
     samples: Mapping[str, Sequence[Sample]]
-    excluded: Sequence[tuple[str, Exclusion, str]]
+    excluded: Sequence[ExcludedModel]
 
     @property
     def incumbents(self) -> frozenset[str]:
@@ -48,29 +48,18 @@ class RankedBenchmark:
         return {model: run for model, run in self.runs.items() if run.benchmark_id != own}
 
 
-def rank_benchmark(
-    database: Database,
-    benchmark_id: str,
-    others: Sequence[Candidate] = (),
-    evidence_days: float = 0.0,
-) -> RankedBenchmark:
+def rank_benchmark(database: Database, benchmark_id: str) -> RankedBenchmark:
     """Rank a benchmark, store its rows of history and of the ledger, and return it.
 
-    `others` are eligible models that this benchmark did not run: a run of an earlier benchmark counts for
-    one when suite, prompt, protocol, reader, hardware and the model's identity are the same and it is
-    younger than `evidence_days`; without one the model is inconclusive. Raises `InputError` for an
-    unknown benchmark.
+    A participant that was not run counts with the earlier run that was chosen for it when the benchmark began;
+    without one it is inconclusive. Ranking again gives the same rows. Raises `InputError` for an unknown benchmark.
     """
     with database.writing() as connection:
         benchmark = _known(connection, benchmark_id)
-        # A resumed benchmark may hold runs of models that take part no more: disabled since, or not named again.
-        taking_part = store.participants(connection, benchmark_id)
-        runs = {run.model: run for run in store.model_runs(connection, benchmark_id) if run.model in taking_part}
-        missing = [other for other in others if other.name not in runs]
-        runs |= _reusable(connection, benchmark.evidence_key, [m for m in missing if m.eligible], evidence_days)
-        if missing:
-            store.add_candidates(connection, benchmark_id, missing)
-        ranked = _ranked(connection, benchmark, runs, [m for m in missing if m.eligible])
+        # A resumed benchmark may hold runs of models that no longer take part: disabled since, or not named again.
+        participants = store.participants(connection, benchmark_id)
+        runs = _counting_runs(connection, benchmark_id, participants)
+        ranked = _ranked(connection, benchmark, runs, [one for one in participants if one.model not in runs])
         replace_history(
             connection, benchmark, ranked.scoreboard, {model: run.model_run_id for model, run in runs.items()}
         )
@@ -79,6 +68,15 @@ def rank_benchmark(
             connection, benchmark_id, ledger(ranked.scoreboard, looked_at(connection, benchmark_id), runs.keys())
         )
     return ranked
+
+
+def _counting_runs(
+    connection: Connection, benchmark_id: str, participants: Sequence[store.Participant]
+) -> dict[str, ModelRun]:
+    own = {run.model: run for run in store.model_runs(connection, benchmark_id)}
+    wanted = {one.reused_run_id: one.model for one in participants if one.model not in own and one.reused_run_id}
+    reused = {wanted[run.model_run_id]: run for run in store.model_runs_by_id(connection, list(wanted))}
+    return {one.model: run for one in participants if (run := own.get(one.model) or reused.get(one.model))}
 
 
 def read_ranked(database: Database, benchmark_id: str) -> RankedBenchmark:
@@ -105,11 +103,6 @@ def latest_benchmark_id(database: Database, task: str) -> str:
     return latest.benchmark_id
 
 
-def latest_ranked(database: Database, task: str) -> RankedBenchmark:
-    """Return the task's latest benchmark as it was ranked. Raises `InputError` when there is none."""
-    return read_ranked(database, latest_benchmark_id(database, task))
-
-
 def unmeasured_models(database: Database, benchmark_id: str) -> dict[str, str]:
     """Return the models of a benchmark that infrastructure stopped, each with the reason."""
     with database.engine.connect() as connection:
@@ -130,15 +123,15 @@ def measured_alone(database: Database, benchmark_id: str) -> tuple[ModelResult, 
 
 
 def up_to_date_benchmark(
-    database: Database, prepared: PreparedTask, candidates: Sequence[Candidate], evidence_days: float
+    database: Database, prepared: PreparedTask, candidates: Sequence[Candidate], reuse_days: float
 ) -> str | None:
     """Return the latest benchmark when measuring again could tell nothing new, else None.
 
     It could not when suite, prompt, protocol, reader and hardware are the same, every eligible model was
-    run to its end with the same identity, and benchmark and runs are younger than `evidence_days`: a rescored
+    run to its end with the same identity, and benchmark and runs are younger than `reuse_days`: a rescored
     benchmark is new, its runs are not.
     """
-    since = datetime.now(UTC) - timedelta(days=evidence_days)
+    since = datetime.now(UTC) - timedelta(days=reuse_days)
     with database.engine.connect() as connection:
         latest = store.latest_benchmark(connection, prepared.name)
         if latest is None or latest.evidence_key != prepared.evidence_key(hardware()):
@@ -159,11 +152,15 @@ def up_to_date_benchmark(
 
 
 def reusable_runs(
-    database: Database, prepared: PreparedTask, candidates: Sequence[Candidate], evidence_days: float
+    database: Database, prepared: PreparedTask, candidates: Sequence[Candidate], reuse_days: float
 ) -> dict[str, ModelRun]:
-    """Return the earlier runs that would count for these candidates in a benchmark that begins now."""
+    """Return the earlier runs that would count for these candidates in a benchmark that begins now.
+
+    Suite, prompt, protocol, reader, hardware and the model's identity must be the same, and the run younger than
+    `reuse_days`.
+    """
     with database.engine.connect() as connection:
-        return _reusable(connection, prepared.evidence_key(hardware()), candidates, evidence_days)
+        return _reusable(connection, prepared.evidence_key(hardware()), candidates, reuse_days)
 
 
 def _known(connection: Connection, benchmark_id: str) -> BenchmarkRow:
@@ -176,11 +173,11 @@ def _known(connection: Connection, benchmark_id: str) -> BenchmarkRow:
 
 
 def _reusable(
-    connection: Connection, evidence_key: str, candidates: Sequence[Candidate], evidence_days: float
+    connection: Connection, evidence_key: str, candidates: Sequence[Candidate], reuse_days: float
 ) -> dict[str, ModelRun]:
-    if not candidates or evidence_days <= 0:
+    if not candidates or reuse_days <= 0:
         return {}
-    since = datetime.now(UTC) - timedelta(days=evidence_days)
+    since = datetime.now(UTC) - timedelta(days=reuse_days)
     earlier = store.earlier_model_runs(connection, evidence_key, since)
     found: dict[str, ModelRun] = {}
     for candidate in candidates:
@@ -195,11 +192,11 @@ def _ranked(
     connection: Connection,
     benchmark: BenchmarkRow,
     runs: Mapping[str, ModelRun],
-    others: Sequence[Candidate],
+    unmeasured: Sequence[store.Participant],
 ) -> RankedBenchmark:
     samples = _samples_by_model(connection, runs)
     results = _results(benchmark, runs, samples)
-    results += [_unmeasured(other, benchmark) for other in others if other.name not in runs]
+    results += [_unmeasured(one, benchmark) for one in unmeasured]
     return RankedBenchmark(
         benchmark,
         replace(rank(results, frozenset(benchmark.incumbents or ())), invalid=benchmark.invalid or ""),
@@ -224,7 +221,7 @@ def _results(
     return model_results(_case_ids(benchmark), Protocol.model_validate(benchmark.protocol), runs, samples)
 
 
-def _unmeasured(candidate: Candidate, benchmark: BenchmarkRow) -> ModelResult:
+def _unmeasured(participant: store.Participant, benchmark: BenchmarkRow) -> ModelResult:
     reason = "not measured yet under this suite and protocol"
-    result = score_model(candidate.name, _case_ids(benchmark), [], int(benchmark.protocol["repeats"]), reason)
-    return replace(result, actor_id=candidate.actor_id)
+    result = score_model(participant.model, _case_ids(benchmark), [], int(benchmark.protocol["repeats"]), reason)
+    return replace(result, actor_id=participant.actor_id)

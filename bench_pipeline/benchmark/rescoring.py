@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 
 from bench_pipeline.benchmark.evidence import evidence_key, new_benchmark_id
-from bench_pipeline.benchmark.preparation import read_task, task_names
 from bench_pipeline.benchmark.ranking import (
     RankedBenchmark,
     latest_benchmark_id,
@@ -15,11 +14,11 @@ from bench_pipeline.benchmark.ranking import (
     read_ranked,
 )
 from bench_pipeline.benchmark.runner import BENCHMARK_LOCK
+from bench_pipeline.benchmark.task_folders import read_task, task_names
 from bench_pipeline.domain.errors import FileRefused, InputError
 from bench_pipeline.domain.measuring.benchmark import RunStatus
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.validity import ValidityRule
-from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.domain.tasks.suite import Suite, TestCase
@@ -164,15 +163,14 @@ def save_rescored(database: Database, rescoring: Rescoring) -> RankedBenchmark:
             started_at=now,
             finished_at=None,
         )
-        unmeasured = _insert(database, rescoring, row)
-        rank_benchmark(database, row.benchmark_id, unmeasured)
+        _insert(database, rescoring, row)
+        rank_benchmark(database, row.benchmark_id)
         with database.writing() as connection:
             store.finish_benchmark(connection, row.benchmark_id, datetime.now(UTC))
     return read_ranked(database, row.benchmark_id)
 
 
-def _insert(database: Database, rescoring: Rescoring, row: store.BenchmarkRow) -> list[Candidate]:
-    """Store the new benchmark's rows; return the models that were to be ranked and have no run."""
+def _insert(database: Database, rescoring: Rescoring, row: store.BenchmarkRow) -> None:
     runs = rescoring.ranked.runs
     with database.writing() as connection:
         candidates = stored_candidates(connection, rescoring.ranked.benchmark.benchmark_id)
@@ -182,4 +180,3 @@ def _insert(database: Database, rescoring: Rescoring, row: store.BenchmarkRow) -
         for sample in rescoring.samples:
             if sample.after != sample.before:
                 update_judgement(connection, copies[sample.model], sample.after)
-    return [candidate for candidate in candidates if candidate.eligible and candidate.name not in runs]

@@ -66,14 +66,14 @@ def run_benchmark(
 
     A challenger meets the incumbents in a final, which the settings' promotion policy ends. The anchor is measured
     before and after all others. A failing model never stops the others. A candidate whose runtime cannot keep the
-    protocol is excluded before the first call.
+    protocol is excluded before the first call. The models beside the field are recorded, so that ranking knows them.
 
     Raises `GateFailed` when nobody is eligible, `LockTaken` when another benchmark runs on this database: two
     would slow each other down and measure that.
     """
     candidates = [_bound(line, prepared, bench.runtimes) for line in field.candidates]
     eligible = [candidate for candidate in candidates if candidate.eligible]
-    if not eligible:
+    if not eligible and not field.reused:
         reasons = "; ".join(f"{c.name}: {c.detail}" for c in candidates) or "there are no actors"
         raise GateFailed(f"no model can be measured for {prepared.name}: {reasons}")
     database = bench.database
@@ -81,6 +81,7 @@ def run_benchmark(
         row, resumed = _begin(database, prepared, terms)
         with database.writing() as connection:
             store.replace_candidates(connection, row.benchmark_id, candidates)
+            store.add_candidates(connection, row.benchmark_id, field.beside, field.reused)
             store.record_incumbents(connection, row.benchmark_id, field.incumbents)
         names = tuple(candidate.name for candidate in eligible)
         on_event(
@@ -160,7 +161,7 @@ class _BenchmarkRun:
     def measure(self, eligible: Sequence[Candidate], purpose: Purpose) -> None:
         """Make every call of the benchmark that has not been made."""
         first = self._anchor_pass(Role.ANCHOR_FIRST)
-        if self._protocol.policy == "race":
+        if self._protocol.strategy == "race":
             self._race(eligible)
         else:
             for number, candidate in enumerate(eligible, start=1):
@@ -223,7 +224,7 @@ class _BenchmarkRun:
 
     def _is_decided_by_a_final(self) -> bool:
         """Whether there is somebody to protect, or a race that left its leaders close."""
-        wanted = bool(self._incumbents) or self._protocol.policy == "race"
+        wanted = bool(self._incumbents) or self._protocol.strategy == "race"
         return wanted and self._protocol.final_passes > 0
 
     def _final_pass(self, measured: Measured, number: int) -> Measured:

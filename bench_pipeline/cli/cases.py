@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from bench_pipeline.benchmark.preparation import prepare_from_files, read_suite, testcases_dir
+from bench_pipeline.benchmark.preparation import prepare_from_files
+from bench_pipeline.benchmark.task_folders import read_suite, testcases_dir
 from bench_pipeline.cli.output import json_option, print_json, safe
 from bench_pipeline.domain.errors import FileRefused, InputError
 from bench_pipeline.domain.tasks.suite import Suite

@@ -10,8 +10,9 @@ import click
 
 from bench_pipeline.benchmark.workbench import open_workbench
 from bench_pipeline.cli.output import json_option, print_json, safe, table
-from bench_pipeline.cli.production import latest_plan
+from bench_pipeline.cli.production import benchmark_option
 from bench_pipeline.domain.promoting.impact import Impact
+from bench_pipeline.promotion.delivery import chosen_benchmarks, plan_from
 from bench_pipeline.promotion.plan import DecidedRow, impacts
 from bench_pipeline.promotion.replay import Replay, replay
 from bench_pipeline.settings import load_settings
@@ -19,26 +20,28 @@ from bench_pipeline.storage.decisions import StoredDecision, decisions_of
 
 
 @click.command()
-@click.option("--task", help="Show the decisions of this task's latest benchmark.")
+@click.option("--task", help="Show the decisions about this task's conversations.")
+@benchmark_option
 @click.option(
     "--replay",
     "decision_id",
     type=click.IntRange(1, 10**9),
     metavar="ID",
-    help="Make a stored decision again from its evidence.",
+    help="Recompute a stored decision from its stored input.",
 )
 @json_option
-def decide(task: str | None, decision_id: int | None, as_json: bool) -> int:
-    """Show each decision with what it rests on, or make a stored one again.
+def decide(task: str | None, benchmark_ids: tuple[str, ...], decision_id: int | None, as_json: bool) -> int:
+    """Show each decision with its evidence, or recompute a stored one.
 
-    A decision is stored with its plan, by `bench promote` or in Dagster; this command stores nothing.
+    The benchmark is chosen as by `bench plan`. Decisions are stored by `bench promote` and by Dagster; this command
+    stores nothing.
 
     \b
     Examples:
       bench decide --task grading
       bench decide --replay 7
 
-    Exit status: 0 shown, or the same again; 1 the replay differs.
+    Exit status: 0 shown, or the replay agrees; 1 the replay differs.
     """
     if decision_id is not None and task is None:
         with open_workbench(load_settings()) as bench:
@@ -46,7 +49,7 @@ def decide(task: str | None, decision_id: int | None, as_json: bool) -> int:
     if task is None or decision_id is not None:
         raise click.UsageError("give either --task or --replay")
     with open_workbench(load_settings()) as bench:
-        made = latest_plan(bench, [task])
+        made = plan_from(bench, chosen_benchmarks(bench, [task], benchmark_ids).ranked)
         saved = impacts(bench, made, datetime.now(UTC))
         benchmark_id = made.plan.evidence[0].benchmark_id
         with bench.database.engine.connect() as connection:

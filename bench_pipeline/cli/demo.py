@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import click
+from pydantic import SecretStr
 
-from bench_pipeline.assets.common import WorkbenchResource
 from bench_pipeline.automation.jobs import job_name
-from bench_pipeline.benchmark.ranking import latest_ranked
+from bench_pipeline.benchmark.ranking import read_ranked
 from bench_pipeline.benchmark.workbench import Workbench, open_workbench
 from bench_pipeline.cli.live_tree import LiveTree, summary
 from bench_pipeline.cli.output import json_option, print_json
@@ -18,12 +18,12 @@ from bench_pipeline.definitions import build_definitions
 from bench_pipeline.demo.home import open_instance
 from bench_pipeline.demo.sample_database import make_sample_database
 from bench_pipeline.domain.errors import GateFailed
-from bench_pipeline.promotion.plan import stored_plan
 from bench_pipeline.reporting.report import report_path
 from bench_pipeline.runtimes.catalogue import Catalogue
 from bench_pipeline.settings import Settings, load_settings
 from bench_pipeline.storage import promotions
 from bench_pipeline.storage.database import open_database
+from bench_pipeline.storage.plans import plan_by_hash
 
 TASKS = ("extraction", "grading")
 MODELS = ("smollm2:135m", "qwen2.5-coder:0.5b", "qwen2.5-coder:1.5b")
@@ -32,7 +32,7 @@ _DATABASE = "sqlite:///.bench/bench.db"
 
 @click.command()
 @click.option("--fresh", is_flag=True, help="Measure again even when nothing changed since the last demo.")
-@click.option("--tasks", default=",".join(TASKS), show_default=True, help="The tasks to run, by commas.")
+@click.option("--tasks", default=",".join(TASKS), show_default=True, help="The tasks to run, comma-separated.")
 @json_option
 def demo(fresh: bool, tasks: str, as_json: bool) -> int:
     """Try everything on a sample database with real small models.
@@ -41,8 +41,7 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
     through Dagster's assets, and promotes if the measurement says so. Your own database is not touched,
     whatever BENCH_DATABASE_URL says. Typing it again measures only what changed.
     """
-    os.environ["BENCH_DATABASE_URL"] = _DATABASE
-    settings = load_settings()
+    settings = load_settings().model_copy(update={"database_url": SecretStr(_DATABASE), "promoter_url": None})
     say = (lambda text: click.echo(text, err=True)) if as_json else click.echo
     say("1. Weights of three small models, fetched once")
     catalogue = Catalogue(settings.cache_dir)
@@ -57,15 +56,13 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
     chosen = tuple(name.strip() for name in tasks.split(",") if name.strip())
     again = "all anew" if fresh else "only what is new or changed, --fresh measures all"
     say(f"3. Benchmark of {' and '.join(chosen)} through Dagster's assets: {again}")
-    run_jobs(settings, chosen, fresh, LiveTree(err=as_json))
+    results = run_jobs(settings, chosen, fresh, LiveTree(err=as_json))
     with open_workbench(settings) as bench:
         if as_json:
-            print_json({task: _facts(bench, task) for task in chosen})
+            print_json({task: _facts(bench, task, result) for task, result in results.items()})
         else:
-            click.echo("\n".join(line for task in chosen for line in _conclusion(bench, task)))
-            click.echo(
-                "\n👉 Next: make ui (or dagster dev) shows all of it in Dagster; bench --help shows the commands"
-            )
+            click.echo("\n".join(line for task, result in results.items() for line in _conclusion(bench, task, result)))
+            click.echo("\n👉 Next: `bench ui` shows all of it in Dagster; `bench --help` lists the commands")
     return 0
 
 
@@ -85,9 +82,18 @@ def fetch_weights(catalogue: Catalogue, names: Sequence[str]) -> None:
             catalogue.fetch(name, show)
 
 
-def run_jobs(settings: Settings, tasks: Sequence[str], fresh: bool, tree: LiveTree) -> None:
+@dataclass(frozen=True, slots=True)
+class JobResult:
+    """What a job worked on."""
+
+    benchmark_id: str
+    plan_hash: str
+
+
+def run_jobs(settings: Settings, tasks: Sequence[str], fresh: bool, tree: LiveTree) -> dict[str, JobResult]:
     """Run the job of each task in this process, recorded in Dagster's instance. Raises `GateFailed`."""
-    definitions = build_definitions(settings, WorkbenchResource(tree))
+    definitions = build_definitions(settings, tree)
+    results = {}
     with open_instance() as instance:
         for task in tasks:
             result = definitions.resolve_job_def(job_name(task)).execute_in_process(
@@ -99,29 +105,33 @@ def run_jobs(settings: Settings, tasks: Sequence[str], fresh: bool, tree: LiveTr
                 },
             )
             if not result.success:
-                raise GateFailed(f"the job {job_name(task)} failed; Dagster run {result.run_id} tells where")
+                raise GateFailed(f"the job {job_name(task)} failed; see Dagster run {result.run_id}")
+            plan = result.asset_materializations_for_node(f"{task}__promotion_plan")[0].metadata
+            results[task] = JobResult(str(plan["benchmark_id"].value), str(plan["plan_hash"].value))
+    return results
 
 
-def _facts(bench: Workbench, task: str) -> dict[str, object]:
-    ranked = latest_ranked(bench.database, task)
+def _facts(bench: Workbench, task: str, result: JobResult) -> dict[str, object]:
+    ranked = read_ranked(bench.database, result.benchmark_id)
     with bench.database.engine.connect() as connection:
         promotion = promotions.latest_promotion(connection, task)
+        plan = plan_by_hash(connection, result.plan_hash)
     return {
         "benchmark_id": ranked.benchmark.benchmark_id,
         "results": ranked.scoreboard.results,
-        "plan": stored_plan(bench.database, task),
+        "plan": plan.plan if plan else None,
         "promotion": promotion,
         "report": report_path(bench.settings.reports_dir, ranked),
     }
 
 
-def _conclusion(bench: Workbench, task: str) -> list[str]:
-    ranked = latest_ranked(bench.database, task)
-    plan = stored_plan(bench.database, task)
+def _conclusion(bench: Workbench, task: str, result: JobResult) -> list[str]:
+    ranked = read_ranked(bench.database, result.benchmark_id)
     with bench.database.engine.connect() as connection:
-        promotion = promotions.promotion_by_plan(connection, plan.hash)
+        plan = plan_by_hash(connection, result.plan_hash)
+        promotion = promotions.promotion_by_plan(connection, result.plan_hash)
         validation = promotions.last_validation_of_task(connection, task)
-    lines = [f"\n━━ {task} ━━", *summary(ranked), "\n🏭 Production:", plan_text(plan)]
+    lines = [f"\n━━ {task} ━━", *summary(ranked), "\n🏭 Production:", *([plan_text(plan.plan)] if plan else [])]
     if promotion is not None:
         lines.append(f"✅ promotion {promotion.promotion_id}: {promotion.status}")
     if validation is not None and not validation.passed:

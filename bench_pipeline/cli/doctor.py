@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from bench_pipeline.benchmark.preparation import prepare_from_files, task_names, testcases_dir
+from bench_pipeline.benchmark.preparation import prepare_from_files
+from bench_pipeline.benchmark.task_folders import task_names, testcases_dir
 from bench_pipeline.benchmark.workbench import writer_for
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.domain.errors import BenchError, GateFailed, InputError

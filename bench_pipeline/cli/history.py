@@ -6,39 +6,59 @@ from collections.abc import Sequence
 
 import click
 
-from bench_pipeline.benchmark.preparation import read_task
+from bench_pipeline.benchmark.ranking import read_ranked
+from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import open_workbench
 from bench_pipeline.cli.output import duration, json_option, print_json, safe, table
+from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.measuring.scoreboard import ModelResult
 from bench_pipeline.settings import load_settings
+from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.history import PastBenchmark, model_trend, past_benchmarks
 
 _BARS = "▁▂▃▄▅▆▇█"
+_MODEL_COLUMNS = ("standing", "correct", "latency", "median", "valid calls", "rank", "digest")
 
 
 @click.command()
 @click.option("--task", required=True, help="The task.")
-@click.option("--model", help="Show this model's results instead of the champions.")
+@click.option("--model", help="Show the results of this model instead of the champions.")
+@click.option("--benchmark", "benchmark_id", metavar="ID", help="Show the results of this benchmark instead.")
 @json_option
-def history(task: str, model: str | None, as_json: bool) -> int:
+def history(task: str, model: str | None, benchmark_id: str | None, as_json: bool) -> int:
     """Show a task's champions over time.
 
-    With --model: what became of one model.
+    With --model, the results of one model over time; with --benchmark, all results of one benchmark.
     Exit status: 0, or 1 when the task was never benchmarked.
     """
-    with open_workbench(load_settings()) as bench, bench.database.engine.connect() as connection:
-        found: Sequence[PastBenchmark | ModelResult] = (
-            model_trend(connection, task, model) if model else past_benchmarks(connection, task)
-        )
+    with open_workbench(load_settings()) as bench:
+        found = _found(bench.database, task, model, benchmark_id)
         if not found:
-            read_task(bench.settings, task)  # a misspelt task is bad input, not a task without history
+            read_task(bench.settings, task)  # a misspelt task is invalid input, not a task without history
     if as_json:
         print_json(found)
     elif not found:
-        click.echo(f"nothing is known of {safe(model or task)} yet; `bench run --task {task}` measures it")
+        click.echo(f"nothing is known about {safe(model or task)} yet; `bench run --task {task}` measures it")
     else:
-        click.echo(_text(found))
+        click.echo(_one_benchmark(found) if benchmark_id else _text(found))
     return 0 if found else 1
+
+
+def _found(
+    database: Database, task: str, model: str | None, benchmark_id: str | None
+) -> Sequence[PastBenchmark | ModelResult]:
+    if benchmark_id is not None:
+        ranked = read_ranked(database, benchmark_id)
+        if ranked.benchmark.task_type != task:
+            raise InputError(f"benchmark {benchmark_id} is of {ranked.benchmark.task_type}, not of {task}")
+        return [result for result in ranked.scoreboard.results if model in (None, result.model)]
+    with database.engine.connect() as connection:
+        return model_trend(connection, task, model) if model else past_benchmarks(connection, task)
+
+
+def _one_benchmark(found: Sequence[PastBenchmark | ModelResult]) -> str:
+    results = [line for line in found if isinstance(line, ModelResult)]
+    return table(("model", *_MODEL_COLUMNS), [(result.model, *_model_row(result)) for result in results])
 
 
 def _text(found: Sequence[PastBenchmark | ModelResult]) -> str:
@@ -49,9 +69,9 @@ def _text(found: Sequence[PastBenchmark | ModelResult]) -> str:
         trend = _trend([line.champion_latency_ms for line in champions])
         return f"{table(header, rows)}\n\nchampion's latency, oldest first (n={len(champions)}): {trend}"
     results = [line for line in found if isinstance(line, ModelResult)]
-    columns = ("standing", "correct", "latency", "median", "valid calls", "rank", "digest")
     trend = _trend([result.avg_latency_ms for result in results])
-    return f"{table(columns, [_model_row(r) for r in results])}\n\nlatency, oldest first (n={len(results)}): {trend}"
+    rows = [_model_row(result) for result in results]
+    return f"{table(_MODEL_COLUMNS, rows)}\n\nlatency, oldest first (n={len(results)}): {trend}"
 
 
 def _model_row(result: ModelResult) -> tuple[object, ...]:

@@ -116,7 +116,7 @@ def summary(ranked: RankedBenchmark) -> list[str]:
         lines += [f"   {safe(r.model)}: {r.cases_seen} of {r.cases} cases seen" for r in outpaced]
     if ranked.excluded:
         lines.append("⏭️  Not run:")
-        lines += [f"   {safe(name)}: {safe(detail)}" for name, _, detail in ranked.excluded]
+        lines += [f"   {safe(one.model)}: {safe(one.detail)}" for one in ranked.excluded]
     return lines
 
 

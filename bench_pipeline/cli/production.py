@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import click
 
-from bench_pipeline.benchmark.preparation import prepare, read_task
-from bench_pipeline.benchmark.ranking import latest_ranked
+from bench_pipeline.benchmark.fitness import passed_over_text
+from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench, account, open_workbench
 from bench_pipeline.cli.live_tree import LiveTree
 from bench_pipeline.cli.output import json_option, print_json, safe
@@ -21,50 +20,82 @@ from bench_pipeline.cli.production_text import (
 )
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.promoting.plan import Approval, PromotionPlan
+from bench_pipeline.promotion.delivery import (
+    Delivery,
+    DeliveryEvent,
+    DeliveryRequest,
+    PlanApplied,
+    PlanMade,
+    chosen_benchmarks,
+    deliver,
+    plan_from,
+)
 from bench_pipeline.promotion.gates import awaited
-from bench_pipeline.promotion.plan import DecidedPlan, impacts, make_plan, store_plan
-from bench_pipeline.promotion.plan_application import apply_plan
+from bench_pipeline.promotion.plan import impacts
 from bench_pipeline.promotion.reconciliation import reconcile as reconcile_production
 from bench_pipeline.promotion.reconciliation import write_open_documents
-from bench_pipeline.promotion.validation import ValidationResult, validate_promotion
+from bench_pipeline.promotion.validation import validate_promotion
 from bench_pipeline.settings import load_settings
 from bench_pipeline.storage import promotions
-from bench_pipeline.storage.plans import StoredPlan, plan_by_hash
-from bench_pipeline.storage.promotions import Promotion
+from bench_pipeline.storage.plans import plan_by_hash
+
+benchmark_option = click.option(
+    "--benchmark",
+    "benchmark_ids",
+    multiple=True,
+    metavar="ID",
+    help="Decide by this benchmark.  [default: the task's latest that is fit for production]",
+)
 
 
 @click.command()
 @click.option("--task", "tasks", required=True, multiple=True, help="The task; several are planned together.")
+@benchmark_option
 @json_option
-def plan(tasks: tuple[str, ...], as_json: bool) -> int:
-    """Show what the latest benchmark would change in production.
+def plan(tasks: tuple[str, ...], benchmark_ids: tuple[str, ...], as_json: bool) -> int:
+    """Show what a benchmark would change in production.
 
-    Every conversation of the task has its line, with the reason. Nothing is changed or stored.
+    Every conversation of the task is listed with the reason. Nothing is changed or stored. Without --benchmark,
+    the latest benchmark that is fit for production decides: the task's own suite and protocol, the present prompt,
+    finished and valid, every incumbent measured. Newer ones that are not fit are named.
+
+    \b
+    Examples:
+      bench plan --task grading
+      bench plan --task grading --benchmark grading-20261124T045803Z-2ace
+
     Exit status: 0 there is something to promote, 1 everything stays as it is.
     """
     with open_workbench(load_settings()) as bench:
-        made = latest_plan(bench, tasks)
+        chosen = chosen_benchmarks(bench, tasks, benchmark_ids)
+        made = plan_from(bench, chosen.ranked)
         found = made.plan
         saved = impacts(bench, made, datetime.now(UTC)) if as_json else {}
         waits = _awaits(bench, found)
     if as_json:
-        print_json(found.model_dump(mode="json") | {"hash": found.hash, "impact": saved, "awaits": waits or None})
+        facts = {"hash": found.hash, "impact": saved, "awaits": waits or None, "passed_over": chosen.passed_over}
+        print_json(found.model_dump(mode="json") | facts)
     else:
-        click.echo("\n".join([plan_text(found), *([f"⏳ {safe(waits)}"] if waits else [])]))
+        notes = [f"⏭️  not fit for production: {passed_over_text(chosen.passed_over)}"] if chosen.passed_over else []
+        notes += [f"⏳ {waits}"] if waits else []
+        click.echo("\n".join([plan_text(found), *map(safe, notes)]))
     return 0 if found.changes else 1
 
 
 @click.command()
 @click.option("--task", "tasks", multiple=True, help="The task; several change together, all or none.")
+@benchmark_option
 @click.option("--plan", "plan_hash", metavar="HASH", help="Apply this stored plan, such as one that was approved.")
 @click.option("--no-validate", is_flag=True, help="Leave the validation to a later `bench validate`.")
 @json_option
-def promote(tasks: tuple[str, ...], plan_hash: str | None, no_validate: bool, as_json: bool) -> int:
+def promote(
+    tasks: tuple[str, ...], benchmark_ids: tuple[str, ...], plan_hash: str | None, no_validate: bool, as_json: bool
+) -> int:
     """Put the champion into production, validate, write the documents.
 
-    The champion is the latest benchmark's. All rows change in one transaction, each only while it holds the
+    The benchmark is chosen as by `bench plan`. All rows change in one transaction, each only while it holds the
     planned old actor. A plan that needs an approval is stored and waits. A failed validation undoes the promotion.
-    After a crash, the same command once more does what is left to do.
+    After a crash, the same command again completes what is missing.
 
     \b
     Examples:
@@ -76,36 +107,49 @@ def promote(tasks: tuple[str, ...], plan_hash: str | None, no_validate: bool, as
     """
     if bool(tasks) is (plan_hash is not None):
         raise click.UsageError("give either --task or --plan")
+    if plan_hash is not None and benchmark_ids:
+        raise click.UsageError("--benchmark goes with --task; a stored plan names its benchmarks itself")
+    request = DeliveryRequest(account(), tasks, benchmark_ids, plan_hash, validate=not no_validate)
     with open_workbench(load_settings()) as bench:
-        reconcile_production(bench, account())
-        stored = _stored(bench, plan_hash) if plan_hash else _planned(bench, tasks)
-        if not no_validate:
-            # Before anything changes: a suite that is refused must not leave a promotion without its validation.
-            for task in {row.task for row in stored.plan.changes}:
-                prepare(bench, task)
-        if not as_json:
-            click.echo(plan_text(stored.plan))
-        with bench.database.engine.connect() as connection:
-            already = promotions.promotion_by_plan(connection, stored.plan_hash) is not None
-        promotion = apply_plan(bench, stored.plan_hash, account())
-        if promotion is not None and not as_json:
-            click.echo(promotion_text(promotion, already))
-        written, _ = write_open_documents(bench)
-        results = []
-        for waiting in [] if no_validate else _waiting(bench, stored.plan):
-            results.append(_validate(bench, waiting, as_json))
-            written += write_open_documents(bench)[0]
-    written = tuple(dict.fromkeys(written))
-    failed = [one for one in results if not one.passed]
+        done = deliver(bench, request, _Shown(as_json))
     if as_json:
-        validation = next(iter([*failed, *results]), None)
-        print_json({"plan": stored.plan, "promotion": promotion, "validation": validation, "documents": written})
+        print_json(_delivery_facts(done))
     else:
-        if promotion is None:
-            click.echo("nothing to promote")
-        lines = [line for one in results for line in validation_lines(one)]
-        click.echo("\n".join([*lines, *document_lines(written)]))
-    return 1 if failed else 0
+        lines = [] if done.promotion else ["nothing to promote"]
+        lines += [line for one in done.validations for line in validation_lines(one)]
+        click.echo("\n".join([*lines, *document_lines(done.documents)]))
+    return 0 if done.held else 1
+
+
+class _Shown:
+    """Shows a delivery as it goes on: the plan, the promotion, the calls of the validation."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._tree = LiveTree(err=as_json)
+
+    def __call__(self, event: DeliveryEvent) -> None:
+        match event:
+            case PlanMade():
+                self._say(plan_text(event.plan))
+            case PlanApplied():
+                self._say(promotion_text(event.promotion, event.already))
+            case _:
+                self._tree(event)
+
+    def _say(self, text: str) -> None:
+        if not self._as_json:
+            click.echo(text)
+
+
+def _delivery_facts(done: Delivery) -> dict[str, object]:
+    failed = [one for one in done.validations if not one.passed]
+    return {
+        "plan": done.plan,
+        "promotion": done.promotion,
+        "validation": next(iter([*failed, *done.validations]), None),
+        "documents": done.documents,
+    }
 
 
 @click.command()
@@ -114,16 +158,16 @@ def promote(tasks: tuple[str, ...], plan_hash: str | None, no_validate: bool, as
 def validate(task: str, as_json: bool) -> int:
     """Run the known cases on the champion that was promoted.
 
-    A failure undoes the promotion, unless a person put it back after an undoing: that one stays.
-    Exit status: 0 it holds, 1 it does not.
+    A failure undoes the promotion, unless a person put it back after an earlier rollback.
+    Exit status: 0 it passed, 1 it failed.
     """
     with open_workbench(load_settings()) as bench:
         read_task(bench.settings, task)
         with bench.database.engine.connect() as connection:
             promotion = promotions.latest_promotion(connection, task)
         if promotion is None:
-            raise InputError(f"nothing of {task} is promoted; `bench promote --task {task}` does")
-        result = _validate(bench, promotion, as_json)
+            raise InputError(f"nothing of {task} is promoted; run `bench promote --task {task}` first")
+        result = validate_promotion(bench, promotion, account(), LiveTree(err=as_json))
         written, _ = write_open_documents(bench)
     if as_json:
         print_json({"validation": result, "documents": written})
@@ -135,12 +179,12 @@ def validate(task: str, as_json: bool) -> int:
 @click.command()
 @json_option
 def reconcile(as_json: bool) -> int:
-    """Finish what a run that died left open.
+    """Complete what an interrupted run left open.
 
-    A promotion whose validation failed is undone, and the documents are made to say what the database holds.
-    `bench promote` and every job of Dagster begin with this.
+    A promotion whose validation failed is undone, and the documents are brought up to date with the database.
+    `bench promote` and Dagster's promotion plans start with this.
 
-    Exit status: 0 nothing is open any more, 1 a promotion still waits for its validation.
+    Exit status: 0 nothing is open, 1 a promotion still waits for its validation.
     """
     with open_workbench(load_settings()) as bench:
         done = reconcile_production(bench, account())
@@ -162,7 +206,7 @@ def reconcile(as_json: bool) -> int:
 def docs(as_json: bool) -> int:
     """Write the workflow documents and the champion registry.
 
-    They are made from the database; files that would not change stay untouched.
+    They are rendered from the database; files that would not change stay untouched.
     Exit status: 0.
     """
     with open_workbench(load_settings()) as bench:
@@ -174,27 +218,6 @@ def docs(as_json: bool) -> int:
     return 0
 
 
-def latest_plan(bench: Workbench, tasks: Sequence[str]) -> DecidedPlan:
-    """Return what the latest benchmarks of these tasks would change, with the decisions. Stores nothing."""
-    stated = [read_task(bench.settings, task) for task in dict.fromkeys(tasks)]
-    ranked = [latest_ranked(bench.database, task.task) for task in stated]
-    return make_plan(bench, ranked, stated)
-
-
-def _planned(bench: Workbench, tasks: Sequence[str]) -> StoredPlan:
-    made = latest_plan(bench, tasks)
-    store_plan(bench.database, made, account())
-    return _stored(bench, made.plan.hash)
-
-
-def _stored(bench: Workbench, plan_hash: str) -> StoredPlan:
-    with bench.database.engine.connect() as connection:
-        stored = plan_by_hash(connection, plan_hash)
-    if stored is None:
-        raise InputError(f"there is no stored plan {plan_hash}; `bench log --plans` lists them")
-    return stored
-
-
 def _awaits(bench: Workbench, plan: PromotionPlan) -> str:
     """Return what a plan that was just made would wait for; empty when nothing."""
     with bench.database.engine.connect() as connection:
@@ -204,14 +227,3 @@ def _awaits(bench: Workbench, plan: PromotionPlan) -> str:
     if plan.changes and plan.terms.approval is Approval.REQUIRED:
         return f"needs an approval: bench promote stores the plan, then bench approve {plan.hash[:12]}"
     return ""
-
-
-def _waiting(bench: Workbench, plan: PromotionPlan) -> list[Promotion]:
-    """Return what was promoted for the plan's tasks and not validated, now or by a run that died in between."""
-    with bench.database.engine.connect() as connection:
-        found = [one for task in plan.tasks.split(",") for one in promotions.unvalidated(connection, task)]
-    return list({one.promotion_id: one for one in found}.values())
-
-
-def _validate(bench: Workbench, promotion: Promotion, as_json: bool) -> ValidationResult:
-    return validate_promotion(bench, promotion, account(), LiveTree(err=as_json))

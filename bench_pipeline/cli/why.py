@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from bench_pipeline.benchmark.preparation import read_task
+from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import open_workbench
 from bench_pipeline.cli.output import json_option, print_json, safe, table
 from bench_pipeline.settings import load_settings

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from sqlalchemy import Boolean, Column, Connection, Float, ForeignKey, Integer, MetaData, String, Table, Text
 
-from bench_pipeline.benchmark.preparation import read_task, task_names, with_prompt
+from bench_pipeline.benchmark.task_folders import read_task, task_names, with_prompt
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.production import has_production

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from bench_pipeline.benchmark.evidence import hash_of_evidence
+from bench_pipeline.benchmark.incumbents import incumbents_of
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.promoting.decision import Decision, Incumbent
 from bench_pipeline.domain.promoting.impact import WINDOW_DAYS, Impact, impact
 from bench_pipeline.domain.promoting.plan import Approval, PlanEvidence, PlanRow, PlanTerms, PromotionPlan, plan_row
-from bench_pipeline.domain.promoting.policy import Policy
 from bench_pipeline.domain.promoting.replay import Evidence
 from bench_pipeline.domain.tasks.task import Task
 from bench_pipeline.settings import Settings
@@ -132,55 +131,27 @@ def _impact(one: DecidedRow, calls: int) -> Impact | None:
     return impact(calls, WINDOW_DAYS, one.decision.comparison, measured.avg_latency_ms if measured else None)
 
 
-def stored_plan(database: Database, task: str) -> PromotionPlan:
-    """Return the task's last plan. Raises `InputError` when there is none."""
-    with database.engine.connect() as connection:
-        stored = plans.latest_plan(connection, task)
-    if stored is None:
-        raise InputError(f"there is no plan for {task}; materialize {task}/promotion_plan first")
-    return stored.plan
-
-
-def _incumbent(conversation: Conversation | None, template: str | None, ranked: RankedBenchmark) -> Incumbent | None:
-    if conversation is None:
-        return None
-    number, name = conversation.actor_id, conversation.actor_name
-    other = template is not None and content_hash(template) != ranked.benchmark.prompt_hash
-    return Incumbent(
-        actor_id=number,
-        name=name,
-        actor_type=conversation.actor_type,
-        result=next((r for r in ranked.scoreboard.results if r.actor_id is not None and r.actor_id == number), None),
-        exclusion=next((reason for model, reason, _ in ranked.excluded if model == name), None),
-        other_prompt=ranked.benchmark.prompt_source if other else "",
-    )
-
-
 def _decided(bench: Workbench, ranked: RankedBenchmark, evidence: PlanEvidence, task: Task) -> list[DecidedRow]:
-    numbers, policy = task.conversations, bench.settings.promotion_policy
+    decided = []
     with bench.database.engine.connect() as connection:
-        found = {row.conversation_id: row for row in bench.production.conversations(connection, numbers)}
-        templates = bench.production.templates(connection, numbers)
-        decided = []
-        for number in numbers:
-            incumbent = _incumbent(found.get(number), templates.get(number), ranked)
-            one = _decided_row(number, found.get(number), incumbent, ranked, policy)
+        for number, found in incumbents_of(bench, task, ranked).items():
+            conversation, incumbent = found or (None, None)
+            one = _decided_row(bench, number, conversation, incumbent, ranked)
             bar = bar_on(connection, one.row, evidence) if one.row.changes else None
             if incumbent is not None and bar is not None:
-                barred = replace(incumbent, undone=bar.took_back)
-                one = _decided_row(number, found.get(number), barred, ranked, policy)
+                one = _decided_row(bench, number, conversation, replace(incumbent, undone=bar.took_back), ranked)
             decided.append(one)
     return decided
 
 
 def _decided_row(
+    bench: Workbench,
     number: int,
     conversation: Conversation | None,
     incumbent: Incumbent | None,
     ranked: RankedBenchmark,
-    policy: Policy,
 ) -> DecidedRow:
-    evidence = Evidence(ranked.scoreboard, incumbent, policy)
+    evidence = Evidence(ranked.scoreboard, incumbent, bench.settings.promotion_policy)
     decision = evidence.decide()
     return DecidedRow(_row(number, conversation, decision, ranked), evidence, decision)
 

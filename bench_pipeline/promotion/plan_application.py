@@ -1,16 +1,22 @@
-"""Applies a stored plan: looks whether the world is the planned one, then the writer decides under its locks."""
+"""Applies a stored plan: checks what can be checked without locks, then the writer decides under its locks.
+
+The rules that the writer checks are in domain/promoting/rules.py and, for PostgreSQL, in its function.
+"""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection
 
 from bench_pipeline.benchmark.evidence import hash_of_evidence
-from bench_pipeline.benchmark.preparation import read_task
+from bench_pipeline.benchmark.fitness import newer_fit_benchmark
+from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.promoting.fitness import outdated_row
 from bench_pipeline.domain.promoting.plan import PlanEvidence, PlanKind, PromotionPlan
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.observation import observe
+from bench_pipeline.promotion.plan import make_plan
 from bench_pipeline.promotion.validation_hook import check_hook
 from bench_pipeline.storage import benchmarks, history
 from bench_pipeline.storage.benchmarks import BenchmarkRow
@@ -56,6 +62,9 @@ def _look(bench: Workbench, plan: PromotionPlan) -> list[Observed]:
             benchmark = _check_evidence(connection, evidence)
             _check_prompts(connection, bench, plan, benchmark)
         _check_bars(connection, plan)
+    if plan.kind is PlanKind.PROMOTION:
+        for evidence in plan.evidence:
+            _check_not_outdated(bench, plan, evidence)
     return observe(bench, plan)
 
 
@@ -86,6 +95,19 @@ def _check_prompts(connection: Connection, bench: Workbench, plan: PromotionPlan
         if content_hash(template) != benchmark.prompt_hash:
             facts = {"conversation_id": number, "conversation": rows[number].conversation}
             raise PlanRefused("prompt_changed", facts)
+
+
+def _check_not_outdated(bench: Workbench, plan: PromotionPlan, evidence: PlanEvidence) -> None:
+    """A newer benchmark stands in the way only if it is fit for production and decides otherwise."""
+    newer = newer_fit_benchmark(bench, evidence.task, evidence.benchmark_id)
+    if newer is None:
+        return
+    planned = [row for row in plan.rows if row.task == evidence.task]
+    decided = make_plan(bench, [newer], [read_task(bench.settings, evidence.task)]).plan
+    if (row := outdated_row(planned, decided.rows)) is not None:
+        facts = {"task": evidence.task, "planned_id": evidence.benchmark_id, "newer_id": newer.benchmark.benchmark_id}
+        conversation = {"conversation_id": row.conversation_id, "conversation": row.conversation}
+        raise PlanRefused("plan_outdated", facts | conversation)
 
 
 def _check_bars(connection: Connection, plan: PromotionPlan) -> None:

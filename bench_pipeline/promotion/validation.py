@@ -67,7 +67,7 @@ def validate_promotion(
     the infrastructure, is barred on this benchmark only; the next one measures both anew.
     A promotion that a person put back after it was undone is judged, but left to that person.
     """
-    lines = candidates(bench)
+    lines = candidates(bench, {row.new_actor_id for row in promotion.changed if row.new_actor_id is not None})
     judged = [_judge(bench, promotion, row, lines, on_event) for row in _new_champions(promotion)]
     reasons = [fault for one in judged for fault in one.faults]
     lasting = any(one.faults and one.lasting for one in judged)

@@ -45,7 +45,9 @@ def render_report_json(ranked: RankedBenchmark) -> dict[str, Any]:
         **certainty(ranked),
         "verdicts": [_verdicts(result.model, ranked) for result in results if ranked.samples.get(result.model)],
         "injection_twins": _injection_twins(ranked),
-        "not_run": [{"model": name, "reason": reason.value, "detail": text} for name, reason, text in ranked.excluded],
+        "not_run": [
+            {"model": one.model, "reason": one.exclusion.value, "detail": one.detail} for one in ranked.excluded
+        ],
         "insights": insights(ranked.scoreboard, ranked.samples),
         "identities": [_identity(result.model, ranked) for result in results if result.model in ranked.runs],
     }

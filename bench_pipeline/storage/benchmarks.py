@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, RowMapping, and_, case, delete, func, insert, select, update
 
@@ -52,6 +52,23 @@ class BenchmarkRow:
 
 
 @dataclass(frozen=True, slots=True)
+class Participant:
+    """A model that is ranked in a benchmark. `reused_run_id` is the earlier run that counts when it was not run."""
+
+    model: str
+    actor_id: int | None
+    reused_run_id: int | None
+
+
+class ExcludedModel(NamedTuple):
+    """A model that did not take part, and why."""
+
+    model: str
+    exclusion: Exclusion
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRun:
     """All calls of one model in one benchmark. Memory in bytes and context in tokens are what its load took."""
 
@@ -91,6 +108,20 @@ def latest_benchmark(connection: Connection, task: str) -> BenchmarkRow | None:
         benchmark_runs.c.purpose == Purpose.BENCHMARK,
         benchmark_runs.c.status == RunStatus.FINISHED,
     )
+
+
+def finished_benchmarks(connection: Connection, task: str) -> list[BenchmarkRow]:
+    """Return the task's benchmarks that ended, newest first."""
+    query = (
+        select(*(benchmark_runs.c[name] for name in BenchmarkRow.__slots__))
+        .where(
+            benchmark_runs.c.task_type == task,
+            benchmark_runs.c.purpose == Purpose.BENCHMARK,
+            benchmark_runs.c.status == RunStatus.FINISHED,
+        )
+        .order_by(benchmark_runs.c.started_at.desc())
+    )
+    return [_benchmark_row(row) for row in connection.execute(query).mappings()]
 
 
 def interrupted_benchmark(
@@ -146,15 +177,20 @@ def replace_candidates(connection: Connection, benchmark_id: str, candidates: It
     _insert_candidates(connection, benchmark_id, candidates)
 
 
-def add_candidates(connection: Connection, benchmark_id: str, candidates: Sequence[Candidate]) -> None:
-    """Store more models beside the ones that took part; their lines are replaced when they exist."""
-    c = benchmark_candidates.c
-    names = [candidate.name for candidate in candidates]
-    connection.execute(delete(benchmark_candidates).where(c.benchmark_id == benchmark_id, c.model_name.in_(names)))
-    _insert_candidates(connection, benchmark_id, candidates)
+def add_candidates(
+    connection: Connection, benchmark_id: str, candidates: Sequence[Candidate], reused: Mapping[str, ModelRun]
+) -> None:
+    """Store models that are ranked without being run, each with the earlier run in `reused` that counts for it."""
+    _insert_candidates(connection, benchmark_id, candidates, reused)
 
 
-def _insert_candidates(connection: Connection, benchmark_id: str, candidates: Iterable[Candidate]) -> None:
+def _insert_candidates(
+    connection: Connection,
+    benchmark_id: str,
+    candidates: Iterable[Candidate],
+    reused: Mapping[str, ModelRun] | None = None,
+) -> None:
+    run_of = reused or {}
     rows = [
         {
             "benchmark_id": benchmark_id,
@@ -163,6 +199,7 @@ def _insert_candidates(connection: Connection, benchmark_id: str, candidates: It
             "execution_path": candidate.ref.execution_path if candidate.ref else None,
             "exclusion": candidate.exclusion.value if candidate.exclusion else None,
             "detail": candidate.detail,
+            "reused_run_id": run_of[candidate.name].model_run_id if candidate.name in run_of else None,
         }
         for candidate in candidates
     ]
@@ -170,20 +207,22 @@ def _insert_candidates(connection: Connection, benchmark_id: str, candidates: It
         connection.execute(insert(benchmark_candidates), rows)
 
 
-def excluded_candidates(connection: Connection, benchmark_id: str) -> list[tuple[str, Exclusion, str]]:
-    """Return the models that did not take part: name, reason, detail."""
+def excluded_candidates(connection: Connection, benchmark_id: str) -> list[ExcludedModel]:
+    """Return the models that did not take part, by name."""
     c = benchmark_candidates.c
     query = select(c.model_name, c.exclusion, c.detail).where(
         c.benchmark_id == benchmark_id, c.exclusion.is_not(None)
     ).order_by(c.model_name)  # fmt: skip
-    return [(name, Exclusion(reason), detail) for name, reason, detail in connection.execute(query)]
+    return [ExcludedModel(name, Exclusion(reason), detail) for name, reason, detail in connection.execute(query)]
 
 
-def participants(connection: Connection, benchmark_id: str) -> frozenset[str]:
-    """Return the names of the models that take part."""
+def participants(connection: Connection, benchmark_id: str) -> list[Participant]:
+    """Return the models that are ranked in a benchmark, by name."""
     c = benchmark_candidates.c
-    query = select(c.model_name).where(c.benchmark_id == benchmark_id, c.exclusion.is_(None))
-    return frozenset(connection.scalars(query))
+    query = select(c.model_name, c.actor_id, c.reused_run_id).where(
+        c.benchmark_id == benchmark_id, c.exclusion.is_(None)
+    )
+    return [Participant(*row) for row in connection.execute(query.order_by(c.model_name))]
 
 
 def insert_model_run(

@@ -72,6 +72,7 @@ benchmark_candidates = Table(
     Column("detail", ForeignText, nullable=False),
     Column("reason_code", String(40), comment="what became of it; see the elimination ledger"),
     Column("reason", ForeignText),
+    Column("reused_run_id", BigInteger, comment="the earlier model run that counts for it in the ranking"),
 )
 
 benchmark_model_runs = Table(

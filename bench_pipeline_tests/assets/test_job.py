@@ -53,7 +53,7 @@ def test_the_plan_is_stored_with_its_decisions_and_tells_the_impact(pipeline: Pi
 
     pipeline.run()
 
-    told = [record.data["impact"] for record in pipeline.metadata("grading/promotion_plan")["table"].records]
+    told = [record.data["impact"] for record in pipeline.metadata("grading/promotion_plan")["changes"].records]
     assert "7 calls in the last 30 days" in told[0]
     assert told[1:] == ["not known"] * 2
     assert pipeline.world.rows("benchmark_decisions", "conversation_id") == [(number,) for number in SERVED]
@@ -75,7 +75,7 @@ def test_a_broken_model_neither_fails_the_run_nor_goes_unseen(pipeline: Pipeline
     checks = checks_of(pipeline.run())
 
     assert checks["every_model_was_measured"] is False
-    assert checks["there_is_a_champion"]
+    assert checks["champion_exists"]
 
 
 def test_the_checks_of_a_sound_benchmark_pass(pipeline: Pipeline) -> None:
@@ -83,7 +83,7 @@ def test_the_checks_of_a_sound_benchmark_pass(pipeline: Pipeline) -> None:
 
     checks = checks_of(pipeline.run())
 
-    expected_warning = "suite_is_sound"  # four cases are fewer than ten
+    expected_warning = "suite_is_balanced"  # four cases are fewer than ten
     assert {name for name, passed in checks.items() if not passed} == {expected_warning}
 
 
@@ -146,9 +146,9 @@ def test_with_reuse_only_the_incumbent_and_what_failed_are_measured_again_and_al
 
 
 @ONE_ENGINE
-@pytest.mark.parametrize(("term", "says"), [("policy", "policy: input should be"), ("repeats", "repeats: ")])
+@pytest.mark.parametrize(("term", "says"), [("strategy", "strategy: input should be"), ("repeats", "repeats: ")])
 def test_a_term_that_no_protocol_has_is_named(pipeline: Pipeline, term: str, says: str) -> None:
-    wrong: dict[str, object] = {"policy": "sprint", "repeats": 0}
+    wrong: dict[str, object] = {"strategy": "sprint", "repeats": 0}
     result = pipeline.run(config={term: wrong[term]}, fails=True)
     assert says in failures_of(result)
 
@@ -197,7 +197,7 @@ def test_an_invalid_run_is_marked_and_its_check_fails(pipeline: Pipeline) -> Non
 
     checks = checks_of(pipeline.run(assets=["grading/scoreboard", "grading/report"]))
 
-    assert (checks["run_is_valid"], checks["there_is_a_champion"]) == (False, True)
+    assert (checks["run_is_valid"], checks["champion_exists"]) == (False, True)
     assert pipeline.metadata("grading/scoreboard")["invalid"] == "the machine drifted"
     assert "This run is invalid: the machine drifted;" in pipeline.metadata("grading/report")["report"]
 
@@ -259,13 +259,12 @@ def test_a_script_is_listed_with_the_reason_why_it_is_not_run(pipeline: Pipeline
     assert pipeline.world.holds(3340) == [SCRIPT]
 
 
-def test_every_job_begins_by_finishing_what_a_run_that_died_left_open(pipeline: Pipeline) -> None:
+def test_the_job_reconcile_writes_the_documents_that_a_run_that_died_did_not(pipeline: Pipeline) -> None:
     pipeline.world.promoted()
 
-    pipeline.run(assets=["reconciliation"])
+    pipeline.run(job="reconcile")
 
-    assert pipeline.metadata("reconciliation")["intents"] == 1
-    assert pipeline.metadata("reconciliation")["waiting_for_validation"] == "1"
+    assert [done is None for (done,) in pipeline.world.rows("benchmark_intents", "done_at")] == [False]
     registry = json.loads((pipeline.world.folder / "production" / "champions.json").read_text(encoding="utf-8"))
     assert [row["champion"]["actor_id"] for row in registry["champions"]] == [FAST] * 3
 

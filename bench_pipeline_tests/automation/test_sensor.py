@@ -5,7 +5,7 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from bench_pipeline_tests.pipeline import Pipeline
+from bench_pipeline_tests.pipeline import Pipeline, with_settings
 from bench_pipeline_tests.world import BROKEN, FAST, ONE_ENGINE
 
 pytestmark = ONE_ENGINE
@@ -14,7 +14,7 @@ pytestmark = ONE_ENGINE
 def tick(pipeline: Pipeline) -> dg.SensorResult | dg.SkipReason:
     """Evaluate the sensor once, as the daemon does."""
     sensor = pipeline.definitions.resolve_sensor_def("new_models")
-    result = sensor(dg.build_sensor_context(instance=pipeline.instance))
+    result = sensor(dg.build_sensor_context(instance=pipeline.instance, resources={"workbench": pipeline.workbench}))
     assert isinstance(result, dg.SensorResult | dg.SkipReason)
     return result
 
@@ -85,10 +85,10 @@ def test_a_model_that_cannot_be_measured_is_tried_three_times(measured: Pipeline
     assert len(set(keys)) == 3
 
 
-def test_a_failed_reading_is_no_empty_list(measured: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_PRODUCTION_NAMES", '{"actors.enabled": "is_active"}')
+def test_a_failed_reading_is_not_an_empty_list(measured: Pipeline) -> None:
+    names = {"actors.enabled": "is_active"}
 
-    result = tick(measured)
+    result = tick(with_settings(measured, production_names=names))
 
     assert isinstance(result, dg.SkipReason)
     assert "is_active" in (result.skip_message or "")

@@ -11,15 +11,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from bench_pipeline.benchmark import preparation
-from bench_pipeline.benchmark.preparation import (
-    PreparedTask,
-    prepare,
-    prepare_from_files,
-    read_suite,
-    read_task,
-    task_names,
-)
+from bench_pipeline.benchmark import task_folders
+from bench_pipeline.benchmark.preparation import PreparedTask, prepare, prepare_from_files
+from bench_pipeline.benchmark.task_folders import read_suite, read_task, task_names
 from bench_pipeline.benchmark.workbench import make_workbench
 from bench_pipeline.domain.errors import FileRefused, InputError
 from bench_pipeline.domain.measuring.protocol import Protocol
@@ -196,10 +190,10 @@ def test_the_configured_folder_comes_before_the_one_here_and_that_before_the_shi
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_TESTCASES_DIR", raising=False)
     assert "grading" in task_names(Settings())
-    assert preparation.testcases_dir(Settings()).is_absolute()
+    assert task_folders.testcases_dir(Settings()).is_absolute()
     (tmp_path / "testcases").mkdir()
-    assert preparation.testcases_dir(Settings()) == Path("testcases")
-    assert preparation.testcases_dir(Settings(testcases_dir=tmp_path / "mine")) == tmp_path / "mine"
+    assert task_folders.testcases_dir(Settings()) == Path("testcases")
+    assert task_folders.testcases_dir(Settings(testcases_dir=tmp_path / "mine")) == tmp_path / "mine"
 
 
 # What production has
@@ -429,7 +423,7 @@ def test_suites_ship_with_the_program() -> None:
 
 @pytest.mark.parametrize("name", SHIPPED_TASKS)
 def test_a_shipped_suite_is_sound_and_has_five_cases_of_each_class(name: str) -> None:
-    prepared = prepare(Settings(testcases_dir=SHIPPED), name)
+    prepared = prepare_from_files(Settings(testcases_dir=SHIPPED), name)
     verdicts = [case.expected_verdict for case in prepared.suite.test_cases if case.twin_of is None]
     assert (verdicts.count(Gold.PASS), verdicts.count(Gold.FAIL)) == (5, 5)
     assert len({case.difficulty for case in prepared.suite.test_cases}) > 1

@@ -257,7 +257,7 @@ def test_the_same_model_entered_twice_never_promotes_itself(world: World) -> Non
 
 
 def test_a_race_stops_a_model_at_its_first_wrong_answer(world: World) -> None:
-    benchmark_id = run(world, "fast", "slow", "wrong", policy="race")
+    benchmark_id = run(world, "fast", "slow", "wrong", strategy="race")
     assert len(order_of(world, "fast:1b")) == len(order_of(world, "slow:7b")) == 4
     assert order_of(world, "wrong:3b")[-1] == "FAIL_002"
     ranked = rank_benchmark(world.database, benchmark_id)
@@ -270,12 +270,12 @@ def test_a_race_stops_a_model_at_its_first_wrong_answer(world: World) -> None:
 def test_the_case_that_most_models_failed_comes_first(world: World) -> None:
     world.server.models["same:3b"] = FakeModel(digest="sha256:5a", answers=world.server.models["wrong:3b"].answers)
     run(world, "wrong")
-    run(world, "same:3b", policy="race")
+    run(world, "same:3b", strategy="race")
     assert order_of(world, "same:3b") == ["FAIL_002"]
 
 
 def test_a_wrong_answer_is_confirmed_when_the_protocol_says_so(world: World) -> None:
-    run(world, "wrong", policy="race", confirm_wrong=True)
+    run(world, "wrong", strategy="race", confirm_wrong=True)
     assert order_of(world, "wrong:3b")[-2:] == ["FAIL_002", "FAIL_002"]
 
 
@@ -284,7 +284,7 @@ def test_a_model_that_two_others_outpace_stops_and_is_not_disqualified(world: Wo
     world.server.models |= {"third:7b": third}
     for name, latency_ms in (("fast:1b", 20), ("slow:7b", 60)):  # no stumble of the machine makes up for a factor of 15
         world.server.models[name].latency_ms = latency_ms
-    benchmark_id = run(world, "fast", "slow", "third:7b", policy="race", repeats=3)
+    benchmark_id = run(world, "fast", "slow", "third:7b", strategy="race", repeats=3)
     assert [len(order_of(world, name)) for name in ("fast:1b", "slow:7b", "third:7b")] == [12, 12, 4]
     board = rank_benchmark(world.database, benchmark_id).scoreboard
     assert [result.model for result in board.ranked] == ["fast", "slow"]
@@ -299,7 +299,7 @@ def test_an_incumbent_is_never_outpaced(world: World) -> None:
     world.server.models["third:7b"] = FakeModel(
         digest="sha256:03", answers=world.server.models["fast:1b"].answers, latency_ms=80
     )
-    run(world, "fast", "third:7b", "slow", policy="race", repeats=2, incumbents=("slow",))
+    run(world, "fast", "third:7b", "slow", strategy="race", repeats=2, incumbents=("slow",))
     assert len(order_of(world, "slow:7b")) == 8
 
 
@@ -318,5 +318,5 @@ def swaying(digest: str, latencies_ms: tuple[float, float]) -> FakeModel:
 def test_the_leaders_of_a_race_meet_in_a_final_when_their_cases_do_not_separate_them(world: World) -> None:
     world.server.models["fast:1b"] = swaying("sha256:fa", (5, 40))
     world.server.models["twin:1b"] = swaying("sha256:71", (40, 5))
-    run(world, "fast", "twin:1b", policy="race", final_passes=2)
+    run(world, "fast", "twin:1b", strategy="race", final_passes=2)
     assert len(passes_of(world)) == 2

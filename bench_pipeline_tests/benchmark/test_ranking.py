@@ -11,7 +11,6 @@ from bench_pipeline.benchmark.events import Event, SampleTaken
 from bench_pipeline.benchmark.field import Field
 from bench_pipeline.benchmark.ranking import (
     latest_benchmark_id,
-    latest_ranked,
     measured_alone,
     rank_benchmark,
     read_ranked,
@@ -41,7 +40,7 @@ from bench_pipeline_tests.world import (
 
 def standings(world: World, *measured: str, days: float = 35.0) -> dict[str, Standing]:
     """Measure these, and rank them beside all the others."""
-    ranked = rank_benchmark(world.database, world.run(*measured), world.candidates(), evidence_days=days)
+    ranked = world.ranked_among(*measured, days=days)
     return {result.model: result.standing for result in ranked.scoreboard.results}
 
 
@@ -101,7 +100,7 @@ def test_ranking_again_gives_the_same_rows(world: World) -> None:
 def test_a_ranked_benchmark_is_read_back_as_it_was_ranked(world: World) -> None:
     ranked = world.ranked()
     assert read_ranked(world.database, ranked.benchmark.benchmark_id) == ranked
-    assert latest_ranked(world.database, "grading") == ranked
+    assert read_ranked(world.database, ranked.benchmark.benchmark_id) == ranked
 
 
 @ONE_ENGINE
@@ -168,14 +167,14 @@ def test_a_task_that_was_never_benchmarked_has_no_latest_benchmark(world: World)
 
 def test_a_model_measured_alone_is_ranked_beside_the_earlier_runs_of_the_others(world: World) -> None:
     first = world.run("slow", "wrong")
-    ranked = rank_benchmark(world.database, world.run("fast"), world.candidates(), evidence_days=35)
+    ranked = world.ranked_among("fast", days=35)
     assert {model: run.benchmark_id for model, run in ranked.reused.items()} == {"slow": first, "wrong": first}
     assert [(r.model, r.rank) for r in ranked.scoreboard.ranked] == [("fast", 1), ("slow", 2)]
     assert [len(samples) for samples in ranked.samples.values()] == [4, 4, 4]
 
 
 def test_an_eligible_model_that_was_never_measured_is_inconclusive(world: World) -> None:
-    ranked = rank_benchmark(world.database, world.run("fast"), world.candidates(), evidence_days=35)
+    ranked = world.ranked_among("fast", days=35)
     result = ranked.scoreboard.of("slow")
     assert result is not None
     assert (result.standing, result.rank, result.actor_id) == (Standing.INCONCLUSIVE, None, SLOW)
@@ -185,7 +184,7 @@ def test_an_eligible_model_that_was_never_measured_is_inconclusive(world: World)
 
 @ONE_ENGINE
 def test_excluded_others_are_told_and_not_ranked(world: World) -> None:
-    ranked = rank_benchmark(world.database, world.run("fast"), world.candidates(), evidence_days=35)
+    ranked = world.ranked_among("fast", days=35)
     assert ranked.scoreboard.of("ticket.py") is None
     assert [name for name, _, _ in ranked.excluded] == ["ticket.py"]
 
@@ -252,7 +251,7 @@ def test_a_run_that_failed_does_not_count_but_the_one_before_it_does(world: Worl
     first = world.run("slow")
     world.server.models["slow:7b"].fault = Fault.LOADING_REFUSED
     world.run("slow")
-    ranked = rank_benchmark(world.database, world.run("fast"), world.candidates(), evidence_days=35)
+    ranked = world.ranked_among("fast", days=35)
     assert {model: run.benchmark_id for model, run in ranked.reused.items()} == {"slow": first}
 
 
@@ -300,8 +299,7 @@ def test_every_model_that_was_looked_at_gets_its_reason_code(world: World) -> No
 @ONE_ENGINE
 def test_a_reused_run_has_the_code_of_its_rank_and_a_model_without_a_run_is_not_measured(world: World) -> None:
     world.run("slow")
-    benchmark_id = world.run("fast")
-    rank_benchmark(world.database, benchmark_id, world.candidates(), evidence_days=35)
+    benchmark_id = world.ranked_among("fast").benchmark.benchmark_id
     with world.database.engine.connect() as connection:
         found = {entry.model: entry.code for entry in benchmark_ledger(connection, benchmark_id)}
     assert sorted(code for model, code in found.items() if model in ("fast", "slow")) == ["champion", "runner_up"]
@@ -309,14 +307,14 @@ def test_a_reused_run_has_the_code_of_its_rank_and_a_model_without_a_run_is_not_
 
 
 @ONE_ENGINE
-def test_ranking_again_without_the_others_leaves_no_code_of_before(world: World) -> None:
+def test_ranking_again_gives_the_same_scoreboard_whatever_was_measured_meanwhile(world: World) -> None:
     world.run("slow")
-    benchmark_id = world.run("fast")
-    rank_benchmark(world.database, benchmark_id, world.candidates(), evidence_days=35)
-    rank_benchmark(world.database, benchmark_id)
-    with world.database.engine.connect() as connection:
-        found = {entry.model: entry.code for entry in benchmark_ledger(connection, benchmark_id)}
-    assert (found["fast"], found["slow"]) == ("champion", "not_measured")
+    first = world.ranked_among("fast")
+    world.run("wrong")
+
+    again = rank_benchmark(world.database, first.benchmark.benchmark_id)
+
+    assert again.scoreboard == first.scoreboard
 
 
 # A model alone
@@ -351,7 +349,7 @@ def test_a_benchmark_is_up_to_date_while_suite_models_and_identities_are_the_sam
     benchmark_id = world.ranked().benchmark.benchmark_id
     changes(world)
     world.runtimes.close()
-    found = up_to_date_benchmark(world.database, world.prepared(), world.candidates(), evidence_days=35)
+    found = up_to_date_benchmark(world.database, world.prepared(), world.candidates(), reuse_days=35)
     assert found == (benchmark_id if current else None)
 
 

@@ -273,14 +273,14 @@ def test_a_copied_run_counts_later_with_the_date_when_it_was_made(world: World) 
     world.ranked("slow")
     world.change(update(tables.benchmark_runs).values(reader_version="0", evidence_key="0" * 64))
     new = saved(world)
-    ranked = rank_benchmark(world.database, world.run("fast"), world.candidates(), evidence_days=35)
+    ranked = world.ranked_among("fast", days=35)
     assert {model: run.benchmark_id for model, run in ranked.reused.items()} == {"slow": new.benchmark.benchmark_id}
 
 
 @ONE_ENGINE
 def test_runs_that_were_reused_and_models_that_were_never_measured_stay_in_the_result(world: World) -> None:
     world.run("slow")
-    old = rank_benchmark(world.database, world.run("fast"), world.candidates(), evidence_days=35)
+    old = world.ranked_among("fast", days=35)
     world.change(update(tables.benchmark_runs).values(reader_version="0", evidence_key="0" * 64))
     new = saved(world)
     assert list(old.reused) == ["slow"]
@@ -305,8 +305,8 @@ def test_old_runs_do_not_become_young_by_being_read_again(world: World) -> None:
     )
     saved(world)
     asked = (world.database, world.prepared(), world.candidates("fast"))
-    assert up_to_date_benchmark(*asked, evidence_days=36_500) is not None
-    assert up_to_date_benchmark(*asked, evidence_days=35) is None
+    assert up_to_date_benchmark(*asked, reuse_days=36_500) is not None
+    assert up_to_date_benchmark(*asked, reuse_days=35) is None
 
 
 @ONE_ENGINE

@@ -10,7 +10,7 @@ from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.models.decoding import DecodingOptions
 
 CacheRegime = Literal["as_production", "cold"]
-RunPolicy = Literal["full", "race"]
+Strategy = Literal["full", "race"]
 MAX_DRIFT = 0.05
 """Share by which the anchor model may change over a benchmark; beyond it the run is invalid."""
 
@@ -18,7 +18,9 @@ MAX_DRIFT = 0.05
 class Protocol(BaseModel):
     """Everything about how a suite is run that is not the suite, the prompt or the model."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+    )
 
     decoding: DecodingOptions = DecodingOptions()
     time_limit_s: float = Field(
@@ -36,18 +38,25 @@ class Protocol(BaseModel):
     order_seed: int | None = Field(
         default=None, description="shuffles the cases of every pass, alike for all models; None: as written"
     )
-    policy: RunPolicy = Field(
-        default="full", description="full: every model makes all calls; race: it stops when its place is decided"
+    strategy: Strategy = Field(
+        default="full",
+        alias="policy",  # as it is stored and hashed: what was measured before stays comparable
+        description="full: every model makes all calls; race: it stops when its place is decided",
     )
     confirm_wrong: bool = Field(default=False, description="a race asks a case once more before a model stops at it")
     final_passes: int = Field(
         default=20, ge=0, le=20, description="most passes of the final between challenger and incumbent"
     )
-    retries: int = Field(default=2, ge=0, le=10, description="of a call that infrastructure failed")
+    retries: int = Field(default=2, ge=0, le=10, description="retries of a call after an infrastructure failure")
     retry_pause_s: float = Field(
-        default=1.0, ge=0, allow_inf_nan=False, description="before the first retry, doubled before each further one"
+        default=1.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="pause before the first retry; doubled before each further one",
     )
-    error_budget: int = Field(default=0, ge=0, description="calls a model that may end as error, beyond: inconclusive")
+    error_budget: int = Field(
+        default=0, ge=0, description="calls of one model that may end as an error before it is inconclusive"
+    )
     placement: Literal["gpu", "any"] = Field(
         default="gpu", description="gpu: a model that its runtime holds outside the GPU is not measured"
     )

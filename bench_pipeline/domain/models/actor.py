@@ -27,6 +27,11 @@ class Exclusion(StrEnum):
     RUNTIME_UNAVAILABLE = "runtime_unavailable"
     PROTOCOL = "protocol"
 
+    @property
+    def lasting(self) -> bool:
+        """Whether it stays until somebody changes something; an outage or a setting may be gone tomorrow."""
+        return self not in (Exclusion.RUNTIME_UNAVAILABLE, Exclusion.PROTOCOL)
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:

@@ -137,18 +137,23 @@ def _already(champion: ModelResult, first: ModelResult) -> str:
     return f"{champion.model} was the fastest of the final; {first.model}, which leads by its mean, was not in it"
 
 
-# What may be otherwise tomorrow without anybody's decision: neither an outage nor a setting may promote.
-_PASSING = {
-    None: "it was not part of this benchmark",
-    Exclusion.RUNTIME_UNAVAILABLE: "its runtime did not answer",
-    Exclusion.PROTOCOL: "its runtime cannot keep the protocol",
-}
-
-
 def _unmeasured(incumbent: Incumbent) -> tuple[DecisionKind, str]:
-    if why := _PASSING.get(incumbent.exclusion):
-        return DecisionKind.INCONCLUSIVE, f"{incumbent.name} was not measured: {why}"
-    return DecisionKind.PROMOTE, f"{incumbent.name} is not eligible any more ({incumbent.exclusion})"
+    if incumbent.exclusion is not None and incumbent.exclusion.lasting:
+        return DecisionKind.PROMOTE, f"{incumbent.name} is no longer eligible ({incumbent.exclusion})"
+    return DecisionKind.INCONCLUSIVE, f"{incumbent.name} was not measured: {unmeasured_because(incumbent.exclusion)}"
+
+
+def unmeasured_because(exclusion: Exclusion | None) -> str:
+    """Return in words why an incumbent has no result, for the reasons that may pass by themselves."""
+    match exclusion:
+        case None:
+            return "it was not part of this benchmark"
+        case Exclusion.RUNTIME_UNAVAILABLE:
+            return "its runtime did not answer"
+        case Exclusion.PROTOCOL:
+            return "its runtime cannot keep the protocol"
+        case _:
+            return exclusion.replace("_", " ")
 
 
 def _by_cases(

@@ -37,6 +37,8 @@ SENTENCES: Mapping[str, str] = {
     "evidence_gone": "benchmark {benchmark_id}, which the plan rests on, is gone; " + AGAIN,
     "no_evidence": "the plan names no benchmark for task {task}; " + AGAIN,
     "evidence_changed": "benchmark {benchmark_id} was ranked anew since the plan was made; " + AGAIN,
+    "plan_outdated": "the plan rests on benchmark {planned_id}, and the newer benchmark {newer_id} decides otherwise "
+    "for conversation {conversation_id} ({conversation}); " + AGAIN,
     "evidence_invalid": "benchmark {benchmark_id} is invalid: {reason}; measure again",
     "evidence_old": "{model} was measured at {measured_at}, more than {evidence_days:g} days ago; benchmark it again",
     "not_qualified": "{model} is not qualified in benchmark {benchmark_id}: {why}; " + AGAIN,

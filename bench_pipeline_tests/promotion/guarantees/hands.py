@@ -13,7 +13,7 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Connection, Update, event, text, update
 
-from bench_pipeline.benchmark.preparation import read_task
+from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.domain.promoting.refusal import PlanRefused

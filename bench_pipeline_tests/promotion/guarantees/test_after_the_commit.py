@@ -72,24 +72,23 @@ def test_g11_whatever_comes_next_writes_the_documents_that_are_owed(
     assert written(world) == as_the_database_says(world)
 
 
-def test_g11_the_next_job_of_dagster_writes_them_first(pipeline: Pipeline, world: World) -> None:
+def test_g11_the_job_reconcile_of_dagster_writes_them(pipeline: Pipeline, world: World) -> None:
     world.promoted()
 
-    pipeline.run(assets=["reconciliation"])
+    pipeline.run(job="reconcile")
 
-    assert pipeline.metadata("reconciliation")["intents"] == 1
     assert written(world) == as_the_database_says(world)
     assert open_intents(world) == 0
 
 
-def test_g11_a_job_that_fails_later_has_written_them(pipeline: Pipeline, world: World) -> None:
+def test_g11_a_delivery_in_dagster_writes_them_before_it_decides(pipeline: Pipeline, world: World) -> None:
     world.promoted()
-    suite = world.folder / "testcases" / "grading" / "suite.json"
-    suite.write_text("{}", encoding="utf-8")
+    stages = ["eligible_models", "grading/test_cases", "grading/model_runs", "grading/scoreboard"]
 
-    pipeline.run(fails=True)
+    pipeline.run(assets=[*stages, "grading/promotion_plan"])
 
     assert written(world) == as_the_database_says(world)
+    assert open_intents(world) == 0
 
 
 def test_g11_after_a_crash_the_documents_are_those_of_a_run_without_one_byte_for_byte(
@@ -150,14 +149,13 @@ def test_g11_a_promotion_undoes_the_failed_one_before_it(typed: Typed, world: Wo
     assert world.holds() == [SLOW] * 3
 
 
-def test_g11_the_next_job_of_dagster_undoes_a_promotion_whose_validation_failed(
+def test_g11_the_job_reconcile_of_dagster_undoes_a_promotion_whose_validation_failed(
     pipeline: Pipeline, world: World
 ) -> None:
     fail(world)
 
-    pipeline.run(assets=["reconciliation"])
+    pipeline.run(job="reconcile")
 
-    assert pipeline.metadata("reconciliation")["undone"] == "promotion 1"
     assert world.holds() == [SLOW] * 3
 
 

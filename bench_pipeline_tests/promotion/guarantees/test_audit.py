@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, select, text
 from sqlalchemy.exc import DBAPIError
 
-from bench_pipeline.benchmark.preparation import read_task
+from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.promotion.failover import fail_over
 from bench_pipeline.promotion.gates import approve, set_freeze
 from bench_pipeline.promotion.plan import make_plan, store_plan

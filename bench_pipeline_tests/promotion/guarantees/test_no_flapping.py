@@ -98,12 +98,13 @@ def test_g13_in_dagster_it_is_undone_once_and_the_check_alarms(pipeline: Pipelin
     pipeline.run()
     roll_back(world.bench, "to promote it again", "Ann", bar=Bar.BENCHMARK)
     stages = ["eligible_models", "grading/test_cases", "grading/model_runs", "grading/scoreboard"]
-    pipeline.run(assets=[*stages, "grading/decision", "grading/promotion_plan", "grading/production_update"])
+    pipeline.run(assets=[*stages, "grading/promotion_plan", "grading/production_update"])
     assert world.holds() == [FAST] * 3
     world.server.models["fast:1b"].answers = {}
 
     checks = checks_of(pipeline.run(assets=["grading/validation"]))
-    again = pipeline.run(assets=["reconciliation", "grading/validation"])
+    pipeline.run(job="reconcile")
+    again = pipeline.run(assets=["grading/validation"])
 
     assert (checks["validation_passed"], checks_of(again)["validation_passed"]) == (False, False)
     assert [kind for kind, _ in story(world)] == ["promotion", "rollback", "promotion", "rollback"]
@@ -274,7 +275,8 @@ def test_g13_what_a_person_put_back_is_not_taken_again_by_a_job_of_dagster(pipel
     put_back(world)
     world.server.models["fast:1b"].answers = {}
 
-    pipeline.run(assets=["reconciliation", "grading/validation", "workflow_docs", "champion_registry"])
+    pipeline.run(job="reconcile")
+    pipeline.run(assets=["grading/validation", "workflow_docs", "champion_registry"])
 
     assert world.holds() == [FAST] * 3
     assert [kind for kind, _ in story(world)] == ["promotion", "rollback", "rollback"]

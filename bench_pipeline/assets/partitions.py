@@ -1,0 +1,34 @@
+"""The partitions: one per model, by the names that Dagster can carry."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import dagster as dg
+
+from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.models.partition import partition_key
+
+models = dg.DynamicPartitionsDefinition(name="models")
+
+
+@contextmanager
+def single_run_backfill() -> Iterator[dg.BackfillPolicy]:
+    """Yield the policy by which a backfill of many models is one run: loads and runs are not interleaved."""
+    with warnings.catch_warnings():
+        # The parameter that takes it is in beta; a test of the job over a range of partitions watches it.
+        warnings.filterwarnings("ignore", "Parameter `backfill_policy`", category=dg.BetaWarning)
+        yield dg.BackfillPolicy.single_run()
+
+
+def register_partitions(instance: dg.DagsterInstance, candidates: Sequence[Candidate]) -> list[str]:
+    """Add a partition for every eligible model that has none yet; return the new keys."""
+    known = set(instance.get_dynamic_partitions(str(models.name)))
+    new = [
+        key for candidate in candidates if candidate.eligible and (key := partition_key(candidate.name)) not in known
+    ]
+    if new:
+        instance.add_dynamic_partitions(str(models.name), new)
+    return new

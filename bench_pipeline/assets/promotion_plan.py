@@ -1,0 +1,116 @@
+"""Stage 6: the decision about every conversation, and the exact rows that would change."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from bench_pipeline.assets.lineage import handed_on
+from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, table
+from bench_pipeline.assets.production_tables import CONVERSATIONS, INTERACTIONS
+from bench_pipeline.assets.workbench_resource import REQUESTER, WorkbenchResource
+from bench_pipeline.benchmark.ranking import read_ranked
+from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.promoting.plan import PlanRow, plan_diff
+from bench_pipeline.promotion.delivery import propose
+from bench_pipeline.promotion.gates import awaited
+from bench_pipeline.promotion.plan import impacts
+from bench_pipeline.storage.plans import plan_by_hash
+
+DECISION_COLUMNS = {"conversation": "string", "decision": "string", "incumbent": "string", "champion": "string",
+                    "runner_up": "string", "gain_percent": "float", "reason": "string"}  # fmt: skip
+_CHANGE_COLUMNS = {"conversation_id": "string", "old_actor_id": "string", "new_actor_id": "string", "change": "string",
+                   "impact": "string"}  # fmt: skip
+
+
+def decision_records(rows: Sequence[PlanRow]) -> list[dict[str, str | float | None]]:
+    """Return the rows of a plan as the table of decisions shows them."""
+    return [
+        {
+            "conversation": f"{row.conversation_id} {row.conversation}",
+            "decision": row.decision.value if row.decision else "none",
+            "incumbent": row.old_actor or "none",
+            "champion": row.new_actor or "none",
+            "runner_up": row.runner_up or "none",
+            "gain_percent": row.gain * 100 if row.gain is not None else None,
+            "reason": row.reason,
+        }
+        for row in rows
+    ]
+
+
+def promotion_plan_asset(task: str) -> dg.AssetsDefinition:
+    """Return `<task>/promotion_plan`."""
+    scoreboard = dg.AssetKey([task, "scoreboard"])
+
+    @dg.asset(
+        key=[task, "promotion_plan"],
+        group_name=task,
+        owners=OWNERS,
+        kinds={"sql"},
+        deps=[scoreboard, CONVERSATIONS, INTERACTIONS],
+        code_version=CODE_VERSION,
+        description=(
+            f"For every conversation of {task}: promote, keep, inconclusive or invalid, with the reason, and the exact "
+            "rows that would change. Changes no conversation, except that it first undoes a promotion whose "
+            "validation failed in a run that died."
+        ),
+    )
+    def promotion_plan(context: dg.AssetExecutionContext, workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
+        with workbench.open() as bench:
+            ranked = read_ranked(bench.database, handed_on(context, scoreboard, "benchmark_id"))
+            made = propose(bench, [ranked], REQUESTER, context.run.run_id)
+            saved = impacts(bench, made, datetime.now(UTC))
+        plan = made.plan
+        changes = [
+            {
+                "conversation_id": str(row.conversation_id),
+                "old_actor_id": str(row.old_actor_id),
+                "new_actor_id": str(row.new_actor_id),
+                "change": f"{row.old_actor or 'none'} -> {row.new_actor}",
+                "impact": str(saved.get(row.conversation_id, "not known")),
+            }
+            for row in plan.changes
+        ]
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(plan.hash),
+            metadata={
+                "benchmark_id": ranked.benchmark.benchmark_id,
+                "evidence_hash": plan.evidence[0].evidence_hash,
+                "plan_hash": plan.hash,
+                "promote": len(plan.changes),
+                "approval": plan.terms.approval.value,
+                "decisions": table(decision_records(plan.rows), DECISION_COLUMNS),
+                "changes": table(changes, _CHANGE_COLUMNS),
+                "diff": dg.MetadataValue.md(f"```diff\n{plan_diff(plan)}\n```"),
+                "plan": dg.MetadataValue.json(plan.model_dump(mode="json")),
+            },
+        )
+
+    return promotion_plan
+
+
+def unblocked_check(task: str) -> dg.AssetChecksDefinition:
+    """Return the check that nothing stands between the plan and its application."""
+    key = dg.AssetKey([task, "promotion_plan"])
+
+    @dg.asset_check(
+        asset=key,
+        name="plan_is_unblocked",
+        description="The plan needs no approval, or has it; promotions are not frozen; no rule refuses it.",
+    )
+    def plan_is_unblocked(context: dg.AssetCheckExecutionContext, workbench: WorkbenchResource) -> dg.AssetCheckResult:
+        with workbench.open() as bench:
+            plan_hash = handed_on(context, key, "plan_hash")
+            with bench.database.engine.connect() as connection:
+                stored = plan_by_hash(connection, plan_hash)
+            if stored is None:
+                raise InputError(f"there is no stored plan {plan_hash}; materialize {key.to_user_string()} again")
+            waits = awaited(bench.database, stored)
+        return dg.AssetCheckResult(
+            passed=not waits,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"waits: {waits}" if waits else "it may be applied",
+        )
+
+    return plan_is_unblocked

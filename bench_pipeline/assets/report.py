@@ -1,0 +1,39 @@
+"""Stage 5: the report on a benchmark, as people read it."""
+
+import dagster as dg
+
+from bench_pipeline.assets.lineage import handed_on
+from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS
+from bench_pipeline.assets.workbench_resource import WorkbenchResource
+from bench_pipeline.benchmark.ranking import read_ranked
+from bench_pipeline.reporting.files import write_new
+from bench_pipeline.reporting.report import render_report, report_path
+
+
+def report_asset(task: str) -> dg.AssetsDefinition:
+    """Return `<task>/report`."""
+    scoreboard = dg.AssetKey([task, "scoreboard"])
+
+    @dg.asset(
+        key=[task, "report"],
+        group_name=task,
+        owners=OWNERS,
+        kinds={"markdown"},
+        deps=[scoreboard],
+        code_version=CODE_VERSION,
+        description=f"The report on {task} as people read it; every benchmark has its own file.",
+    )
+    def report(context: dg.AssetExecutionContext, workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
+        with workbench.open() as bench:
+            ranked = read_ranked(bench.database, handed_on(context, scoreboard, "benchmark_id"))
+            text = render_report(ranked)
+            path = write_new(report_path(bench.settings.reports_dir, ranked), text)
+        return dg.MaterializeResult(
+            metadata={
+                "benchmark_id": ranked.benchmark.benchmark_id,
+                "path": dg.MetadataValue.path(str(path)),
+                "report": dg.MetadataValue.md(text),
+            }
+        )
+
+    return report

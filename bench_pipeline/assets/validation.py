@@ -1,0 +1,73 @@
+"""Stage 8: the known cases once more, on what was promoted; a failure takes the promotion back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, numbers
+from bench_pipeline.assets.model_runs import ACCELERATOR_POOL
+from bench_pipeline.assets.workbench_resource import REQUESTER, WorkbenchResource
+from bench_pipeline.promotion.delivery import DeliveryRequest, validate_waiting
+from bench_pipeline.promotion.validation import ValidationResult
+from bench_pipeline.storage import promotions
+
+
+def validation_asset(task: str) -> dg.AssetsDefinition:
+    """Return `<task>/validation`."""
+
+    @dg.asset(
+        key=[task, "validation"],
+        group_name=task,
+        owners=OWNERS,
+        kinds={"ollama"},
+        pool=ACCELERATOR_POOL,
+        deps=[dg.AssetKey([task, "production_update"])],
+        code_version=CODE_VERSION,
+        description=(
+            f"The known cases of {task} once more, on every champion that was promoted and not yet validated. A failed "
+            "validation undoes the promotion. Then writes the documents."
+        ),
+    )
+    def validation(context: dg.AssetExecutionContext, workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
+        request = DeliveryRequest(REQUESTER, [task], dagster_run_id=context.run.run_id)
+        with workbench.open() as bench:
+            results, _ = validate_waiting(bench, [task], request, workbench.hear)
+        if not results:
+            return dg.MaterializeResult(metadata={"validated": "no promotion waits for validation"})
+        return dg.MaterializeResult(metadata=_metadata(results))
+
+    return validation
+
+
+def _metadata(results: Sequence[ValidationResult]) -> dict[str, Any]:
+    last = results[-1]
+    measured = [one.result.avg_latency_ms for one in last.champions if one.result]
+    return {
+        "validated": ", ".join(f"promotion {one.promotion.promotion_id}" for one in results),
+        "passed": all(one.passed for one in results),
+        "reasons": "; ".join(reason for one in results for reason in one.reasons) or "none",
+        "rolled_back": sum(len(one.rollback.restored) for one in results if one.rollback),
+        **numbers(avg_latency_ms=measured[0] if measured else None),
+    }
+
+
+def validation_check(task: str) -> dg.AssetChecksDefinition:
+    """Return the check that the last validation passed."""
+
+    @dg.asset_check(
+        asset=dg.AssetKey([task, "validation"]),
+        name="validation_passed",
+        description="The promoted champion was correct in all cases and not slower than the incumbent.",
+    )
+    def validation_passed(workbench: WorkbenchResource) -> dg.AssetCheckResult:
+        with workbench.open() as bench, bench.database.engine.connect() as connection:
+            last = promotions.last_validation_of_task(connection, task)
+        if last is None:
+            return dg.AssetCheckResult(passed=True, description="nothing was promoted yet")
+        return dg.AssetCheckResult(
+            passed=last.passed,
+            description="; ".join(last.details["reasons"]) or f"promotion {last.promotion_id} passed",
+        )
+
+    return validation_passed

@@ -1,0 +1,67 @@
+"""The resource that every asset, check and sensor takes: it vends the workbench for the settings of the definitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar
+
+import dagster as dg
+
+from bench_pipeline.benchmark.eligibility import candidates
+from bench_pipeline.benchmark.events import OnEvent
+from bench_pipeline.benchmark.workbench import Workbench, open_workbench
+from bench_pipeline.domain.errors import BenchError
+from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.promotion.delivery import DeliveryEvent, PlanApplied, PlanMade
+from bench_pipeline.settings import Settings
+
+REQUESTER = "dagster"
+
+
+class WorkbenchResource(dg.ConfigurableResource[Workbench]):
+    """Opens the database, production and the runtimes as the BENCH_… settings say.
+
+    It has no fields: settings come from the environment of the code location, and a password never is run config.
+    """
+
+    settings: ClassVar[Settings]
+    listeners: ClassVar[tuple[OnEvent, ...]] = ()
+    roster: ClassVar[dict[str, list[Candidate]]]
+
+    @contextmanager
+    def open(self) -> Iterator[Workbench]:
+        """Yield an open workbench; an error that is written for its reader becomes the step's failure."""
+        with readable_failures(), open_workbench(self.settings) as bench:
+            yield bench
+
+    def hear(self, event: DeliveryEvent) -> None:
+        """Hand a benchmark's event to the listeners."""
+        if not isinstance(event, PlanMade | PlanApplied):
+            for listener in self.listeners:
+                listener(event)
+
+    def candidates(self, bench: Workbench, run_id: str) -> Sequence[Candidate]:
+        """Return all actors; their runtimes are asked once per run."""
+        if run_id not in self.roster:
+            self.roster.clear()
+            self.roster[run_id] = candidates(bench)
+        return self.roster[run_id]
+
+
+def workbench_resource(settings: Settings, *listeners: OnEvent) -> WorkbenchResource:
+    """Return the resource for these settings. The listeners also hear a benchmark's events; the demo prints them."""
+    # Dagster makes a resource anew from its fields for every step, so what must not be a field belongs to the class.
+    members: dict[str, object] = {"settings": settings, "listeners": listeners, "roster": {}}
+    bound = type("Workbench", (WorkbenchResource,), members | {"__doc__": WorkbenchResource.__doc__})
+    resource: WorkbenchResource = bound()
+    return resource
+
+
+@contextmanager
+def readable_failures() -> Iterator[None]:
+    """Turn our errors into a step failure that shows their text instead of a stack; a retry would not help."""
+    try:
+        yield
+    except BenchError as error:
+        raise dg.Failure(str(error), allow_retries=False) from error

@@ -1,0 +1,116 @@
+"""Measuring, the use case: from candidates to a ranked benchmark. The front door of this floor.
+
+`bench run` and Dagster's `model_runs` and `scoreboard` are two faces of it. How one model is run is in `runner.py`,
+how a benchmark is ranked in `ranking.py`, what a ranking changes in production in `promotion/delivery.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from pathlib import Path
+
+from bench_pipeline.benchmark.eligibility import candidates, named_candidates
+from bench_pipeline.benchmark.events import OnEvent
+from bench_pipeline.benchmark.field import Field, field_of, fresh_enough
+from bench_pipeline.benchmark.preparation import PreparedTask, prepare
+from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark, reusable_runs, up_to_date_benchmark
+from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
+from bench_pipeline.benchmark.workbench import Workbench
+from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.models.actor import Candidate
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementRequest:
+    """What is to be measured.
+
+    `models` are names of actors, execution paths or models of the Ollama server; None means every actor. The named
+    models are ranked with the incumbents only, or, with `among_all`, with every eligible actor: those count with
+    their earlier runs. `terms` change the protocol for this benchmark; a value of None keeps the term. `reuse`
+    spares models with an earlier run under the same evidence, except incumbents. `only_if_changed` measures
+    nothing when nothing changed since the last benchmark. `resume` continues an interrupted benchmark. `roster` are
+    all actors, when their runtimes were asked already.
+    """
+
+    task: str
+    models: Sequence[str] | None = None
+    among_all: bool = False
+    suite_file: Path | None = None
+    terms: Mapping[str, object] = dataclass_field(default_factory=dict)
+    reuse: bool = False
+    only_if_changed: bool = False
+    resume: bool = True
+    dagster_run_id: str | None = None
+    roster: Sequence[Candidate] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a request led to: the benchmark that answers it. `new` is False when an earlier one already does."""
+
+    benchmark_id: str
+    new: bool
+
+
+def measure(bench: Workbench, request: MeasurementRequest, on_event: OnEvent) -> RankedBenchmark:
+    """Run what was asked for and rank it. Raises as `run_models` does."""
+    return rank_benchmark(bench.database, run_models(bench, request, on_event).benchmark_id)
+
+
+def run_models(bench: Workbench, request: MeasurementRequest, on_event: OnEvent) -> Measurement:
+    """Run the models that were asked for, each runtime being asked once about each model. Ranks nothing.
+
+    Raises `InputError` for a request that names what does not exist, `FileRefused` for a faulty suite, `GateFailed`
+    when no model is eligible, and `LockTaken` while another benchmark runs on this database.
+    """
+    prepared = prepare(bench, request.task, request.suite_file).with_terms(**request.terms)
+    everyone = request.roster or (_everyone(bench) if request.models is None or request.among_all else [])
+    chosen = _chosen(bench, request.models, everyone)
+    if request.only_if_changed and (current := _current(bench, prepared, chosen)):
+        return Measurement(current, new=False)
+    field = _field(bench, request, prepared, chosen, everyone)
+    terms = RunTerms(
+        dagster_run_id=request.dagster_run_id, resume_hours=bench.settings.resume_hours if request.resume else 0.0
+    )
+    return Measurement(run_benchmark(bench, prepared, field, on_event, terms), new=True)
+
+
+def _everyone(bench: Workbench) -> list[Candidate]:
+    if bench.application is None:
+        raise InputError(
+            f"{bench.database.name} has no table of actors; name models with --models, "
+            "set BENCH_DATABASE_URL to your production database, or run `bench demo`"
+        )
+    return candidates(bench)
+
+
+def _chosen(bench: Workbench, names: Sequence[str] | None, everyone: Sequence[Candidate]) -> list[Candidate]:
+    if names is None:
+        return list(everyone)
+    by_name = {candidate.name: candidate for candidate in everyone}
+    if all(name in by_name for name in names):
+        return [by_name[name] for name in dict.fromkeys(names)]
+    return named_candidates(bench, names)
+
+
+def _current(bench: Workbench, prepared: PreparedTask, chosen: Sequence[Candidate]) -> str | None:
+    return up_to_date_benchmark(bench.database, prepared, chosen, bench.settings.reuse_days)
+
+
+def _field(
+    bench: Workbench,
+    request: MeasurementRequest,
+    prepared: PreparedTask,
+    chosen: Sequence[Candidate],
+    everyone: Sequence[Candidate],
+) -> Field:
+    field = field_of(bench, chosen, prepared, everyone)
+    days = bench.settings.reuse_days
+    if request.reuse:
+        field = field.reusing(fresh_enough(bench.database, prepared, field, days))
+    if request.among_all:
+        eligible = [candidate for candidate in everyone if candidate.eligible]
+        field = field.among(everyone, reusable_runs(bench.database, prepared, eligible, days))
+    return field

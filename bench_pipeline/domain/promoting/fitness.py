@@ -1,0 +1,71 @@
+"""Whether a benchmark is fit to decide about production by default, and whether a newer one outdates a plan.
+
+Says nothing about the decision itself. A benchmark that is not fit can still be named by a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench_pipeline.domain.measuring.scoreboard import Standing
+from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE
+from bench_pipeline.domain.promoting.decision import DecisionKind, Incumbent, unmeasured_because
+from bench_pipeline.domain.promoting.plan import PlanRow
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredTerms:
+    """What was measured, or what would be measured now: hashes of suite and prompt, and the protocol's terms."""
+
+    suite_hash: str
+    prompt_hash: str
+    protocol: Mapping[str, Any]
+
+
+def foreign_terms(measured: MeasuredTerms, present: MeasuredTerms) -> str:
+    """Return by which term a benchmark differs from what the task would measure now; empty when by none."""
+    if measured.suite_hash != present.suite_hash:
+        return "its suite is not the task's own of now"
+    if measured.prompt_hash != present.prompt_hash:
+        return "its prompt is not the present one"
+    names = sorted({*measured.protocol, *present.protocol})
+    differing = [
+        f"{name} {measured.protocol.get(name)} instead of {present.protocol.get(name)}"
+        for name in names
+        if measured.protocol.get(name) != present.protocol.get(name)
+    ]
+    return f"its protocol is not the task's own: {', '.join(differing)}" if differing else ""
+
+
+def unmeasured_incumbent(incumbents: Iterable[Incumbent]) -> str:
+    """Return why a benchmark cannot speak about an incumbent of now; empty when it can about each.
+
+    It can when the model was measured to the end, or was excluded for a lasting reason.
+    """
+    for incumbent in incumbents:
+        if incumbent.actor_id is None or incumbent.actor_type != MODEL_ACTOR_TYPE:
+            continue
+        if incumbent.result is not None:
+            if incumbent.result.standing is Standing.INCONCLUSIVE:
+                return f"the incumbent {incumbent.name} could not be measured to the end: {incumbent.result.why}"
+        elif incumbent.exclusion is None or not incumbent.exclusion.lasting:
+            return f"the incumbent {incumbent.name} was not measured: {unmeasured_because(incumbent.exclusion)}"
+    return ""
+
+
+def outdated_row(planned: Sequence[PlanRow], newer: Sequence[PlanRow]) -> PlanRow | None:
+    """Return the first planned row about which a newer benchmark decides otherwise, or None.
+
+    A planned change is confirmed by the same change only. A row that would stay is outdated only by a change.
+    """
+    by_conversation = {row.conversation_id: row for row in newer}
+    for row in planned:
+        now = by_conversation.get(row.conversation_id)
+        if now is None:
+            continue
+        change = now.decision is DecisionKind.PROMOTE
+        if (row.changes and not (change and now.new_actor_id == row.new_actor_id)) or (not row.changes and change):
+            return row
+    return None
