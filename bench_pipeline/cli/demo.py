@@ -15,7 +15,7 @@ from bench_pipeline.cli.live_tree import LiveTree, summary
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.cli.production_text import plan_text
 from bench_pipeline.definitions import build_definitions
-from bench_pipeline.demo.home import open_instance
+from bench_pipeline.demo.home import dagster_home, open_instance
 from bench_pipeline.demo.sample_database import make_sample_database
 from bench_pipeline.domain.errors import GateFailed
 from bench_pipeline.promotion.plan import stored_plan
@@ -63,9 +63,7 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
             print_json({task: _facts(bench, task) for task in chosen})
         else:
             click.echo("\n".join(line for task in chosen for line in _conclusion(bench, task)))
-            click.echo(
-                "\n👉 Next: make ui (or dagster dev) shows all of it in Dagster; bench --help shows the commands"
-            )
+            click.echo("\n👉 Next: bench ui shows all of it in Dagster; bench --help shows the commands")
     return 0
 
 
@@ -88,7 +86,7 @@ def fetch_weights(catalogue: Catalogue, names: Sequence[str]) -> None:
 def run_jobs(settings: Settings, tasks: Sequence[str], fresh: bool, tree: LiveTree) -> None:
     """Run the job of each task in this process, recorded in Dagster's instance. Raises `GateFailed`."""
     definitions = build_definitions(settings, WorkbenchResource(tree))
-    with open_instance() as instance:
+    with open_instance(dagster_home()) as instance:
         for task in tasks:
             result = definitions.resolve_job_def(job_name(task)).execute_in_process(
                 instance=instance,
