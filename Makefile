@@ -26,8 +26,7 @@ test: $(INSTALLED) ## Run the tests (they fetch a model of 98 MB once)
 	$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile
 
 ui: $(INSTALLED) ## Start Dagster's web server and daemon on http://127.0.0.1:3000
-	@mkdir -p .dagster && cp dagster.yaml .dagster/dagster.yaml
-	DAGSTER_HOME=$(CURDIR)/.dagster $(BIN)/dagster dev --workspace workspace.yaml --host 127.0.0.1 --port 3000
+	$(BIN)/bench ui -w workspace.yaml
 
 lint: $(INSTALLED) ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

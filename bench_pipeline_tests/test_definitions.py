@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from bench_pipeline.definitions import build_definitions
 from bench_pipeline.domain.models.partition import partition_key
@@ -85,19 +88,40 @@ def test_loading_opens_no_connection(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_workspace_loads_without_a_deprecation_warning(tmp_path: Path) -> None:
+def test_dg_checks_the_project_without_a_warning(tmp_path: Path) -> None:
+    shutil.copyfile(ROOT / "dagster.yaml", tmp_path / "dagster.yaml")  # says that nothing is reported
+    environment = {"DAGSTER_HOME": str(tmp_path), "VIRTUAL_ENV": sys.prefix}
     done = subprocess.run(
-        [Path(sys.executable).with_name("dagster"), "definitions", "validate", "--workspace", "workspace.yaml"],
+        [Path(sys.executable).with_name("dg"), "check", "defs"],
         cwd=ROOT,
-        env=os.environ | {"DAGSTER_HOME": str(tmp_path)},
+        env=os.environ | environment,
         capture_output=True,
         text=True,
         check=False,
     )
 
     assert done.returncode == 0, done.stderr
-    assert "All code locations passed validation" in done.stderr + done.stdout
-    assert "Deprecat" not in done.stderr + done.stdout
+    assert done.stdout.splitlines()[-1] == "All definitions loaded successfully."
+    assert done.stderr == ""
+
+
+def test_dg_and_the_workspace_name_the_code_location_alike() -> None:
+    """Whether a schedule or a sensor is on is kept under this name."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["dg"]["project"]
+    [location] = yaml.safe_load((ROOT / "workspace.yaml").read_text(encoding="utf-8"))["load_from"]
+
+    assert project["code_location_name"] == location["python_module"]["module_name"]
+
+
+SUPERSEDED = ("dagster dev", "dagster definitions validate", "dagster asset materialize", "dagster job execute")
+
+
+@pytest.mark.parametrize("command", SUPERSEDED)
+def test_no_command_that_dagster_superseded_is_named(command: str) -> None:
+    files = [ROOT / "Makefile", ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    files += [*(ROOT / "deploy").iterdir(), *(ROOT / "bench_pipeline").rglob("*.py")]
+
+    assert [str(file) for file in files if command in file.read_text(encoding="utf-8")] == []
 
 
 def test_nothing_starts_by_itself_until_a_person_switches_it_on(definitions: dg.Definitions) -> None:

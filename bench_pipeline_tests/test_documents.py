@@ -119,7 +119,7 @@ def test_every_command_stands_in_the_reference_with_exactly_its_options() -> Non
 
 
 def options_in(cell: str) -> list[str]:
-    return re.findall(r"--[a-z-]+", cell)
+    return re.findall(r"(?<!\S)`?(--?[a-z-]+)", cell)
 
 
 def test_the_readme_and_the_reference_name_every_command() -> None:

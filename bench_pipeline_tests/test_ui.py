@@ -1,8 +1,9 @@
-"""`make ui` for real: web server and daemon start, show the asset graph and materialize what is asked for."""
+"""`bench ui` for real: web server and daemon start, show the asset graph and materialize what is asked for."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -15,13 +16,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bench_pipeline_tests.world import World
+from bench_pipeline_tests.conftest import Typed
+from bench_pipeline_tests.world import ONE_ENGINE, Shell, World
 
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(280)]
 
 ROOT = Path(__file__).parent.parent
+BENCH = Path(sys.executable).with_name("bench")
 LOCATION = {"repositoryLocationName": "bench_pipeline.definitions", "repositoryName": "__repository__"}
 LAUNCH = """
 mutation ($params: ExecutionParams!) {
@@ -69,15 +75,27 @@ def until(condition: Callable[[], bool], what: str, limit_s: float = 120) -> Non
         time.sleep(0.2)
 
 
-@pytest.fixture
-def ui(world: World, tmp_path: Path) -> Iterator[Ui]:
-    """`dagster dev` as the Makefile starts it; on PostgreSQL Dagster's own storage is there, too."""
+class Server:
+    """A `bench ui` that runs, with what it printed."""
+
+    def __init__(self, process: subprocess.Popen[str], port: int, first_words: str) -> None:
+        self.process = process
+        self.port = port
+        self.first_words = first_words
+
+    def daemon(self) -> psutil.Process:
+        children = psutil.Process(self.process.pid).children()
+        return next(child for child in children if any("dagster-daemon" in word for word in child.cmdline()))
+
+
+def environment_of(world: World, tmp_path: Path) -> dict[str, str]:
+    """Where everything lies; on PostgreSQL Dagster's own storage is there, too."""
     home = tmp_path / "home"
     home.mkdir()
     address = world.owner.engine.url  # whose tables Dagster keeps: the recorder may make none
     sqlite = address.get_backend_name() == "sqlite"
     shutil.copyfile(ROOT / ("dagster.yaml" if sqlite else "deploy/dagster.yaml"), home / "dagster.yaml")
-    environment = os.environ | {
+    return os.environ | {
         "DAGSTER_HOME": str(home),
         "BENCH_DATABASE_URL": world.url,
         **({"BENCH_PROMOTER_URL": world.promoter_url} if world.promoter_url else {}),
@@ -91,29 +109,47 @@ def ui(world: World, tmp_path: Path) -> Iterator[Ui]:
         "DAGSTER_PG_PASSWORD": address.password or "",
         "DAGSTER_PG_DB": address.database or "",
     }
+
+
+@contextlib.contextmanager
+def bench_ui(*options: str, folder: Path, environment: dict[str, str], log: Path) -> Iterator[Server]:
+    """Start the command in a folder and wait for what it prints; whatever still runs in the end is killed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    dagster = Path(sys.executable).with_name("dagster")
-    with (tmp_path / "ui.log").open("w") as log:
-        running = subprocess.Popen(
-            [dagster, "dev", "--workspace", "workspace.yaml", "--host", "127.0.0.1", "--port", str(port)],
-            cwd=ROOT,
+    with log.open("w") as messages:
+        process = subprocess.Popen(
+            [BENCH, "ui", "--port", str(port), *options],
+            cwd=folder,
             env=environment,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
+            stdout=subprocess.PIPE,
+            stderr=messages,
+            text=True,
         )
-        try:
-            found = Ui(f"http://127.0.0.1:{port}")
-            until(found.is_ready, "the web server")
-            yield found
-        finally:
-            os.killpg(running.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                running.wait(timeout=30)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(running.pid, signal.SIGKILL)
+    try:
+        assert process.stdout is not None
+        lines = 4 if "--json" in options else 1
+        yield Server(process, port, "".join(process.stdout.readline() for _ in range(lines)).strip())
+    finally:
+        everything = [process, *psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=60)
+        for left in everything:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
+
+
+@pytest.fixture
+def ui(world: World, tmp_path: Path) -> Iterator[Ui]:
+    environment = environment_of(world, tmp_path)
+    options = ("--workspace", "workspace.yaml")
+    with bench_ui(*options, folder=ROOT, environment=environment, log=tmp_path / "ui.log") as server:
+        address = f"http://127.0.0.1:{server.port}"
+        assert server.first_words == f"Dagster on {address} serves workspace.yaml; Ctrl-C stops it"
+        found = Ui(address)
+        until(found.is_ready, "the asset graph")
+        yield found
 
 
 def test_web_server_and_daemon_show_the_graph_and_materialize_an_asset(ui: Ui, world: World) -> None:
@@ -131,3 +167,96 @@ def test_web_server_and_daemon_show_the_graph_and_materialize_an_asset(ui: Ui, w
         key={"path": ["grading", "model_runs"]},
     )
     assert set(partitions["assetNodeOrError"]["partitionKeys"]) == {"fast", "slow", "wrong", "silent", "broken"}
+
+
+@ONE_ENGINE
+def test_without_a_workspace_file_the_installed_package_is_served_until_a_signal_ends_all_of_it(
+    world: World, tmp_path: Path
+) -> None:
+    folder, log = tmp_path / "elsewhere", tmp_path / "ui.log"
+    folder.mkdir()
+    environment = environment_of(world, tmp_path)
+    del environment["DAGSTER_HOME"]
+    with bench_ui("--json", folder=folder, environment=environment, log=log) as server:
+        url = f"http://127.0.0.1:{server.port}"
+        assert json.loads(server.first_words) == {"url": url, "serves": "bench_pipeline.definitions"}
+        until(Ui(url).is_ready, "the asset graph")
+        processes = psutil.Process(server.process.pid).children(recursive=True)
+
+        server.process.send_signal(signal.SIGINT)
+
+        assert server.process.wait(timeout=60) == 0
+        until(lambda: all(is_dead(process) for process in processes), "the end of all processes", 30)
+    assert (folder / ".dagster" / "dagster.yaml").read_text() == (ROOT / "dagster.yaml").read_text()
+    assert log.read_text() == ""
+
+
+def is_dead(process: psutil.Process) -> bool:
+    """A zombie is dead; whether anyone reaps it depends on the machine."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    return True
+
+
+@ONE_ENGINE
+def test_a_daemon_that_dies_ends_the_server_and_is_named(world: World, tmp_path: Path) -> None:
+    log = tmp_path / "ui.log"
+    with bench_ui(folder=tmp_path, environment=environment_of(world, tmp_path), log=log) as server:
+        server.daemon().kill()
+
+        assert server.process.wait(timeout=60) == 1
+    assert "bench: the daemon ended by itself with status -9" in log.read_text()
+
+
+@ONE_ENGINE
+def test_a_taken_port_is_said_in_one_line_before_anything_starts(typed: Typed, shell: Shell) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = typed("ui", "--port", str(port))
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"bench: cannot listen on 127.0.0.1 port {port}: Address already in use; choose another with --port or --host\n"
+    )
+    assert not (shell.folder / ".dagster").exists()
+
+
+class Marker:
+    """A middleware that can be seen from outside."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse("stopped here", status_code=418)(scope, receive, send)
+
+
+BEHIND_A_MARKER = """
+import uvicorn
+from starlette.middleware import Middleware
+from starlette.testclient import TestClient
+from bench_pipeline.ui import webserver
+from bench_pipeline_tests.test_ui import Marker
+
+def ask(app, **_):
+    print(TestClient(app).get("/server_info").text)
+
+uvicorn.run = ask
+webserver.MIDDLEWARE.append(Middleware(Marker))
+webserver.main(["--empty-workspace", "--port", "1"])
+"""
+
+
+def test_a_middleware_of_ours_stands_before_dagsters_web_server(tmp_path: Path) -> None:
+    """Dagster's own command builds the server; an upgrade that passes our class by fails here."""
+    done = subprocess.run(
+        [sys.executable, "-c", BEHIND_A_MARKER],
+        cwd=ROOT,
+        env=os.environ | {"DAGSTER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.stdout.splitlines()[-1:] == ["stopped here"], done.stderr

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dagster as dg
 
 from bench_pipeline.definitions import defs
-from bench_pipeline.demo.home import open_instance
+from bench_pipeline.demo.home import dagster_home, open_instance
 
 
 def main() -> None:
     """Run against the environment; the exit status says whether it succeeded."""
     keys = [dg.AssetKey("eligible_models")]
     keys += [dg.AssetKey(["grading", name]) for name in ("test_cases", "model_runs", "scoreboard")]
-    with open_instance() as instance:
+    with open_instance(dagster_home()) as instance:
         result = defs.resolve_job_def("benchmark_grading").execute_in_process(
             instance=instance,
             asset_selection=keys,

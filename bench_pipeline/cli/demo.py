@@ -15,7 +15,7 @@ from bench_pipeline.cli.live_tree import LiveTree, summary
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.cli.production_text import plan_text
 from bench_pipeline.definitions import build_definitions
-from bench_pipeline.demo.home import open_instance
+from bench_pipeline.demo.home import dagster_home, open_instance
 from bench_pipeline.demo.sample_database import make_sample_database
 from bench_pipeline.domain.errors import GateFailed
 from bench_pipeline.reporting.report import report_path
@@ -94,7 +94,7 @@ def run_jobs(settings: Settings, tasks: Sequence[str], fresh: bool, tree: LiveTr
     """Run the job of each task in this process, recorded in Dagster's instance. Raises `GateFailed`."""
     definitions = build_definitions(settings, tree)
     results = {}
-    with open_instance() as instance:
+    with open_instance(dagster_home()) as instance:
         for task in tasks:
             result = definitions.resolve_job_def(job_name(task)).execute_in_process(
                 instance=instance,

@@ -35,6 +35,7 @@ COMMANDS = {
     "blame": ("audit", "Tell why a conversation has its actor."),
     "docs": ("production", "Write the workflow documents and the champion registry."),
     "db": ("db", "Prepare a PostgreSQL database."),
+    "ui": ("ui", "Start Dagster's web server and daemon."),
     "doctor": ("doctor", "Check database, runtimes, disk and versions."),
 }
 

@@ -1,27 +1,38 @@
-"""Dagster's home for a person who has none: `.dagster` beside the data, with our `dagster.yaml`."""
+"""Dagster's home: DAGSTER_HOME, or else `.dagster` in this folder with our `dagster.yaml`."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 import dagster as dg
+
+from bench_pipeline.domain.errors import InputError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _SHIPPED = (_PACKAGE / "_dagster.yaml", _PACKAGE.parent / "dagster.yaml")
 
 
-def open_instance() -> dg.DagsterInstance:
-    """Open the instance of DAGSTER_HOME, which is `.dagster` unless it is set.
+def dagster_home() -> Path:
+    """Return the folder of DAGSTER_HOME; without the variable make `.dagster` and renew its `dagster.yaml`."""
+    if given := os.environ.get("DAGSTER_HOME"):
+        home = Path(given)
+        if not (home.is_absolute() and home.is_dir()):
+            raise InputError(f"DAGSTER_HOME={given}: must be the absolute path of a folder that exists; make it first")
+        return home
+    home = Path(".dagster").absolute()
+    home.mkdir(exist_ok=True)
+    ours = next(path for path in _SHIPPED if path.exists()).read_text(encoding="utf-8")
+    configuration = home / "dagster.yaml"
+    if not configuration.exists() or configuration.read_text(encoding="utf-8") != ours:
+        configuration.write_text(ours, encoding="utf-8")
+    return home
+
+
+def open_instance(home: Path) -> dg.DagsterInstance:
+    """Open the instance of a home.
 
     Opening it once, alone, also makes its tables: several processes at once on a fresh SQLite home corrupt
     it (dagster-io/dagster issue 27390).
     """
-    if not os.environ.get("DAGSTER_HOME"):
-        home = Path(".dagster").absolute()
-        home.mkdir(exist_ok=True)
-        if not (home / "dagster.yaml").exists():
-            shutil.copyfile(next(path for path in _SHIPPED if path.exists()), home / "dagster.yaml")
-        os.environ["DAGSTER_HOME"] = str(home)
-    return dg.DagsterInstance.get()
+    return dg.DagsterInstance.from_config(str(home))  # `get()` reads the variable, which may not be set
