@@ -34,7 +34,7 @@ lint: $(INSTALLED) ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED) ## Measure this program itself, beside a plain loop (minutes)
+bench: $(INSTALLED) ## Measure this program itself, beside a plain loop (five minutes)
 	$(BIN)/python -m benchmarks
 
 simulations: $(INSTALLED) ## Simulate how often decisions and races err, into docs/reference/simulations.md
@@ -42,8 +42,8 @@ simulations: $(INSTALLED) ## Simulate how often decisions and races err, into do
 	$(BIN)/python -m benchmarks.racing --markdown docs/reference/simulations.md
 
 campaigns: $(INSTALLED) ## Kill promotions and let them race, into docs/reference/campaigns.md (minutes)
-	$(BIN)/python -m benchmarks.crashes --markdown docs/reference/campaigns.md
-	$(BIN)/python -m benchmarks.races --markdown docs/reference/campaigns.md
+	$(BIN)/python -m bench_pipeline_tests.campaigns.crashes --markdown docs/reference/campaigns.md
+	$(BIN)/python -m bench_pipeline_tests.campaigns.races --markdown docs/reference/campaigns.md
 
 clean: ## Remove the environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,6 +1,6 @@
-"""Who races for production's rows: promoters, operators and whoever freezes, each in a process of its own.
+"""The contenders of a race: promoters, operators and an administrator who freezes, each in a process of its own.
 
-A contender gets an act, waits at a barrier for the others, spins for as long as the act says, and does it.
+A contender receives an act, waits at a barrier for the others, spins for as long as the act says, and carries it out.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.production import open_production
 from bench_pipeline.storage.writers.base import Observed, PromotionWriter
+from bench_pipeline_tests.campaigns.template_world import FORK, Copy
 from bench_pipeline_tests.world import actors, conversations
-from benchmarks.campaigns.worlds import FORK, Copy
 
 OPERATOR, PROMOTER, RECORDER = "campaign_operator", "bench_promoter", "bench_recorder"
 COMMITTED, ABORTED, DEADLOCK, APPLIED, LATE_S = "committed", "aborted", "deadlock", "applied", 30
@@ -185,7 +185,7 @@ class _Desk:
             case Freeze():
                 self.login = RECORDER
                 self._set_off(barrier, act.spin_ns)
-                set_freeze(self._database, True, "a race", "whoever freezes")
+                set_freeze(self._database, True, "a race", "an administrator")
                 done = Outcome(COMMITTED)
             case Edit():
                 self.login = OPERATOR

@@ -1,4 +1,4 @@
-"""Worlds to spoil: a benchmarked one is made once for each database and copied for every trial."""
+"""A benchmarked world, made once for each database and copied for every trial."""
 
 from __future__ import annotations
 

@@ -14,10 +14,10 @@ from sqlalchemy import Connection, select
 
 from bench_pipeline.domain.promoting.plan import PlanKind, PromotionPlan
 from bench_pipeline.storage.tables import promotion_rows, promotions
+from bench_pipeline_tests.campaigns.contenders import APPLIED, OPERATOR, PROMOTER, Act, Edit, Outcome, Promote, Undo
+from bench_pipeline_tests.campaigns.race_log import Line
+from bench_pipeline_tests.campaigns.template_world import NEW, OLD
 from bench_pipeline_tests.world import FAST, SLOW, conversations
-from benchmarks.campaigns.contenders import APPLIED, OPERATOR, PROMOTER, Act, Edit, Outcome, Promote, Undo
-from benchmarks.campaigns.race_log import Line
-from benchmarks.campaigns.worlds import NEW, OLD
 
 Rows = Mapping[int, int | None]
 ROW_CHANGED, DISABLED, FROZEN, BUSY = "conversation_changed", "actor_disabled", "frozen", "busy"

@@ -1,4 +1,4 @@
-"""The campaigns of `benchmarks/`, small: the same code, with a crash at every place and a few races of each kind."""
+"""The campaigns in small: a crash at every place, and a few races of each kind."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from benchmarks.crashes import PHASES, PLACES
-from benchmarks.races import SCENARIOS
+from bench_pipeline_tests.campaigns.crashes import PHASES, PLACES
+from bench_pipeline_tests.campaigns.races import SCENARIOS
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.postgres
 
 
 def campaign(name: str, *options: str, results: Path) -> Any:  # noqa: ANN401 - a JSON value
     """Run one in a process of its own, which forks; it must find nothing."""
-    command = [sys.executable, "-m", f"benchmarks.{name}", *options, "--json", str(results)]
+    command = [sys.executable, "-m", f"bench_pipeline_tests.campaigns.{name}", *options, "--json", str(results)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(results.read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
-"""`bench` in a child that stops itself at a point of its way: a statement, a commit, a file, a call to a model.
+"""`bench` in a child process that stops itself at a point: a statement, a commit, a file, a call to a model.
 
 The program has no hooks for this. The child listens to SQLAlchemy's events and Python's audit events, and wraps the
-few functions that raise none. At its point it stops (SIGSTOP); what becomes of it then is the parent's affair.
+few functions that raise none. At its point it stops (SIGSTOP); the parent decides what follows.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from bench_pipeline.promotion.reconciliation import write_open_documents
 from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.promotion.validation import validate_promotion
 from bench_pipeline.runtimes.deadline import TotalTimeoutTransport
+from bench_pipeline_tests.campaigns.template_world import Copy
 from bench_pipeline_tests.world import shell_in
-from benchmarks.campaigns.worlds import Copy
 
 PHASES = ("plan", "apply", "commit", "documents", "validation", "rollback")
 COMMIT = "commit"
@@ -164,7 +164,7 @@ class _Points:
 
 
 def _phase() -> str:
-    frame, running = sys._getframe(), set()  # noqa: SLF001 - the only way to see who is running
+    frame, running = sys._getframe(), set()
     while frame := frame.f_back:  # type: ignore[assignment]
         running.add(frame.f_code)
     return next((phase for code, phase in _FUNCTIONS.items() if code in running), "plan")

@@ -1,8 +1,8 @@
-"""Kill a promotion anywhere: `bench promote` is stopped at a point of its way, killed, and typed once more.
+"""Kill a promotion anywhere: `bench promote` is stopped at some point, killed, and run again.
 
-`python -m benchmarks.crashes [--trials 270] [--seed N] [--json FILE] [--markdown FILE]` prints what was killed where,
-and exits with 1 when anything that must hold did not. Every run is the real command in a process of its own, against
-SQLite and a real PostgreSQL server; the models are a fake server's. Minutes.
+`python -m bench_pipeline_tests.campaigns.crashes` prints what was killed where, and exits with 1 on a violation.
+Every run is the real command in a process of its own, against SQLite and a real PostgreSQL server; only the models
+are simulated. It takes minutes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from pathlib import Path
 from signal import SIGCONT
 from textwrap import fill
 
-from bench_pipeline_tests.fakes.postgres import create_database, postgres_server
-from benchmarks.campaigns.crash_invariants import (
+from bench_pipeline_tests.campaigns.crash_invariants import (
     Known,
     State,
     but_for_moments,
@@ -31,12 +30,22 @@ from benchmarks.campaigns.crash_invariants import (
     faults_at_the_end,
     look,
 )
-from benchmarks.campaigns.points import PHASES, Point, Run, start
-from benchmarks.campaigns.sessions import Late, Sessions, sessions_of, wait_until
-from benchmarks.campaigns.worlds import FORK, OLD, Copy, Template, get_ready_to_fork, make_template, model_server
+from bench_pipeline_tests.campaigns.server_sessions import Late, Sessions, sessions_of, wait_until
+from bench_pipeline_tests.campaigns.stoppable_run import PHASES, Point, Run, start
+from bench_pipeline_tests.campaigns.template_world import (
+    FORK,
+    OLD,
+    Copy,
+    Template,
+    get_ready_to_fork,
+    make_template,
+    model_server,
+)
+from bench_pipeline_tests.fakes.postgres import create_database, postgres_server
 from benchmarks.page import put_between, table
 
 SEED = 20261124
+PROGRAM = "python -m bench_pipeline_tests.campaigns.crashes"
 COMMAND = ("promote", "--task", "grading")
 MARKERS = ("<!-- crashes -->", "<!-- /crashes -->")
 WIDTH = 120
@@ -326,7 +335,7 @@ def report(trials: Sequence[Trial], points: dict[str, dict[str, int]], seed: int
     setting = (
         f"{len(trials)} runs of `bench {' '.join(COMMAND)}` (3 conversations, seed {seed}), each stopped at a point of "
         f"its way and struck, then run again; {failing} of them with a champion that fails its validation. Made by "
-        "`python -m benchmarks.crashes`."
+        f"`{PROGRAM}`."
     )
     return "\n".join(["## Crashes", "", fill(setting, WIDTH), "", *table(head, rows, "llrrrrrrr")])
 
@@ -339,7 +348,7 @@ def _counts(trials: Sequence[Trial]) -> list[str]:
 
 def main() -> None:
     """Run the campaign and print; exit 1 when there was a violation."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.crashes", description=__doc__)
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
     parser.add_argument("--trials", type=int, default=270, help="as many at each place (default 270)")
     parser.add_argument("--seed", type=int, default=SEED, help="of the choice of points")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every trial to this file as well")

@@ -1,4 +1,4 @@
-"""The sessions of the pipeline's two roles in a PostgreSQL database, seen and ended by its owner."""
+"""The sessions of the pipeline's two roles on a PostgreSQL server, as its owner sees and ends them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, create_engine, text
 
 from bench_pipeline.storage.database import lock_key
-from benchmarks.campaigns.worlds import Copy
+from bench_pipeline_tests.campaigns.template_world import Copy
 
 PATIENCE_S = 30.0
 _GATE = 20261124

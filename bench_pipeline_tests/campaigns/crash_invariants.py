@@ -17,7 +17,7 @@ from bench_pipeline.storage.database import open_database
 from bench_pipeline.storage.production import open_production
 from bench_pipeline.storage.promotions import Promotion, all_promotions
 from bench_pipeline.storage.tables import intents, promotion_rows
-from benchmarks.campaigns.worlds import NEW, OLD, Copy
+from bench_pipeline_tests.campaigns.template_world import NEW, OLD, Copy
 
 MAX_MODEL_BYTES = 8_000_000_000
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+\+00:00")

@@ -13,7 +13,7 @@ from itertools import groupby
 
 from sqlalchemy import Connection, text
 
-from benchmarks.campaigns.contenders import OPERATOR
+from bench_pipeline_tests.campaigns.contenders import OPERATOR
 
 SETTINGS = {"track_commit_timestamp": "on", "deadlock_timeout": "50ms"}
 _WATCHED = (

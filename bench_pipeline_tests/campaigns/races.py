@@ -1,8 +1,8 @@
-"""Race for production's rows: promoters, operators and whoever freezes, at once, a thousand times.
+"""Race for production's rows: promotions, rollbacks, edits and freezes at the same time, a thousand times.
 
-`python -m benchmarks.races [--rounds 1000] [--seed N] [--json FILE] [--markdown FILE]` prints what raced and what came
-of it, and exits with 1 when anything that must hold did not. Seven of ten rounds run on a real PostgreSQL server, the
-others on SQLite. Every contender is a process of its own; they start at a barrier. Minutes.
+`python -m bench_pipeline_tests.campaigns.races` prints the results, and exits with 1 on a violation. Seven of ten
+rounds run on a real PostgreSQL server, the others on SQLite. Every contender is a process of its own; all start at a
+barrier. It takes minutes.
 """
 
 from __future__ import annotations
@@ -28,10 +28,8 @@ from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.plans import insert_plan
-from bench_pipeline_tests.fakes.postgres import create_database, postgres_server
-from bench_pipeline_tests.world import BROKEN, FAST, SILENT, SLOW, actors, conversations
-from benchmarks.campaigns import race_log
-from benchmarks.campaigns.contenders import (
+from bench_pipeline_tests.campaigns import race_log
+from bench_pipeline_tests.campaigns.contenders import (
     APPLIED,
     Act,
     Contender,
@@ -44,7 +42,7 @@ from benchmarks.campaigns.contenders import (
     contenders,
     tell_who_writes,
 )
-from benchmarks.campaigns.race_invariants import (
+from bench_pipeline_tests.campaigns.race_invariants import (
     AFTERWARDS,
     BUSY,
     DISABLED,
@@ -56,16 +54,26 @@ from benchmarks.campaigns.race_invariants import (
     faults,
     held_rows,
 )
-from benchmarks.campaigns.worlds import OLD, Copy, Template, get_ready_to_fork, make_template, model_server
+from bench_pipeline_tests.campaigns.template_world import (
+    OLD,
+    Copy,
+    Template,
+    get_ready_to_fork,
+    make_template,
+    model_server,
+)
+from bench_pipeline_tests.fakes.postgres import create_database, postgres_server
+from bench_pipeline_tests.world import BROKEN, FAST, SILENT, SLOW, actors, conversations
 from benchmarks.page import put_between, table
 
 SEED = 20261124
+PROGRAM = "python -m bench_pipeline_tests.campaigns.races"
 MARKERS = ("<!-- races -->", "<!-- /races -->")
 WIDTH = 120
 CONTENDERS = 5
 SHARE_OF_POSTGRESQL = 0.7
-BATCH = 100  # rounds in one copy of the world: the audit grows, and whoever looks something up reads all of it
-SOLO = 3  # promotions without anybody else, which tell how long one takes
+BATCH = 100  # rounds in one copy of the world: the audit grows, and every look-up reads all of it
+SOLO = 3  # undisturbed promotions, to learn how long one takes
 STRANGERS = (SILENT, BROKEN)
 COMMITS, RETHINKS, ENABLES_AGAIN = 0.85, 0.25, 0.4
 
@@ -317,7 +325,7 @@ def report(rounds: Sequence[Round], seed: int) -> str:
     setting = (
         f"{len(rounds):,} races, seed {seed}. From *Row edited* to *Undone already*: why promotions and rollbacks were "
         "refused. *Returned again*: the plan had been applied by the other promoter. *Busy*: the database ended a "
-        "deadlock with an operator, and nothing was changed. Made by `python -m benchmarks.races`."
+        f"deadlock with an operator, and nothing was changed. Made by `{PROGRAM}`."
     )
     return "\n".join(["## Races", "", fill(setting, WIDTH), "", *table(head, rows, "ll" + "r" * 10)])
 
@@ -332,7 +340,7 @@ def _counts(rounds: Sequence[Round]) -> list[str]:
 
 def main() -> None:
     """Run the campaign and print; exit 1 when there was a violation."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.races", description=__doc__)
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=__doc__)
     parser.add_argument("--rounds", type=int, default=1000, help="seven of ten on PostgreSQL (default 1000)")
     parser.add_argument("--seed", type=int, default=SEED, help="of the acts, their order and their jitter")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every round to this file as well")

@@ -1,0 +1,157 @@
+"""A SQLite database of version 0.1 is upgraded when it is opened; see `version_0_1` for what it holds."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from bench_pipeline.storage.database import open_database
+from bench_pipeline.storage.plans import latest_plan
+from bench_pipeline.storage.promotions import all_promotions, last_validation
+from bench_pipeline.storage.schema import SCHEMA_VERSION, VERSION_TABLE
+from bench_pipeline.storage.tables import AUDIT
+from bench_pipeline_tests.conftest import Typed
+from bench_pipeline_tests.storage.version_0_1 import (
+    APPROVED,
+    BENCHMARKS,
+    CHANGES,
+    DECISIONS,
+    FAST,
+    SLOW,
+    rows_of_sqlite,
+    write_sqlite,
+    write_task_of_old,
+)
+from bench_pipeline_tests.world import Shell, lines_of, shell_in
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """The file as version 0.1 left it."""
+    write_task_of_old(tmp_path)
+    write_sqlite(tmp_path / "bench.db")
+    return tmp_path / "bench.db"
+
+
+@pytest.fixture
+def upgraded(file: Path) -> Iterator[Engine]:
+    database = open_database(f"sqlite:///{file}")
+    yield database.engine
+    database.close()
+
+
+@pytest.fixture
+def shell(file: Path) -> Shell:
+    """No model server answers: these commands need none."""
+    return shell_in(file.parent, f"sqlite:///{file}", "http://127.0.0.1:9")
+
+
+def columns(engine: Engine) -> dict[str, set[str]]:
+    seen = inspect(engine)
+    tables = [name for name in seen.get_table_names() if name.startswith("benchmark_")]
+    return {name: {column["name"] for column in seen.get_columns(name)} for name in tables}
+
+
+# What the file holds
+
+
+def test_the_file_has_the_tables_of_a_new_one(upgraded: Engine, tmp_path: Path) -> None:
+    new = open_database(f"sqlite:///{tmp_path / 'new.db'}")
+    assert columns(upgraded) == columns(new.engine)
+    new.close()
+    with upgraded.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM benchmark_schema_version")) == SCHEMA_VERSION
+
+
+def test_every_row_survives_with_all_its_values(file: Path) -> None:
+    before = rows_of_sqlite(file)
+
+    open_database(f"sqlite:///{file}").close()
+
+    after = rows_of_sqlite(file)
+    for table in before.keys() - {VERSION_TABLE}:
+        kept = [row[: len(old)] for row, old in zip(after[table], before[table], strict=True)]
+        assert kept == before[table], table
+
+
+def test_every_change_of_production_is_told_as_before(upgraded: Engine) -> None:
+    with upgraded.connect() as connection:
+        changes = all_promotions(connection)
+        validated = [one and one.passed for one in (last_validation(connection, number) for number, _ in CHANGES)]
+    assert [(one.promotion_id, one.kind) for one in changes] == list(CHANGES)
+    assert [one.status for one in changes] == ["rolled_back", "applied", "validated", "applied"]
+    assert validated == [True, None, True, None]
+    assert changes[1].reason == "the nightly run took too long"
+    assert [(row.old_actor_id, row.new_actor_id, row.changed) for row in changes[0].rows] == [(SLOW, FAST, True)] * 3
+
+
+def test_a_stored_plan_keeps_its_hash_and_its_document(upgraded: Engine) -> None:
+    with upgraded.connect() as connection:
+        stored = latest_plan(connection, "grading")
+        document: str = connection.execute(
+            text("SELECT document FROM benchmark_plans WHERE plan_hash = :hash"), {"hash": APPROVED}
+        ).scalar_one()
+    assert stored is not None
+    assert stored.plan_hash == APPROVED == sha256(document.encode()).hexdigest()
+    assert [(row.old_actor, row.new_actor) for row in stored.plan.changes] == [("slow", "fast")]
+
+
+@pytest.mark.parametrize("table", [table.name for table in AUDIT])
+@pytest.mark.parametrize("statement", ["UPDATE {table} SET {column} = {column}", "DELETE FROM {table}"])
+def test_the_audit_still_refuses_every_change(upgraded: Engine, table: str, statement: str) -> None:
+    column = inspect(upgraded).get_columns(table)[1]["name"]
+    with upgraded.connect() as connection, pytest.raises(DBAPIError, match=f"{table} is append-only"):
+        connection.execute(text(statement.format(table=table, column=column)))
+
+
+def test_opening_the_file_again_changes_nothing(file: Path) -> None:
+    open_database(f"sqlite:///{file}").close()
+    with closing(sqlite3.connect(file)) as connection:
+        first = list(connection.iterdump())
+
+    open_database(f"sqlite:///{file}").close()
+
+    with closing(sqlite3.connect(file)) as connection:
+        assert list(connection.iterdump()) == first
+
+
+# What the commands say about it
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("history --task grading", BENCHMARKS),
+        ("log", ("promotion 1", "rollback 2", "the nightly run took too long", "promotion 3", "failover 4")),
+        ("log --plans", (APPROVED[:12],)),
+        ("blame 3336", ("promotion 3", "90.8% faster than slow", BENCHMARKS[2], "4/4 cases correct")),
+        ("blame 3337", ("failover 4", BENCHMARKS[2], "4/4 cases correct")),
+    ],
+)
+def test_a_command_tells_what_was_stored(typed: Typed, command: str, says: tuple[str, ...]) -> None:
+    done = typed(*command.split())
+    assert done.returncode == 0, done.stderr
+    assert [part for part in says if part not in done.stdout] == []
+
+
+def test_every_stored_decision_comes_out_the_same_again(typed: Typed) -> None:
+    replayed = {number: typed("decide", "--replay", str(number)).returncode for number in DECISIONS}
+    assert replayed == dict.fromkeys(DECISIONS, 0)
+
+
+def test_a_plan_is_made_from_the_latest_benchmark(typed: Typed) -> None:
+    done = typed("plan", "--task", "grading")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:4] for line in lines_of(done.stdout, "3336", "3337", "3339")] == [
+        ["3336", "Grade", "A", "KEEP"],
+        ["3337", "Grade", "B", "KEEP"],
+        ["3339", "Regrade", "PROMOTE", "slow"],
+    ]
+    assert BENCHMARKS[3] in done.stdout
