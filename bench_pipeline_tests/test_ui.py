@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from bench_pipeline_tests.world import World
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(280)]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from bench_pipeline_tests.pipeline import Pipeline
-from bench_pipeline_tests.world import BROKEN, FAST, ONE_ENGINE
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import BROKEN, FAST
+from bench_pipeline_tests.kit.pipeline import Pipeline
 
 pytestmark = ONE_ENGINE
 

@@ -19,22 +19,10 @@ from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.decisions import decisions_of
 from bench_pipeline_tests.fakes.faults import Fault
-from bench_pipeline_tests.world import (
-    EXTRACT,
-    FAST,
-    GRADE_A,
-    GRADE_B,
-    ONE_ENGINE,
-    REGRADE,
-    SCRIPT,
-    SERVED,
-    SLOW,
-    TEMPLATE,
-    WRONG,
-    World,
-    task_value,
-    write_task,
-)
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SCRIPT, SLOW, WRONG
+from bench_pipeline_tests.kit.tasks import EXTRACT, GRADE_A, GRADE_B, REGRADE, SERVED, TEMPLATE, task_value, write_task
+from bench_pipeline_tests.kit.world import World
 
 PROMOTE, KEEP, INCONCLUSIVE, INVALID = DecisionKind
 

@@ -16,20 +16,12 @@ from bench_pipeline.promotion.gates import approve
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.storage.plans import insert_approval
 from bench_pipeline.storage.tables import plans
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.pipeline import Pipeline, checks_of, failures_of
-from bench_pipeline_tests.world import (
-    FAST,
-    GRADE_A,
-    GRADE_B,
-    ONE_ENGINE,
-    REGRADE,
-    SLOW,
-    WRONG,
-    World,
-    task_value,
-    write_task,
-)
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
+from bench_pipeline_tests.kit.pipeline import Pipeline, checks_of, failures_of
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import GRADE_A, GRADE_B, REGRADE, task_value, write_task
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
