@@ -75,6 +75,7 @@ def test_the_requested_run_ranks_the_new_model_among_the_others_and_is_not_asked
 
 
 def test_a_model_that_cannot_be_measured_is_tried_three_times(measured: Pipeline) -> None:
+    """Row 30."""
     measured.world.add_actor(BROKEN, "broken", "ollama:broken:3b")
     keys = []
     while isinstance(result := tick(measured), dg.SensorResult):
