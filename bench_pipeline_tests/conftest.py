@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import create_engine, make_url
 
 from bench_pipeline.cli.main import main
 from bench_pipeline_tests.fakes.postgres import create_database, postgres_server
-from bench_pipeline_tests.world import Shell, World, open_world, shell_in
+from bench_pipeline_tests.kit.shell import Shell, Typed, shell_in
+from bench_pipeline_tests.kit.world import World, open_world
+
+if TYPE_CHECKING:
+    from bench_pipeline_tests.kit.pipeline import Pipeline
 
 
 @pytest.fixture(scope="session")
@@ -63,7 +68,13 @@ def shell(world: World) -> Shell:
     return shell_in(world.folder, world.url, world.server.url, world.promoter_url)
 
 
-Typed = Callable[..., CompletedProcess[str]]
+@pytest.fixture
+def pipeline(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    """The definitions of Dagster over the world."""
+    from bench_pipeline_tests.kit.pipeline import open_pipeline  # Dagster takes a second to import
+
+    with open_pipeline(world, monkeypatch) as pipeline:
+        yield pipeline
 
 
 @pytest.fixture

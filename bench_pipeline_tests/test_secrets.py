@@ -16,9 +16,11 @@ import pytest
 from sqlalchemy import make_url, text
 
 from bench_pipeline.cli.main import COMMANDS
-from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.fakes.postgres import create_database
-from bench_pipeline_tests.world import FAST, GRADE_A, SLOW, Shell, World, as_role, open_world
+from bench_pipeline_tests.kit.models import FAST, SLOW
+from bench_pipeline_tests.kit.shell import Shell, Typed
+from bench_pipeline_tests.kit.tasks import GRADE_A
+from bench_pipeline_tests.kit.world import World, as_role, open_world
 
 pytestmark = [pytest.mark.postgres, pytest.mark.timeout(600)]
 

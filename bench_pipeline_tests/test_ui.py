@@ -21,8 +21,9 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import ONE_ENGINE, Shell, World
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.shell import Shell, Typed
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = [pytest.mark.ui, pytest.mark.timeout(280)]
 

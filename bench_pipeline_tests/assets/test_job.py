@@ -9,18 +9,10 @@ from sqlalchemy import update
 
 from bench_pipeline.storage.tables import benchmark_runs
 from bench_pipeline_tests.fakes.faults import Fault
-from bench_pipeline_tests.pipeline import Pipeline, checks_of, failures_of
-from bench_pipeline_tests.world import (
-    ACTORS,
-    BROKEN,
-    FAST,
-    ONE_ENGINE,
-    SCRIPT,
-    SERVED,
-    SLOW,
-    task_value,
-    write_task,
-)
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import ACTORS, BROKEN, FAST, SCRIPT, SLOW
+from bench_pipeline_tests.kit.pipeline import Pipeline, checks_of, failures_of
+from bench_pipeline_tests.kit.tasks import SERVED, task_value, write_task
 
 
 def test_one_run_measures_all_models_and_promotes_the_fastest_that_is_always_correct(pipeline: Pipeline) -> None:

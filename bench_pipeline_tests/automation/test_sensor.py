@@ -5,8 +5,9 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from bench_pipeline_tests.pipeline import Pipeline, with_settings
-from bench_pipeline_tests.world import BROKEN, FAST, ONE_ENGINE
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import BROKEN, FAST
+from bench_pipeline_tests.kit.pipeline import Pipeline, with_settings
 
 pytestmark = ONE_ENGINE
 
@@ -74,6 +75,7 @@ def test_the_requested_run_ranks_the_new_model_among_the_others_and_is_not_asked
 
 
 def test_a_model_that_cannot_be_measured_is_tried_three_times(measured: Pipeline) -> None:
+    """Row 30."""
     measured.world.add_actor(BROKEN, "broken", "ollama:broken:3b")
     keys = []
     while isinstance(result := tick(measured), dg.SensorResult):

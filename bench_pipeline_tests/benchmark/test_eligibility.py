@@ -11,7 +11,11 @@ from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.domain.models.actor import Candidate, Exclusion
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline_tests.fakes.ollama_server import FakeModel
-from bench_pipeline_tests.world import FAST, ONE_ENGINE, SCRIPT, World, actors, only
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SCRIPT
+from bench_pipeline_tests.kit.production import actors
+from bench_pipeline_tests.kit.text import only
+from bench_pipeline_tests.kit.world import World
 
 NEW = 20
 ON_THE_SERVER = {

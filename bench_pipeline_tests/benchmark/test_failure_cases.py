@@ -1,8 +1,8 @@
-"""The table of failures: whatever server, network or model do, each sample and each model ends as it should.
+"""The failure cases: whatever server, network or model do, each sample and each model ends as it should.
 
-Every test names its rows of the table in its id or its docstring. It runs a whole benchmark of `fast`, which is
-struck, and of `slow`, production's incumbent, on a real socket, by Ollama's own API and by the OpenAI-compatible one
-of the same server. A test of one API alone concerns what the other cannot say.
+Every test names its rows of `docs/reference/failure-cases.md` in its id or its docstring. It runs a whole benchmark
+of `fast`, which is struck, and of `slow`, production's incumbent, on a real socket, by Ollama's own API and by the
+OpenAI-compatible one of the same server. A test of one API alone concerns what the other cannot say.
 """
 
 from __future__ import annotations
@@ -21,7 +21,10 @@ from bench_pipeline.domain.errors import FileRefused, GateFailed
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing
 from bench_pipeline.domain.promoting.decision import DecisionKind
 from bench_pipeline_tests.fakes.faults import Fault
-from bench_pipeline_tests.world import CASES, FAST, ONE_ENGINE, SLOW, World, suite_value, write_task
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SLOW
+from bench_pipeline_tests.kit.tasks import CASES, suite_value, write_task
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = ONE_ENGINE
 
@@ -42,14 +45,14 @@ QUALIFIED, DISQUALIFIED, INCONCLUSIVE = Standing.QUALIFIED, Standing.DISQUALIFIE
 def world(request: pytest.FixtureRequest, world: World) -> World:
     """The world, its two models behind one of the two APIs."""
     if request.param == OPENAI:
-        world.runtimes._settings = world.settings.model_copy(update={"openai_num_ctx": WINDOWS[OPENAI]})
+        world.configure(openai_num_ctx=WINDOWS[OPENAI])
         for actor, address in ((FAST, "fast:1b"), (SLOW, "slow:7b")):
             world.set_actor(actor, execution_path=f"openai:{world.server.url}/v1#{address}")
     return world
 
 
 def api(world: World) -> str:
-    return OPENAI if world.runtimes._settings.openai_num_ctx else OLLAMA
+    return OPENAI if world.settings.openai_num_ctx else OLLAMA
 
 
 def strike(world: World, fault: Fault, *cases: int, model: str = "fast:1b") -> None:

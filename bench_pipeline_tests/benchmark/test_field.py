@@ -13,7 +13,9 @@ from bench_pipeline.benchmark.ranking import rank_benchmark
 from bench_pipeline.benchmark.runner import run_benchmark
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.runtimes.registry import Runtimes
-from bench_pipeline_tests.world import FAST, GRADE_A, GRADE_B, REGRADE, World
+from bench_pipeline_tests.kit.models import FAST
+from bench_pipeline_tests.kit.tasks import GRADE_A, GRADE_B, REGRADE
+from bench_pipeline_tests.kit.world import World
 
 ALL = ("fast", "slow", "wrong", "silent", "broken")
 

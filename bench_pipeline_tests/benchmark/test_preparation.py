@@ -25,17 +25,10 @@ from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.production import Production, open_production
+from bench_pipeline_tests.kit.production import PRODUCTION
 
 SHIPPED = Path(__file__).parents[2] / "testcases"
 TEMPLATE = "Posting: {posting} Summary: {summary}"
-APPLICATION = (
-    "CREATE TABLE actors (actor_id INTEGER, actor_name TEXT, actor_type TEXT, execution_path TEXT, enabled BOOLEAN)",
-    "CREATE TABLE conversations (conversation_id INTEGER, conversation_name TEXT, actor_id INTEGER)",
-    "CREATE TABLE workflows (workflow_id INTEGER, workflow_name TEXT)",
-    "CREATE TABLE workflow_conversations (workflow_id INTEGER, conversation_id INTEGER, execution_order INTEGER)",
-    "CREATE TABLE prompt_templates (conversation_id INTEGER, template TEXT)",
-    "CREATE TABLE postings (posting_id INTEGER, posting_text TEXT)",
-)
 
 
 def case_of(verdict: str, posting_id: int) -> dict[str, Any]:
@@ -99,8 +92,7 @@ def folder(tmp_path: Path) -> Folder:
 def database(tmp_path: Path) -> Iterator[Database]:
     opened = open_database(f"sqlite:///{tmp_path / 'bench.db'}")
     with opened.writing() as connection:
-        for statement in APPLICATION:
-            connection.execute(text(statement))
+        PRODUCTION.create_all(connection)
     yield opened
     opened.close()
 
@@ -120,7 +112,9 @@ def store_template(database: Database, template: str, conversation: int = 11) ->
 
 
 def store_posting(database: Database, number: int, posting: str) -> None:
-    store(database, "INSERT INTO postings VALUES (:id, :posting)", id=number, posting=posting)
+    store(
+        database, "INSERT INTO postings (posting_id, posting_text) VALUES (:id, :posting)", id=number, posting=posting
+    )
 
 
 # The folder

@@ -17,7 +17,11 @@ from bench_pipeline.domain.promoting.final import LOOKS
 from bench_pipeline.storage import tables
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.fakes.ollama_server import FakeModel
-from bench_pipeline_tests.world import CASES, FAST, ONE_ENGINE, SERVED, World, only
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST
+from bench_pipeline_tests.kit.tasks import CASES, SERVED
+from bench_pipeline_tests.kit.text import only
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = ONE_ENGINE
 
@@ -82,8 +86,7 @@ def test_cold_unloads_the_model_before_every_pass(world: World, regime: str, loa
 def test_a_term_that_a_runtime_cannot_keep_excludes_the_model_before_the_first_call(
     world: World, terms: dict[str, Any], own: int | None, says: str
 ) -> None:
-    world.settings = world.settings.model_copy(update={"openai_num_ctx": own})
-    world.runtimes._settings = world.settings
+    world.configure(openai_num_ctx=own)
     world.add_actor(20, "own server", f"openai:{world.server.url}/v1#fast:1b")
     run(world, "own server", "fast", **terms)
     found = dict(world.rows("benchmark_candidates", "model_name", "exclusion"))
@@ -93,7 +96,7 @@ def test_a_term_that_a_runtime_cannot_keep_excludes_the_model_before_the_first_c
 
 
 def test_a_runtime_that_keeps_all_terms_is_measured(world: World) -> None:
-    world.runtimes._settings = world.settings.model_copy(update={"openai_num_ctx": 4096})
+    world.configure(openai_num_ctx=4096)
     world.add_actor(20, "own server", f"openai:{world.server.url}/v1#fast:1b")
     run(world, "own server")
     assert [outcome for (outcome,) in world.rows("benchmark_samples", "outcome")] == ["correct"] * 4

@@ -23,19 +23,11 @@ from bench_pipeline.domain.measuring.scoreboard import Standing
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.ledger import benchmark_ledger
 from bench_pipeline_tests.fakes.faults import Fault
-from bench_pipeline_tests.world import (
-    BROKEN,
-    FAST,
-    ONE_ENGINE,
-    SERVED,
-    SILENT,
-    SLOW,
-    WRONG,
-    World,
-    only,
-    suite_value,
-    write_task,
-)
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import BROKEN, FAST, SILENT, SLOW, WRONG
+from bench_pipeline_tests.kit.tasks import SERVED, suite_value, write_task
+from bench_pipeline_tests.kit.text import only
+from bench_pipeline_tests.kit.world import World
 
 
 def standings(world: World, *measured: str, days: float = 35.0) -> dict[str, Standing]:

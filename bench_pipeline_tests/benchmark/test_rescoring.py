@@ -27,7 +27,10 @@ from bench_pipeline.domain.tasks.verdict import READER_VERSION, FinalLine, Leadi
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.database import LockTaken
 from bench_pipeline_tests.domain.tasks.judging import case_of
-from bench_pipeline_tests.world import ONE_ENGINE, World, only, task_value, write_task
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.tasks import task_value, write_task
+from bench_pipeline_tests.kit.text import only
+from bench_pipeline_tests.kit.world import World
 
 LAST_LINE = {"reader": "final_line"}
 

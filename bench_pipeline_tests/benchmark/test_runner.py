@@ -28,17 +28,12 @@ from bench_pipeline.domain.measuring.scoreboard import Standing
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.database import LockTaken, open_database
 from bench_pipeline_tests.fakes.faults import Fault
-from bench_pipeline_tests.world import (
-    CASES,
-    FAST,
-    ONE_ENGINE,
-    SERVED,
-    Shell,
-    World,
-    only,
-    suite_value,
-    write_task,
-)
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST
+from bench_pipeline_tests.kit.shell import Shell
+from bench_pipeline_tests.kit.tasks import CASES, SERVED, suite_value, write_task
+from bench_pipeline_tests.kit.text import only
+from bench_pipeline_tests.kit.world import World
 
 FIRST, SECOND, THIRD, FOURTH = CASES
 

@@ -29,7 +29,7 @@ from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.production import open_production
 from bench_pipeline.storage.writers.base import Observed, PromotionWriter
 from bench_pipeline_tests.campaigns.template_world import FORK, Copy
-from bench_pipeline_tests.world import actors, conversations
+from bench_pipeline_tests.kit.production import actors, conversations
 
 OPERATOR, PROMOTER, RECORDER = "campaign_operator", "bench_promoter", "bench_recorder"
 COMMITTED, ABORTED, DEADLOCK, APPLIED, LATE_S = "committed", "aborted", "deadlock", "applied", 30

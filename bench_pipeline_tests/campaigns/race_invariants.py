@@ -17,7 +17,8 @@ from bench_pipeline.storage.tables import promotion_rows, promotions
 from bench_pipeline_tests.campaigns.contenders import APPLIED, OPERATOR, PROMOTER, Act, Edit, Outcome, Promote, Undo
 from bench_pipeline_tests.campaigns.race_log import Line
 from bench_pipeline_tests.campaigns.template_world import NEW, OLD
-from bench_pipeline_tests.world import FAST, SLOW, conversations
+from bench_pipeline_tests.kit.models import FAST, SLOW
+from bench_pipeline_tests.kit.production import conversations
 
 Rows = Mapping[int, int | None]
 ROW_CHANGED, DISABLED, FROZEN, BUSY = "conversation_changed", "actor_disabled", "frozen", "busy"

@@ -63,7 +63,8 @@ from bench_pipeline_tests.campaigns.template_world import (
     model_server,
 )
 from bench_pipeline_tests.fakes.postgres import create_database, postgres_server
-from bench_pipeline_tests.world import BROKEN, FAST, SILENT, SLOW, actors, conversations
+from bench_pipeline_tests.kit.models import BROKEN, FAST, SILENT, SLOW
+from bench_pipeline_tests.kit.production import actors, conversations
 from benchmarks.page import put_between, table
 
 SEED = 20261124

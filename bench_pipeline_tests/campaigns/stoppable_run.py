@@ -28,7 +28,7 @@ from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.promotion.validation import validate_promotion
 from bench_pipeline.runtimes.deadline import TotalTimeoutTransport
 from bench_pipeline_tests.campaigns.template_world import Copy
-from bench_pipeline_tests.world import shell_in
+from bench_pipeline_tests.kit.shell import shell_in
 
 PHASES = ("plan", "apply", "commit", "documents", "validation", "rollback")
 COMMIT = "commit"

@@ -20,7 +20,9 @@ from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.domain.promoting.plan import PromotionPlan, identity_hash
 from bench_pipeline.promotion.reconciliation import write_open_documents
 from bench_pipeline_tests.fakes.ollama_server import FakeOllama
-from bench_pipeline_tests.world import FAST, GRADE_A, GRADE_B, REGRADE, SLOW, WRONG, fake_models, open_world
+from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG, fake_models
+from bench_pipeline_tests.kit.tasks import GRADE_A, GRADE_B, REGRADE
+from bench_pipeline_tests.kit.world import open_world
 
 FORK = get_context("fork")
 OLD: Mapping[int, int | None] = {GRADE_A: SLOW, GRADE_B: WRONG, REGRADE: None}

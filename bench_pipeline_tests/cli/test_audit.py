@@ -8,8 +8,12 @@ import pytest
 from sqlalchemy import update
 
 from bench_pipeline.storage import tables
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import FAST, GRADE_A, GRADE_B, ONE_ENGINE, SLOW, WRONG, World, is_calm
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import GRADE_A, GRADE_B
+from bench_pipeline_tests.kit.text import is_calm
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = ONE_ENGINE
 

@@ -9,8 +9,11 @@ from sqlalchemy import update
 
 from bench_pipeline.promotion.plan import store_plan
 from bench_pipeline.storage import tables
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import FAST, GRADE_A, GRADE_B, ONE_ENGINE, SERVED, World
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import GRADE_A, GRADE_B, SERVED
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = ONE_ENGINE
 

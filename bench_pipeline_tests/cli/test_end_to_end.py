@@ -7,7 +7,11 @@ import shutil
 
 import pytest
 
-from bench_pipeline_tests.world import FAST, SERVED, SLOW, Shell, World, is_calm
+from bench_pipeline_tests.kit.models import FAST, SLOW
+from bench_pipeline_tests.kit.shell import Shell
+from bench_pipeline_tests.kit.tasks import SERVED
+from bench_pipeline_tests.kit.text import is_calm
+from bench_pipeline_tests.kit.world import World
 
 
 def test_a_team_measures_promotes_validates_and_takes_back(world: World, shell: Shell) -> None:

@@ -7,8 +7,10 @@ import json
 import pytest
 from sqlalchemy import text
 
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import ONE_ENGINE, World, suite_value, write_task
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import suite_value, write_task
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = ONE_ENGINE
 KNOWN = "there is no task 'typo' in testcases; known tasks: grading"

@@ -6,8 +6,11 @@ import json
 
 import pytest
 
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import FAST, ONE_ENGINE, SLOW, World, is_calm
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SLOW
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.text import is_calm
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = ONE_ENGINE
 

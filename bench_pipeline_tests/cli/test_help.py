@@ -8,7 +8,7 @@ import click
 import pytest
 
 from bench_pipeline.cli.main import COMMANDS, bench
-from bench_pipeline_tests.world import Shell
+from bench_pipeline_tests.kit.shell import Shell
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:

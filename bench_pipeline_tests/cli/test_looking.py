@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import ONE_ENGINE, World, only, suite_value, write_task
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import suite_value, write_task
+from bench_pipeline_tests.kit.text import only
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = ONE_ENGINE
 

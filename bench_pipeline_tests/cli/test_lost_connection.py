@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, event, text
 
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import World
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = pytest.mark.parametrize(
     "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True

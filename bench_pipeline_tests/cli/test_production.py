@@ -5,17 +5,12 @@ from __future__ import annotations
 import json
 
 from bench_pipeline.promotion.rollback import roll_back
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import (
-    FAST,
-    GRADE_B,
-    ONE_ENGINE,
-    SERVED,
-    SLOW,
-    WRONG,
-    World,
-    is_calm,
-)
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import GRADE_B, SERVED
+from bench_pipeline_tests.kit.text import is_calm
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = ONE_ENGINE
 

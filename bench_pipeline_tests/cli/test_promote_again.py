@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import FAST, ONE_ENGINE, SLOW, World
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SLOW
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = ONE_ENGINE
 

@@ -7,8 +7,11 @@ import json
 import pytest
 
 from bench_pipeline.domain.tasks.verdict import READER_VERSION
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import ONE_ENGINE, World, is_calm, only, task_value, write_task
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import task_value, write_task
+from bench_pipeline_tests.kit.text import is_calm, only
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = ONE_ENGINE
 

@@ -9,21 +9,14 @@ from pathlib import Path
 import pytest
 
 from bench_pipeline.benchmark.events import Event, SampleTaken
-from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.fakes.ollama_server import FakeModel
-from bench_pipeline_tests.world import (
-    BROKEN,
-    CASES,
-    ONE_ENGINE,
-    SERVED,
-    WRONG,
-    World,
-    is_calm,
-    only,
-    suite_value,
-    today,
-)
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import BROKEN, WRONG
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import CASES, SERVED, suite_value
+from bench_pipeline_tests.kit.text import is_calm, only, today
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = ONE_ENGINE
 

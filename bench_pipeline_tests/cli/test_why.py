@@ -6,8 +6,10 @@ import json
 
 import pytest
 
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import ONE_ENGINE, World, today
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.text import today
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = ONE_ENGINE
 

@@ -15,7 +15,10 @@ from bench_pipeline.promotion.gates import set_freeze
 from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.promotions import Promotion
-from bench_pipeline_tests.world import FAST, GRADE_A, GRADE_B, ONE_ENGINE, REGRADE, SLOW, WRONG, World
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
+from bench_pipeline_tests.kit.tasks import GRADE_A, GRADE_B, REGRADE
+from bench_pipeline_tests.kit.world import World
 
 
 def handed_over(world: World, conversation: int = GRADE_B) -> Promotion:

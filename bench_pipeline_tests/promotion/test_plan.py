@@ -10,31 +10,20 @@ from sqlalchemy import update
 
 from bench_pipeline.benchmark.field import incumbent_models
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark, read_ranked
-from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.promoting.decision import DecisionKind
 from bench_pipeline.domain.promoting.impact import Impact
+from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.domain.promoting.replay import decide_again
-from bench_pipeline.promotion.plan import impacts, store_plan, stored_plan
+from bench_pipeline.promotion.plan import impacts, store_plan
 from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.decisions import decisions_of
+from bench_pipeline.storage.plans import latest_plan
 from bench_pipeline_tests.fakes.faults import Fault
-from bench_pipeline_tests.world import (
-    EXTRACT,
-    FAST,
-    GRADE_A,
-    GRADE_B,
-    ONE_ENGINE,
-    REGRADE,
-    SCRIPT,
-    SERVED,
-    SLOW,
-    TEMPLATE,
-    WRONG,
-    World,
-    task_value,
-    write_task,
-)
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SCRIPT, SLOW, WRONG
+from bench_pipeline_tests.kit.tasks import EXTRACT, GRADE_A, GRADE_B, REGRADE, SERVED, TEMPLATE, task_value, write_task
+from bench_pipeline_tests.kit.world import World
 
 PROMOTE, KEEP, INCONCLUSIVE, INVALID = DecisionKind
 
@@ -238,13 +227,20 @@ def test_where_no_two_models_were_compared_no_impact_is_told(world: World, holds
 # Plans that are kept
 
 
+def last_plan(world: World) -> PromotionPlan:
+    with world.database.engine.connect() as connection:
+        stored = latest_plan(connection, "grading")
+    assert stored is not None
+    return stored.plan
+
+
 def test_the_last_stored_plan_is_read_back_as_it_was(world: World) -> None:
     ranked = world.ranked("fast", "slow")
     store_plan(world.database, world.decided(ranked, min_gain=0.9999), "the tests")
     made = world.decided(ranked)
     store_plan(world.database, made, "the tests")
-    assert stored_plan(world.database, "grading") == made.plan
-    assert stored_plan(world.database, "grading").hash == made.plan.hash
+    assert last_plan(world) == made.plan
+    assert last_plan(world).hash == made.plan.hash
 
 
 def test_a_stored_plan_has_a_decision_for_every_conversation_that_decides_the_same_again(world: World) -> None:
@@ -270,12 +266,6 @@ def test_a_plan_that_was_undone_is_kept_by_decisions_that_replay(world: World) -
     assert [one.decision.kind for one in made.decided] == [KEEP] * 3
     assert [decide_again(one.evidence.as_json()) for one in made.decided] == [one.decision for one in made.decided]
     assert "promotion 1 did this and was undone (the tests)" in made.plan.rows[0].reason
-
-
-@ONE_ENGINE
-def test_without_a_stored_plan_it_says_how_to_get_one(world: World) -> None:
-    with pytest.raises(InputError, match="there is no plan for grading"):
-        stored_plan(world.database, "grading")
 
 
 @ONE_ENGINE
@@ -308,7 +298,7 @@ def test_a_plan_comes_to_be_the_last_one_again_by_being_stored_again(world: Worl
     one, other = world.decided(ranked), world.decided(ranked, min_gain=0.9999)
     for made in (one, other, one):
         store_plan(world.database, made, "the tests")
-    assert stored_plan(world.database, "grading") == one.plan
+    assert last_plan(world) == one.plan
 
 
 # Terms

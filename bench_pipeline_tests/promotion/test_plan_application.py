@@ -15,23 +15,12 @@ from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.rollback import Rollback, roll_back
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.promotions import PromotionRow
-from bench_pipeline_tests.world import (
-    EXTRACT,
-    FAST,
-    FORMAT,
-    GRADE_A,
-    GRADE_B,
-    IMPROVE,
-    ONE_ENGINE,
-    REGRADE,
-    SERVED,
-    SLOW,
-    TICKET,
-    WRONG,
-    World,
-    conversations,
-    only,
-)
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
+from bench_pipeline_tests.kit.production import conversations
+from bench_pipeline_tests.kit.tasks import EXTRACT, FORMAT, GRADE_A, GRADE_B, IMPROVE, REGRADE, SERVED, TICKET
+from bench_pipeline_tests.kit.text import only
+from bench_pipeline_tests.kit.world import World
 
 
 def undo(world: World, promotion_id: int | None = None, task: str | None = None) -> Rollback:

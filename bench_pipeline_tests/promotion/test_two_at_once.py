@@ -13,7 +13,8 @@ from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.reconciliation import reconcile
 from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage.promotions import Validation, insert_validation
-from bench_pipeline_tests.world import SLOW, World
+from bench_pipeline_tests.kit.models import SLOW
+from bench_pipeline_tests.kit.world import World
 
 
 def once_after(world: World, statement: str, act: Callable[[], object]) -> None:

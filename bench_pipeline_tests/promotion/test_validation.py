@@ -15,17 +15,11 @@ from bench_pipeline.promotion.validation import ValidationResult, validate_promo
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.promotions import Promotion
 from bench_pipeline_tests.fakes.faults import Fault
-from bench_pipeline_tests.world import (
-    CASES,
-    FAST,
-    GRADE_B,
-    ONE_ENGINE,
-    SERVED,
-    SLOW,
-    WRONG,
-    World,
-    only,
-)
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
+from bench_pipeline_tests.kit.tasks import CASES, GRADE_B, SERVED
+from bench_pipeline_tests.kit.text import only
+from bench_pipeline_tests.kit.world import World
 
 
 def validate(world: World, promotion: Promotion) -> ValidationResult:

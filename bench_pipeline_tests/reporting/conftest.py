@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench_pipeline_tests.reporting.world import World, open_world
+from bench_pipeline_tests.reporting.source import Source, open_source
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    with open_world(tmp_path) as world:
-        yield world
+def source(tmp_path: Path) -> Iterator[Source]:
+    with open_source(tmp_path) as source:
+        yield source

@@ -102,6 +102,7 @@ def test_each_outcome_is_read_back_as_itself(database: Database, outcome: Outcom
 )
 @pytest.mark.parametrize("field", ["reply_text", "thinking", "reason", "done_reason"])
 def test_whatever_a_model_writes_its_sample_is_stored(database: Database, field: str, text: str, stored: str) -> None:
+    """Row 29."""
     sample = Sample(**{**{name: getattr(FULL, name) for name in Sample.__slots__}, field: text})
     with database.writing() as connection:
         run = begun(connection)

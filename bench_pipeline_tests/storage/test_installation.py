@@ -19,16 +19,12 @@ from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.production import open_production
 from bench_pipeline.storage.schema import MIGRATIONS
 from bench_pipeline.storage.writers.installation import SIGNATURE, Roles, install, installed_fault, statements
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import (
-    FAST,
-    ONE_ENGINE,
-    ONLY_POSTGRESQL,
-    SERVED,
-    World,
-    as_role,
-    fill_production,
-)
+from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
+from bench_pipeline_tests.kit.models import FAST
+from bench_pipeline_tests.kit.production import fill_production
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import SERVED
+from bench_pipeline_tests.kit.world import World, as_role
 
 ROLES = Roles("bench_recorder", "bench_promoter")
 RIGHTS = "SELECT c.oid::regclass::text, c.relacl::text FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace"

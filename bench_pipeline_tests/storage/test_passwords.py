@@ -12,7 +12,8 @@ from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from bench_pipeline_tests.fakes.postgres import create_database
-from bench_pipeline_tests.world import Shell, fill_production
+from bench_pipeline_tests.kit.production import fill_production
+from bench_pipeline_tests.kit.shell import Shell
 
 pytestmark = pytest.mark.postgres
 

@@ -6,7 +6,7 @@ from sqlalchemy import event
 
 from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage.promotions import all_promotions
-from bench_pipeline_tests.world import World
+from bench_pipeline_tests.kit.world import World
 
 
 def test_a_change_that_is_committed_while_they_are_read_is_not_among_them(world: World) -> None:

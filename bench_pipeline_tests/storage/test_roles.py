@@ -12,7 +12,10 @@ from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.observation import observe
-from bench_pipeline_tests.world import FAST, ONLY_POSTGRESQL, PRODUCTION, SLOW, World, as_role
+from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
+from bench_pipeline_tests.kit.models import FAST, SLOW
+from bench_pipeline_tests.kit.production import PRODUCTION
+from bench_pipeline_tests.kit.world import World, as_role
 
 pytestmark = ONLY_POSTGRESQL
 

@@ -17,7 +17,8 @@ from bench_pipeline.storage.plans import latest_plan
 from bench_pipeline.storage.promotions import all_promotions, last_validation
 from bench_pipeline.storage.schema import SCHEMA_VERSION, VERSION_TABLE
 from bench_pipeline.storage.tables import AUDIT
-from bench_pipeline_tests.conftest import Typed
+from bench_pipeline_tests.kit.shell import Shell, Typed, shell_in
+from bench_pipeline_tests.kit.text import lines_of
 from bench_pipeline_tests.storage.version_0_1 import (
     APPROVED,
     BENCHMARKS,
@@ -29,7 +30,6 @@ from bench_pipeline_tests.storage.version_0_1 import (
     write_sqlite,
     write_task_of_old,
 )
-from bench_pipeline_tests.world import Shell, lines_of, shell_in
 
 
 @pytest.fixture

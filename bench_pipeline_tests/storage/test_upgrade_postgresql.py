@@ -15,8 +15,11 @@ from bench_pipeline.storage.production import open_production
 from bench_pipeline.storage.promotions import all_promotions
 from bench_pipeline.storage.schema import SCHEMA_VERSION
 from bench_pipeline.storage.writers.installation import installed_fault
-from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.fakes.ollama_server import FakeOllama
+from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
+from bench_pipeline_tests.kit.models import fake_models
+from bench_pipeline_tests.kit.shell import Shell, Typed, shell_in
+from bench_pipeline_tests.kit.world import as_role
 from bench_pipeline_tests.storage.version_0_1 import (
     APPROVED,
     CHANGES,
@@ -29,7 +32,6 @@ from bench_pipeline_tests.storage.version_0_1 import (
     fill_postgresql,
     write_task_of_old,
 )
-from bench_pipeline_tests.world import ONLY_POSTGRESQL, Shell, as_role, fake_models, shell_in
 
 pytestmark = ONLY_POSTGRESQL
 OLD_PROMOTION = 5

@@ -1,13 +1,10 @@
-"""The pipeline over a small world, and a world that loses no time."""
+"""A world that loses no time."""
 
 from __future__ import annotations
 
 import pytest
 
-from bench_pipeline_tests.assets.conftest import pipeline
-from bench_pipeline_tests.world import World
-
-__all__ = ["pipeline"]
+from bench_pipeline_tests.kit.world import World
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from bench_pipeline.reporting.workflow_docs import write_documents
-from bench_pipeline_tests.world import Shell, World
+from bench_pipeline_tests.kit.shell import Shell
+from bench_pipeline_tests.kit.world import World
 
 STATUS = 9
 AFTER_THE_COMMIT = f"""

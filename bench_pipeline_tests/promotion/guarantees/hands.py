@@ -22,24 +22,10 @@ from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.promotions import Promotion
 from bench_pipeline.storage.writers.base import Observed, PromotionWriter
-from bench_pipeline_tests.world import (
-    EXTRACT,
-    GRADE_A,
-    GRADE_B,
-    REGRADE,
-    SLOW,
-    WRONG,
-    World,
-    conversations,
-    suite_value,
-    task_value,
-    write_task,
-)
-
-POSTGRES = pytest.mark.parametrize(
-    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
-)
-"""For what only a server does: backends that die, row locks, roles."""
+from bench_pipeline_tests.kit.models import SLOW, WRONG
+from bench_pipeline_tests.kit.production import conversations
+from bench_pipeline_tests.kit.tasks import EXTRACT, GRADE_A, GRADE_B, REGRADE, suite_value, task_value, write_task
+from bench_pipeline_tests.kit.world import World
 
 BOTH_TASKS = (GRADE_A, GRADE_B, REGRADE, EXTRACT)
 OLD_ACTORS = [SLOW, None, WRONG, SLOW]

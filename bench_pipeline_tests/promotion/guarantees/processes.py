@@ -17,8 +17,8 @@ from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import open_database
 from bench_pipeline.storage.production import open_production
+from bench_pipeline_tests.kit.world import World
 from bench_pipeline_tests.promotion.guarantees.hands import Interrupted
-from bench_pipeline_tests.world import World
 
 _SPAWN = multiprocessing.get_context("spawn")
 Between = Callable[[], object]

@@ -13,8 +13,11 @@ from bench_pipeline.promotion.failover import fail_over
 from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.promotions import Validation, insert_validation
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.pipeline import Pipeline
+from bench_pipeline_tests.kit.models import FAST, SLOW
+from bench_pipeline_tests.kit.pipeline import Pipeline
+from bench_pipeline_tests.kit.shell import Shell, Typed
+from bench_pipeline_tests.kit.tasks import GRADE_A
+from bench_pipeline_tests.kit.world import World
 from bench_pipeline_tests.promotion.guarantees.dying import (
     AFTER_THE_COMMIT,
     BEFORE_THE_UNDOING,
@@ -24,7 +27,6 @@ from bench_pipeline_tests.promotion.guarantees.dying import (
     open_intents,
     written,
 )
-from bench_pipeline_tests.world import FAST, GRADE_A, SLOW, Shell, World
 
 pytestmark = pytest.mark.usefixtures("hurried")
 

@@ -16,20 +16,12 @@ from bench_pipeline.promotion.gates import approve
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.storage.plans import insert_approval
 from bench_pipeline.storage.tables import plans
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.pipeline import Pipeline, checks_of, failures_of
-from bench_pipeline_tests.world import (
-    FAST,
-    GRADE_A,
-    GRADE_B,
-    ONE_ENGINE,
-    REGRADE,
-    SLOW,
-    WRONG,
-    World,
-    task_value,
-    write_task,
-)
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
+from bench_pipeline_tests.kit.pipeline import Pipeline, checks_of, failures_of
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import GRADE_A, GRADE_B, REGRADE, task_value, write_task
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
@@ -317,7 +309,7 @@ def test_g16_a_plan_that_needs_no_approval_says_so(typed: Typed, world: World) -
 # In Dagster
 
 
-BEFORE = ["eligible_models", "grading/test_cases", "grading/model_runs", "grading/scoreboard", "grading/decision",
+BEFORE = ["eligible_models", "grading/test_cases", "grading/model_runs", "grading/scoreboard",
           "grading/promotion_plan"]  # fmt: skip
 
 
@@ -346,14 +338,14 @@ def test_g16_in_dagster_a_check_says_what_is_awaited_and_of_whom(
 
     run = pipeline.run(assets=BEFORE)
 
-    (check,) = [one for one in run.get_asset_check_evaluations() if one.check_name == "nothing_is_awaited"]
+    (check,) = [one for one in run.get_asset_check_evaluations() if one.check_name == "plan_is_unblocked"]
     short = str(pipeline.metadata("grading/promotion_plan")["plan_hash"])[:12]
     assert (check.passed, check.severity.value) == (False, "WARN")
     assert check.description == f"waits: needs an approval: bench approve {short} by somebody other than dagster"
 
 
 @ONE_ENGINE
-def test_g16_in_dagster_nothing_is_awaited_after_the_approval(
+def test_g16_in_dagster_plan_is_unblocked_after_the_approval(
     pipeline: Pipeline, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BENCH_APPROVAL", "required")
@@ -362,9 +354,9 @@ def test_g16_in_dagster_nothing_is_awaited_after_the_approval(
 
     checks = checks_of(pipeline.run(assets=["grading/promotion_plan"]))
 
-    assert checks["nothing_is_awaited"]
+    assert checks["plan_is_unblocked"]
 
 
 @ONE_ENGINE
 def test_g16_in_dagster_a_plan_of_marked_conversations_awaits_nothing(pipeline: Pipeline) -> None:
-    assert checks_of(pipeline.run(assets=BEFORE))["nothing_is_awaited"]
+    assert checks_of(pipeline.run(assets=BEFORE))["plan_is_unblocked"]

@@ -10,10 +10,14 @@ from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.promotion.rollback import roll_back
+from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
+from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
+from bench_pipeline_tests.kit.tasks import REGRADE
+from bench_pipeline_tests.kit.text import only
+from bench_pipeline_tests.kit.world import World
 from bench_pipeline_tests.promotion.guarantees.hands import (
     BOTH_TASKS,
     OLD_ACTORS,
-    POSTGRES,
     apply_stored,
     applying,
     bench_of,
@@ -27,7 +31,6 @@ from bench_pipeline_tests.promotion.guarantees.hands import (
     waiting,
 )
 from bench_pipeline_tests.promotion.guarantees.processes import apply_and_die, apply_at_once
-from bench_pipeline_tests.world import FAST, REGRADE, SLOW, WRONG, World, only
 
 # G1
 
@@ -84,7 +87,7 @@ def test_g1_when_the_audit_cannot_be_written_no_conversation_changes(world: Worl
     assert state(world) == before
 
 
-@POSTGRES
+@ONLY_POSTGRESQL
 def test_g1_when_the_database_refuses_the_commit_no_conversation_changes(world: World) -> None:
     plan = plan_of_both(world)
     world.change(
@@ -103,7 +106,7 @@ def test_g1_when_the_database_refuses_the_commit_no_conversation_changes(world: 
     assert state(world) == before
 
 
-@POSTGRES
+@ONLY_POSTGRESQL
 @pytest.mark.parametrize("last", BOTH_TASKS)
 def test_g1_a_backend_that_dies_after_any_row_has_changed_no_conversation(world: World, last: int) -> None:
     plan = plan_of_both(world)
@@ -118,7 +121,7 @@ def test_g1_a_backend_that_dies_after_any_row_has_changed_no_conversation(world:
     assert state(world) == before
 
 
-@POSTGRES
+@ONLY_POSTGRESQL
 def test_g1_after_a_backend_that_died_between_two_rows_all_conversations_change(world: World) -> None:
     plan = plan_of_both(world)
     halt_after(world, BOTH_TASKS[1])
@@ -215,7 +218,7 @@ def test_g9_after_a_race_nothing_is_left_locked(world: World) -> None:
     assert world.holds(*BOTH_TASKS) == OLD_ACTORS
 
 
-@POSTGRES
+@ONLY_POSTGRESQL
 def test_g9_a_promoter_that_stays_open_after_its_promotion_and_a_refusal_holds_no_lock(world: World) -> None:
     plan = plan_of_both(world)
     with bench_of(world) as bench:
@@ -227,7 +230,7 @@ def test_g9_a_promoter_that_stays_open_after_its_promotion_and_a_refusal_holds_n
         assert advisory_locks(world) == []
 
 
-@POSTGRES
+@ONLY_POSTGRESQL
 def test_g9_a_second_promoter_waits_for_the_first_ones_commit_and_gets_its_promotion(world: World) -> None:
     plan = plan_of_both(world)
     halt_after(world, BOTH_TASKS[1])
@@ -236,7 +239,7 @@ def test_g9_a_second_promoter_waits_for_the_first_ones_commit_and_gets_its_promo
         assert first.result() == second.result() == only(world.promotions())
 
 
-@POSTGRES
+@ONLY_POSTGRESQL
 def test_g9_a_second_promoter_goes_on_when_the_first_ones_backend_dies(world: World) -> None:
     plan = plan_of_both(world)
     halt_after(world, BOTH_TASKS[1])

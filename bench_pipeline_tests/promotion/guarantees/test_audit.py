@@ -21,16 +21,12 @@ from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.promotion.validation import validate_promotion
 from bench_pipeline.storage.promotions import Promotion
 from bench_pipeline.storage.tables import AUDIT, champions, promotion_rows, promotions
-from bench_pipeline_tests.pipeline import Pipeline
-from bench_pipeline_tests.world import (
-    FAST,
-    GRADE_A,
-    ONLY_POSTGRESQL,
-    SERVED,
-    SLOW,
-    World,
-    only,
-)
+from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
+from bench_pipeline_tests.kit.models import FAST, SLOW
+from bench_pipeline_tests.kit.pipeline import Pipeline
+from bench_pipeline_tests.kit.tasks import GRADE_A, SERVED
+from bench_pipeline_tests.kit.text import only
+from bench_pipeline_tests.kit.world import World
 
 VERBS = {
     "UPDATE": "UPDATE {table} SET {key} = {key}",

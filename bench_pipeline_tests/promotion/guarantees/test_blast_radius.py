@@ -13,21 +13,11 @@ from bench_pipeline.promotion.observation import observe
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.settings import Settings
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import (
-    EXTRACT,
-    FAST,
-    GRADE_A,
-    GRADE_B,
-    ONE_ENGINE,
-    REGRADE,
-    SERVED,
-    SLOW,
-    WRONG,
-    World,
-    task_value,
-    write_task,
-)
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import EXTRACT, GRADE_A, GRADE_B, REGRADE, SERVED, task_value, write_task
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = pytest.mark.usefixtures("hurried")
 

@@ -14,7 +14,10 @@ import pytest
 from bench_pipeline.promotion import reconciliation as reconciling
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.production import Production
-from bench_pipeline_tests.conftest import Typed
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.shell import Shell, Typed
+from bench_pipeline_tests.kit.tasks import EXTRACT
+from bench_pipeline_tests.kit.world import World
 from bench_pipeline_tests.promotion.guarantees.dying import (
     KILLED_WHILE_WRITING,
     as_the_database_says,
@@ -23,7 +26,6 @@ from bench_pipeline_tests.promotion.guarantees.dying import (
     open_intents,
     written,
 )
-from bench_pipeline_tests.world import EXTRACT, ONE_ENGINE, Shell, World
 
 pytestmark = pytest.mark.usefixtures("hurried")
 

@@ -11,8 +11,11 @@ import pytest
 from sqlalchemy import make_url, text
 
 from bench_pipeline.promotion.plan import store_plan
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import GRADE_A, GRADE_B, ONE_ENGINE, ONLY_POSTGRESQL, REGRADE, SLOW, World, as_role
+from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
+from bench_pipeline_tests.kit.models import SLOW
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import GRADE_A, GRADE_B, REGRADE
+from bench_pipeline_tests.kit.world import World, as_role
 
 pytestmark = pytest.mark.usefixtures("hurried")
 

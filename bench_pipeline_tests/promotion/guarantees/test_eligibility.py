@@ -14,8 +14,12 @@ from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.observation import observe
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.writers.base import Observed
+from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
+from bench_pipeline_tests.kit.models import FAST, SLOW
+from bench_pipeline_tests.kit.production import actors
+from bench_pipeline_tests.kit.tasks import GRADE_A, REGRADE, task_value
+from bench_pipeline_tests.kit.world import World
 from bench_pipeline_tests.promotion.guarantees.hands import (
-    POSTGRES,
     apply_stored,
     applying,
     bench_of,
@@ -28,7 +32,6 @@ from bench_pipeline_tests.promotion.guarantees.hands import (
     until,
     waiting,
 )
-from bench_pipeline_tests.world import FAST, GRADE_A, REGRADE, SLOW, World, actors, task_value
 
 Change = Callable[[World], object]
 
@@ -266,7 +269,7 @@ def test_g4_a_promotion_waits_for_an_open_edit_of_its_actor_and_goes_on_when_it_
     assert world.holds() == [FAST] * 3
 
 
-@POSTGRES
+@ONLY_POSTGRESQL
 def test_g4_an_actor_cannot_be_disabled_while_it_is_being_promoted(world: World) -> None:
     plan = plan_of_one(world)
     halt_after(world, GRADE_A)

@@ -19,9 +19,12 @@ from bench_pipeline.promotion.observation import observe
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage.database import lock_key
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.pipeline import Pipeline, checks_of, failures_of
-from bench_pipeline_tests.world import FAST, GRADE_A, ONE_ENGINE, ONLY_POSTGRESQL, SLOW, World
+from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
+from bench_pipeline_tests.kit.models import FAST, SLOW
+from bench_pipeline_tests.kit.pipeline import Pipeline, checks_of, failures_of
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import GRADE_A
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
@@ -230,4 +233,4 @@ def test_g18_in_dagster_the_update_fails_and_the_check_says_that_all_is_frozen(
 
     assert world.holds() == [SLOW] * 3
     assert "promotions are frozen by Cem" in failures_of(run)
-    assert checks_of(run)["nothing_is_awaited"] is False
+    assert checks_of(run)["plan_is_unblocked"] is False

@@ -14,6 +14,11 @@ from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.rollback import Rollback, roll_back
 from bench_pipeline.storage.plans import plan_by_hash
 from bench_pipeline.storage.promotions import Promotion
+from bench_pipeline_tests.kit.models import BROKEN, FAST, SLOW, WRONG
+from bench_pipeline_tests.kit.production import actors, conversations
+from bench_pipeline_tests.kit.tasks import EXTRACT, GRADE_A, GRADE_B, IMPROVE, REGRADE
+from bench_pipeline_tests.kit.text import only
+from bench_pipeline_tests.kit.world import World
 from bench_pipeline_tests.promotion.guarantees.hands import (
     BOTH_TASKS,
     OLD_ACTORS,
@@ -25,21 +30,6 @@ from bench_pipeline_tests.promotion.guarantees.hands import (
     plan_of_both,
     plan_of_now,
     state,
-)
-from bench_pipeline_tests.world import (
-    BROKEN,
-    EXTRACT,
-    FAST,
-    GRADE_A,
-    GRADE_B,
-    IMPROVE,
-    REGRADE,
-    SLOW,
-    WRONG,
-    World,
-    actors,
-    conversations,
-    only,
 )
 
 

@@ -7,8 +7,11 @@ from sqlalchemy import select, update
 
 from bench_pipeline.benchmark.ranking import latest_benchmark_id, rank_benchmark
 from bench_pipeline.storage.tables import benchmark_model_runs, benchmark_samples
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.world import FAST, GRADE_A, ONE_ENGINE, SLOW, World
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SLOW
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import GRADE_A
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = pytest.mark.usefixtures("hurried")
 

@@ -11,10 +11,14 @@ from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark
 from bench_pipeline.domain.measuring.scoreboard import Standing
 from bench_pipeline.domain.promoting.decision import DecisionKind
 from bench_pipeline.storage import tables
-from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.fakes.faults import Fault
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, WRONG
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import GRADE_A, SERVED
+from bench_pipeline_tests.kit.text import only
+from bench_pipeline_tests.kit.world import World
 from bench_pipeline_tests.promotion.guarantees.hands import state
-from bench_pipeline_tests.world import FAST, GRADE_A, ONE_ENGINE, SERVED, WRONG, World, only
 
 LIMIT_S = 0.3
 INFRASTRUCTURE = [

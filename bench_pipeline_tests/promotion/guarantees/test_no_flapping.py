@@ -12,22 +12,13 @@ from bench_pipeline.domain.promoting.plan import Approval, Bar, PlanRow
 from bench_pipeline.promotion.reconciliation import reconcile
 from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage.promotions import Promotion
-from bench_pipeline_tests.conftest import Typed
 from bench_pipeline_tests.fakes.faults import Fault
-from bench_pipeline_tests.pipeline import Pipeline, checks_of
-from bench_pipeline_tests.world import (
-    CASES,
-    FAST,
-    GRADE_A,
-    ONE_ENGINE,
-    SERVED,
-    SLOW,
-    TEMPLATE,
-    World,
-    suite_value,
-    task_value,
-    write_task,
-)
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST, SLOW
+from bench_pipeline_tests.kit.pipeline import Pipeline, checks_of
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.tasks import CASES, GRADE_A, SERVED, TEMPLATE, suite_value, task_value, write_task
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = pytest.mark.usefixtures("hurried")
 

@@ -19,10 +19,13 @@ from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.promotions import Promotion
 from bench_pipeline.storage.writers import postgresql as writer
 from bench_pipeline_tests.fakes.postgres_proxy import Cut, PostgresProxy
+from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
+from bench_pipeline_tests.kit.models import FAST
+from bench_pipeline_tests.kit.text import only
+from bench_pipeline_tests.kit.world import World
 from bench_pipeline_tests.promotion.guarantees.hands import (
     BOTH_TASKS,
     OLD_ACTORS,
-    POSTGRES,
     halt_after,
     halt_at_commit,
     halting,
@@ -31,9 +34,8 @@ from bench_pipeline_tests.promotion.guarantees.hands import (
     until,
     waiting,
 )
-from bench_pipeline_tests.world import FAST, World, only
 
-pytestmark = POSTGRES
+pytestmark = ONLY_POSTGRESQL
 CALL = "benchmark_apply"
 
 

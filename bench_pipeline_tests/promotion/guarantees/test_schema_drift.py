@@ -15,9 +15,11 @@ from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage.tables import plans
 from bench_pipeline.storage.writers.installation import SIGNATURE, installed_fault
-from bench_pipeline_tests.conftest import Typed
-from bench_pipeline_tests.pipeline import Pipeline, failures_of
-from bench_pipeline_tests.world import FAST, ONE_ENGINE, ONLY_POSTGRESQL, SLOW, World
+from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
+from bench_pipeline_tests.kit.models import FAST, SLOW
+from bench_pipeline_tests.kit.pipeline import Pipeline, failures_of
+from bench_pipeline_tests.kit.shell import Typed
+from bench_pipeline_tests.kit.world import World
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
@@ -161,7 +163,7 @@ def test_g20_a_drift_after_every_look_is_found_by_the_transaction(world: World) 
 
 def test_g20_in_dagster_the_update_fails_with_the_same_words(pipeline: Pipeline, world: World) -> None:
     with_a_foreign_key(world)
-    before = ["eligible_models", "grading/test_cases", "grading/model_runs", "grading/scoreboard", "grading/decision"]
+    before = ["eligible_models", "grading/test_cases", "grading/model_runs", "grading/scoreboard"]
     pipeline.run(assets=[*before, "grading/promotion_plan"])
     conversations_with(world, "INTEGER")
 

@@ -16,9 +16,13 @@ from bench_pipeline.domain.promoting.plan import PlanTerms, PromotionPlan
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.writers import installation
+from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
+from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
+from bench_pipeline_tests.kit.production import conversations
+from bench_pipeline_tests.kit.tasks import EXTRACT, GRADE_A, GRADE_B, IMPROVE, REGRADE, TEMPLATE, task_value, write_task
+from bench_pipeline_tests.kit.world import World, install_roles
 from bench_pipeline_tests.promotion.guarantees.hands import (
     BOTH_TASKS,
-    POSTGRES,
     apply_stored,
     applying,
     bench_of,
@@ -32,23 +36,6 @@ from bench_pipeline_tests.promotion.guarantees.hands import (
     state,
     until,
     waiting,
-)
-from bench_pipeline_tests.world import (
-    EXTRACT,
-    FAST,
-    GRADE_A,
-    GRADE_B,
-    IMPROVE,
-    ONE_ENGINE,
-    REGRADE,
-    SLOW,
-    TEMPLATE,
-    WRONG,
-    World,
-    conversations,
-    install_roles,
-    task_value,
-    write_task,
 )
 
 # G2
@@ -132,7 +119,7 @@ def test_g2_a_promotion_that_waits_too_long_for_an_operator_is_refused_and_can_b
     assert apply_stored(world, plan) is not None
 
 
-@POSTGRES
+@ONLY_POSTGRESQL
 def test_g2_an_edit_between_two_rows_of_a_promotion_is_not_overwritten(world: World) -> None:
     plan = plan_of_both(world)
     halt_after(world, BOTH_TASKS[0])
@@ -145,7 +132,7 @@ def test_g2_an_edit_between_two_rows_of_a_promotion_is_not_overwritten(world: Wo
     assert state(world) == after
 
 
-@POSTGRES
+@ONLY_POSTGRESQL
 def test_g2_an_edit_of_a_row_that_a_promotion_has_just_changed_waits_and_is_the_last_word(world: World) -> None:
     plan = plan_of_both(world)
     halt_after(world, REGRADE)

@@ -1,38 +1,16 @@
-"""A small production world in any database, a task with four cases, and models that are good and bad at it."""
+"""A small production in any database with a task and models on a fake server: the `World` that tests act on."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
-import yaml
 from pydantic import SecretStr
-from sqlalchemy import (
-    Boolean,
-    Column,
-    DateTime,
-    Double,
-    Integer,
-    MetaData,
-    Table,
-    Text,
-    create_engine,
-    delete,
-    insert,
-    make_url,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Table, delete, insert, make_url, select, text, update
 
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.benchmark.events import Event
@@ -55,193 +33,25 @@ from bench_pipeline.storage.production import Production, open_production
 from bench_pipeline.storage.promotions import Promotion, all_promotions
 from bench_pipeline.storage.tables import metadata as own_tables
 from bench_pipeline.storage.writers.installation import Roles, install
-from bench_pipeline_tests.fakes.faults import Fault
-from bench_pipeline_tests.fakes.ollama_server import FakeModel, FakeOllama
-
-ONE_ENGINE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-"""For behaviour that does not depend on the database."""
-ONLY_POSTGRESQL = pytest.mark.parametrize(
-    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
-)
-"""For behaviour that rests on roles, or on transactions that run at once."""
-
-# The task. No case's text is part of the template, so a prompt tells which case it is of.
-
-CASES = {
-    "PASS_001": "the gardener of Elmsway Park, by name and place",
-    "PASS_002": "the night nurse at Corvane Clinic",
-    "FAIL_001": "a pleasant job in the fresh air",
-    "FAIL_002": "a baker, though the posting seeks a welder",
-}
-TEMPLATE = "Posting: {posting}\nSummary: {summary}\nReply [PASS] or [FAIL]."
-EXTRACT, GRADE_A, GRADE_B, IMPROVE, REGRADE, TICKET, FORMAT = range(3335, 3342)
-SERVED = (GRADE_A, GRADE_B, REGRADE)
-
-# The actors. `slow` really answers late, for the commands; elsewhere the latencies that are ranked are set, so
-# that no scheduler of a busy machine turns a ranking round.
-
-FAST, SLOW, WRONG, SILENT, BROKEN, SCRIPT = range(1, 7)
-ACTORS = {FAST: "fast", SLOW: "slow", WRONG: "wrong", SILENT: "silent", BROKEN: "broken"}
-LATENCY_OF_FAST_MS = 8.0  # far enough from 0 that a busy machine does not change it by a multiple
-LATENCY_OF_SLOW_MS = 100.0
-# One pass and nothing besides, so that a test can count calls; retries and finals have tests of their own.
-PLAIN_PROTOCOL = {"BENCH_RETRIES": "0", "BENCH_FINAL_PASSES": "0"}
-RANKED_LATENCIES_MS = {"wrong": 1, "fast": 5, "slow": 2000}
-_RIGHT = {CASES["FAIL_001"]: "[FAIL] no job is named", CASES["FAIL_002"]: "[FAIL] another job"}
-_WRONG_IN_ONE = {CASES["FAIL_001"]: "[FAIL] no job is named"}
-
-PRODUCTION = MetaData()
-actors = Table(
-    "actors",
+from bench_pipeline_tests.fakes.ollama_server import FakeOllama
+from bench_pipeline_tests.kit.models import RANKED_LATENCIES_MS, SLOW, fake_models
+from bench_pipeline_tests.kit.production import (
     PRODUCTION,
-    Column("actor_id", Integer, primary_key=True, autoincrement=False),
-    Column("actor_name", Text),
-    Column("actor_type", Text),
-    Column("execution_path", Text),
-    Column("enabled", Boolean),
+    actors,
+    conversations,
+    fill_production,
+    interactions,
+    prompt_templates,
 )
-conversations = Table(
-    "conversations",
-    PRODUCTION,
-    Column("conversation_id", Integer, primary_key=True, autoincrement=False),
-    Column("conversation_name", Text),
-    Column("actor_id", Integer),
-    Column("owner", Text),
-)
-workflows = Table(
-    "workflows",
-    PRODUCTION,
-    Column("workflow_id", Integer, primary_key=True, autoincrement=False),
-    Column("workflow_name", Text),
-)
-workflow_conversations = Table(
-    "workflow_conversations",
-    PRODUCTION,
-    Column("workflow_id", Integer),
-    Column("conversation_id", Integer),
-    Column("execution_order", Integer),
-)
-prompt_templates = Table("prompt_templates", PRODUCTION, Column("conversation_id", Integer), Column("template", Text))
-postings = Table(
-    "postings",
-    PRODUCTION,
-    Column("posting_id", Integer, primary_key=True, autoincrement=False),
-    Column("posting_text", Text),
-)
-interactions = Table(
-    "interactions",
-    PRODUCTION,
-    Column("interaction_id", Integer, primary_key=True),
-    Column("conversation_id", Integer),
-    Column("actor_id", Integer),
-    Column("latency_ms", Double),
-    Column("created_at", DateTime(timezone=True)),
-)
-
-
-def fake_models() -> dict[str, FakeModel]:
-    """Five models that are alike but for one thing each."""
-    return {
-        "fast:1b": FakeModel(
-            digest="sha256:fa", size_bytes=1_000_000_000, answers=_RIGHT, latency_ms=LATENCY_OF_FAST_MS
-        ),
-        "slow:7b": FakeModel(digest="sha256:51", answers=_RIGHT, latency_ms=LATENCY_OF_SLOW_MS),
-        "wrong:3b": FakeModel(digest="sha256:aa", answers=_WRONG_IN_ONE),
-        "silent:3b": FakeModel(digest="sha256:5e", answers=_RIGHT, fault=Fault.EMPTY_CONTENT),
-        "broken:3b": FakeModel(digest="sha256:b0", answers=_RIGHT, fault=Fault.SERVER_ERROR),
-    }
-
-
-def suite_value(task: str = "grading") -> dict[str, Any]:
-    """The four cases as `suite.json` holds them; 002's postings are found in the database by their id."""
-    return {
-        "task_type": task,
-        "version": "1.0.0",
-        "created": "2026-11-24",
-        "test_cases": [
-            {
-                "id": case,
-                "type": case[:4],
-                "difficulty": "easy",
-                "posting_id": number,
-                "summary": summary,
-                "expected_verdict": case[:4],
-                "expected_scores": {"accuracy": 9, "completeness": 9, "formatting": 9},
-                "reasoning": "made for the tests",
-                "posting": "We seek a person for a post.",
-            }
-            for number, (case, summary) in enumerate(CASES.items(), start=1)
-        ],
-    }
-
-
-def task_value(task: str = "grading", conversations: Sequence[int] = SERVED) -> dict[str, Any]:
-    """The task for these conversations, all of which may change without an approval."""
-    return {
-        "task": task,
-        "description": "Whether a summary is good enough.",
-        "conversations": list(conversations),
-        "prompt": {"conversation": GRADE_A, "template": TEMPLATE},
-        "verdict": {"reader": "leading_tag"},
-        "decoding": {"num_ctx": 2048, "num_predict": 32},
-        "time_limit_s": 30,
-        "promotion": {"auto": list(conversations)},
-    }
-
-
-def write_task(
-    folder: Path,
-    suite: Mapping[str, Any] | None = None,
-    task: Mapping[str, Any] | None = None,
-    name: str = "grading",
-) -> Path:
-    """Write the folder of a task below `folder` and return it."""
-    home = folder / name
-    home.mkdir(parents=True, exist_ok=True)
-    (home / "suite.json").write_text(json.dumps(suite or suite_value()), encoding="utf-8")
-    (home / "task.yaml").write_text(yaml.safe_dump(dict(task or task_value())), encoding="utf-8")
-    return home
-
-
-def fill_production(url: str, templates: Mapping[int, str] | None = None) -> None:
-    """Make production's tables in any database: five models and a script, and one workflow of seven steps."""
-    engine = create_engine(url)
-    names = ["Extract", "Grade A", "Grade B", "Improve", "Regrade", "Ticket", "Format"]
-    steps = dict(zip(range(EXTRACT, FORMAT + 1), names, strict=True))
-    with engine.begin() as connection:
-        PRODUCTION.create_all(connection)
-        rows = [
-            {"actor_id": number, "actor_name": name, "actor_type": "ai_model", "execution_path": path, "enabled": True}
-            for (number, name), path in zip(ACTORS.items(), (f"ollama:{m}" for m in fake_models()), strict=True)
-        ]
-        script = {"actor_id": SCRIPT, "actor_name": "ticket.py", "actor_type": "script", "execution_path": "ticket.py"}
-        connection.execute(insert(actors), [*rows, script | {"enabled": True}])
-        connection.execute(
-            insert(conversations),
-            [
-                {"conversation_id": n, "conversation_name": name, "actor_id": SCRIPT if n == TICKET else SLOW}
-                for n, name in steps.items()
-            ],
-        )
-        connection.execute(
-            insert(workflows), {"workflow_id": 3001, "workflow_name": "Complete Job Processing Pipeline"}
-        )
-        connection.execute(
-            insert(workflow_conversations),
-            [{"workflow_id": 3001, "conversation_id": n, "execution_order": n - EXTRACT} for n in steps],
-        )
-        if templates:
-            own = [{"conversation_id": n, "template": text} for n, text in templates.items()]
-            connection.execute(insert(prompt_templates), own)
-    engine.dispose()
+from bench_pipeline_tests.kit.tasks import SERVED, case_of, write_task
 
 
 @dataclass
 class World:
-    """The world, open: what is asked of it is asked of the real database and of the fake server's own log.
+    """What the pipeline works on, open: the real database and the fake server with its log.
 
-    In PostgreSQL the pipeline works under its two roles, `url` and `promoter_url`; only what an operator does is done
-    by the `owner`. In SQLite all three are the same.
+    In PostgreSQL the pipeline logs in under its two roles, at `url` and `promoter_url`; the `owner` does what an
+    operator does. In SQLite all three are the same.
     """
 
     folder: Path
@@ -254,6 +64,12 @@ class World:
     runtimes: Runtimes
     server: FakeOllama
     events: list[Event] = field(default_factory=list)
+
+    def configure(self, **changes: object) -> None:
+        """Work with other settings from now on, as a new process would."""
+        self.runtimes.close()
+        self.settings = self.settings.model_copy(update=changes)
+        self.runtimes = Runtimes(self.settings)
 
     # Benchmarks
 
@@ -424,10 +240,6 @@ class World:
         ]
 
 
-def case_of(prompt: str) -> str:
-    return next((case for case, summary in CASES.items() if summary in prompt), "warm-up")
-
-
 @contextmanager
 def open_world(url: str, folder: Path, passwords: Mapping[str, str] | None = None) -> Iterator[World]:
     """The world in the database at `url`, its task in `folder`, its models on a server of their own.
@@ -450,8 +262,10 @@ def open_world(url: str, folder: Path, passwords: Mapping[str, str] | None = Non
             final_passes=0,
         )
         production = open_production(database, {})
-        with Runtimes(settings) as runtimes:
-            yield World(folder, recorder_url, promoter_url, settings, owner, database, production, runtimes, server)
+        runtimes = Runtimes(settings)
+        world = World(folder, recorder_url, promoter_url, settings, owner, database, production, runtimes, server)
+        yield world
+        world.runtimes.close()
     database.close()
     owner.close()
 
@@ -469,69 +283,3 @@ def install_roles(owner: Database, url: str, passwords: Mapping[str, str]) -> tu
 def as_role(url: str, role: str, password: str | None = None) -> str:
     """The same database as another login."""
     return make_url(url)._replace(username=role, password=password).render_as_string(hide_password=False)
-
-
-@dataclass(frozen=True)
-class Shell:
-    """The `bench` command as a person types it, in `folder`, with nothing of the tests' own environment."""
-
-    folder: Path
-    settings: Mapping[str, str]
-
-    def bench(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [_BENCH, *arguments],
-            cwd=self.folder,
-            env=self.environment(**settings),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
-
-    def begin(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start the command and let it run; its lines can be read as they come."""
-        return subprocess.Popen(
-            [_BENCH, *arguments],
-            cwd=self.folder,
-            env=self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def environment(self, **settings: str) -> dict[str, str]:
-        """What such a process finds in its environment."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("BENCH_", "OLLAMA_"))}
-        return {**kept, **self.settings, **settings}
-
-
-_BENCH = str(Path(sys.executable).with_name("bench"))
-
-
-def shell_in(folder: Path, url: str, ollama: str, promoter_url: str | None = None) -> Shell:
-    return Shell(
-        folder,
-        PLAIN_PROTOCOL
-        | {"BENCH_DATABASE_URL": url, "BENCH_OLLAMA_HOST": ollama, "BENCH_CACHE_DIR": str(folder / "cache")}
-        | ({"BENCH_PROMOTER_URL": promoter_url} if promoter_url else {}),
-    )
-
-
-def lines_of(text: str, *beginnings: str) -> list[str]:
-    """The lines that begin with one of these."""
-    return [line for line in text.splitlines() if line.startswith(beginnings)]
-
-
-def is_calm(text: str) -> bool:
-    """Whether text holds nothing that drives a terminal."""
-    return all(character.isprintable() or character == "\n" for character in text)
-
-
-def today() -> str:
-    return f"{datetime.now(UTC):%Y-%m-%d}"
-
-
-def only(items: Sequence[Any]) -> Any:  # noqa: ANN401 - whatever the sequence holds
-    (item,) = items
-    return item

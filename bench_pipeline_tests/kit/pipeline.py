@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,7 +14,8 @@ import pytest
 from bench_pipeline.assets.workbench_resource import WorkbenchResource, workbench_resource
 from bench_pipeline.definitions import build_definitions
 from bench_pipeline.settings import Settings, load_settings
-from bench_pipeline_tests.world import PLAIN_PROTOCOL, World
+from bench_pipeline_tests.kit.shell import PLAIN_PROTOCOL
+from bench_pipeline_tests.kit.world import World
 
 
 @dataclass
@@ -86,8 +89,15 @@ def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
     return {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
 
 
-def set_environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Point everything that reads the environment at the world."""
+@contextmanager
+def open_pipeline(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    """The definitions over the world, which the environment of this process describes meanwhile."""
+    _set_environment(world, monkeypatch)
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Pipeline(world, instance, load_settings())
+
+
+def _set_environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world.folder)
     for name, value in {
         **PLAIN_PROTOCOL,
@@ -98,7 +108,3 @@ def set_environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         **({"BENCH_PROMOTER_URL": world.promoter_url} if world.promoter_url else {}),
     }.items():
         monkeypatch.setenv(name, value)
-
-
-def open_pipeline(world: World, instance: dg.DagsterInstance) -> Pipeline:
-    return Pipeline(world, instance, load_settings())

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import Connection, insert, text
 
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing, rank
 from bench_pipeline.domain.models.actor import Candidate, Exclusion
@@ -20,30 +20,31 @@ from bench_pipeline.storage.champions import Champion
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.history import replace_history
 from bench_pipeline.storage.production import Production, open_production
+from bench_pipeline_tests.kit.production import PRODUCTION, actors, conversations, workflow_conversations, workflows
 from bench_pipeline_tests.reporting.examples import benchmark
 
 AT = datetime(2025, 3, 1, 3, 0, tzinfo=UTC)
 LIMIT = 8_000_000_000
 FAST, SLOW, SCRIPT, DISABLED, HUGE = 1, 2, 3, 4, 5
 EXTRACT, GRADE_A, GRADE_B, REGRADE, TICKET = 3335, 3336, 3337, 3339, 3340
-_PRODUCTION = f"""
-CREATE TABLE actors (actor_id INTEGER, actor_name TEXT, actor_type TEXT, execution_path TEXT, enabled BOOLEAN);
-CREATE TABLE conversations (conversation_id INTEGER, conversation_name TEXT, actor_id INTEGER);
-CREATE TABLE workflows (workflow_id INTEGER, workflow_name TEXT);
-CREATE TABLE workflow_conversations (workflow_id INTEGER, conversation_id INTEGER, execution_order INTEGER);
-INSERT INTO actors VALUES ({FAST}, 'fast', 'ai_model', 'fast:1b', 1), ({SLOW}, 'slow', 'ai_model', 'ollama:slow:7b', 1),
-    ({SCRIPT}, 'ticket.py', 'script', 'scripts/ticket.py', 1), ({DISABLED}, 'old', 'ai_model', 'old:3b', 0),
-    ({HUGE}, 'huge', 'ai_model', 'huge:70b', 1);
-INSERT INTO conversations VALUES ({EXTRACT}, 'Extract', {SLOW}), ({GRADE_A}, 'Grade A', {FAST}),
-    ({GRADE_B}, 'Grade B', {SLOW}), ({REGRADE}, 'Regrade', {FAST}), ({TICKET}, 'Ticket', {SCRIPT});
-INSERT INTO workflows VALUES (3001, 'Complete Job Processing Pipeline');
-INSERT INTO workflow_conversations VALUES (3001, {EXTRACT}, 10), (3001, {GRADE_A}, 20), (3001, {GRADE_B}, 30),
-    (3001, {TICKET}, 40), (3001, {REGRADE}, 50)
-"""  # noqa: S608 - numbers of this module
+_ACTORS = (
+    (FAST, "fast", "ai_model", "fast:1b", True),
+    (SLOW, "slow", "ai_model", "ollama:slow:7b", True),
+    (SCRIPT, "ticket.py", "script", "scripts/ticket.py", True),
+    (DISABLED, "old", "ai_model", "old:3b", False),
+    (HUGE, "huge", "ai_model", "huge:70b", True),
+)
+_STEPS = (
+    (EXTRACT, "Extract", SLOW),
+    (GRADE_A, "Grade A", FAST),
+    (GRADE_B, "Grade B", SLOW),
+    (TICKET, "Ticket", SCRIPT),
+    (REGRADE, "Regrade", FAST),
+)
 
 
 @dataclass(frozen=True)
-class World:
+class Source:
     """The database, and what the documents make of it."""
 
     database: Database
@@ -96,15 +97,23 @@ class World:
 
 
 @contextmanager
-def open_world(folder: Path) -> Iterator[World]:
+def open_source(folder: Path) -> Iterator[Source]:
     """A database below `folder` in which grading was measured once and has a champion for two of its steps."""
     database = open_database(f"sqlite:///{folder / 'bench.db'}")
     with database.writing() as connection:
-        for statement in _PRODUCTION.split(";"):
-            connection.execute(text(statement))
-    world = World(database, open_production(database, {}))
-    world.measure("grading-1", AT, {FAST: 120.0, SLOW: 480.0})
-    world.register(GRADE_A, FAST, SLOW)
-    world.register(GRADE_B, FAST, SLOW)
-    yield world
+        _fill_production(connection)
+    source = Source(database, open_production(database, {}))
+    source.measure("grading-1", AT, {FAST: 120.0, SLOW: 480.0})
+    source.register(GRADE_A, FAST, SLOW)
+    source.register(GRADE_B, FAST, SLOW)
+    yield source
     database.close()
+
+
+def _fill_production(connection: Connection) -> None:
+    PRODUCTION.create_all(connection)
+    connection.execute(insert(actors).values(_ACTORS))
+    connection.execute(insert(conversations).values([(*step, None) for step in _STEPS]))
+    connection.execute(insert(workflows).values(workflow_id=3001, workflow_name="Complete Job Processing Pipeline"))
+    order = [(3001, step, 10 * number) for number, (step, *_) in enumerate(_STEPS, start=1)]
+    connection.execute(insert(workflow_conversations).values(order))
