@@ -13,6 +13,7 @@ from typing import Any
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "bench_pipeline"
 ARCHITECTURE = REPOSITORY / "docs" / "concepts" / "architecture.md"
+ASSET_GRAPH = REPOSITORY / "bench_pipeline_tests" / "golden" / "asset_graph.txt"
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 BROKEN_ON_PURPOSE = """
 [tool.importlinter]
@@ -93,3 +94,28 @@ def test_the_architecture_document_lists_the_import_layers_of_the_contract() -> 
     (layers,) = [contract["layers"] for contract in contracts() if contract["type"] == "layers"]
 
     assert lines_below("## Import layers") == [layer.replace("bench_pipeline.", "") for layer in layers]
+
+
+def documented_assets() -> dict[str, tuple[str, set[str]]]:
+    """Return group and checks of every asset in the table of the architecture document, for the task grading."""
+    text = ARCHITECTURE.read_text(encoding="utf-8").partition("## Assets, checks, jobs\n")[2]
+    rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \| ?([^|]*)\|$", text, re.MULTILINE)
+    return {
+        name.replace("{task}", "grading"): (group.strip("`").replace("the task", "grading"), named(checks, r"`(\w+)`"))
+        for names, group, checks in rows
+        for name in re.findall(r"`([^`]+)`", names)
+    }
+
+
+def named(text: str, pattern: str) -> set[str]:
+    return set(re.findall(pattern, text, re.MULTILINE))
+
+
+def test_the_architecture_document_lists_every_asset_with_its_group_and_checks() -> None:
+    graph = ASSET_GRAPH.read_text(encoding="utf-8")
+    groups = dict(re.findall(r"^([\w/]+) \((\w+)\)", graph, re.MULTILINE))
+    groups = {name: group for name, group in groups.items() if "/" not in name or name.startswith("grading/")}
+
+    assert documented_assets() == {
+        name: (group, named(graph, rf"^check {name}: (\w+)$")) for name, group in groups.items()
+    }

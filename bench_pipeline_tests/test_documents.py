@@ -77,7 +77,9 @@ def all_commands() -> Iterator[tuple[str, click.Command]]:
 
 
 def options_of(command: click.Command) -> set[str]:
-    return {name for parameter in command.params if isinstance(parameter, click.Option) for name in parameter.opts}
+    """Return the long names of a command's options, without hidden ones: former names."""
+    shown = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+    return {name for option in shown for name in option.opts if name.startswith("--")}
 
 
 def setting_row(name: str, field: FieldInfo) -> list[str]:
