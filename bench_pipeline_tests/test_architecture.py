@@ -1,13 +1,19 @@
-"""Imports run one way; the contracts stand in `pyproject.toml`."""
+"""Imports run one way, as the contracts in `pyproject.toml` and the architecture document say."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).parents[1]
+PACKAGE = REPOSITORY / "bench_pipeline"
+ARCHITECTURE = REPOSITORY / "docs" / "concepts" / "architecture.md"
+ASSET_GRAPH = REPOSITORY / "bench_pipeline_tests" / "golden" / "asset_graph.txt"
 LINT = "from importlinter.cli import lint_imports_command; lint_imports_command()"
 BROKEN_ON_PURPOSE = """
 [tool.importlinter]
@@ -32,11 +38,34 @@ def lint_imports(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def contracts() -> list[dict[str, Any]]:
+    settings = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = settings["tool"]["importlinter"]["contracts"]
+    return found
+
+
+def lines_below(heading: str) -> list[str]:
+    """Return the lines of the first code block below a heading of the architecture document."""
+    block = re.search(
+        rf"^{heading}\n.*?^```\n(.*?)^```$", ARCHITECTURE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )
+    assert block is not None, heading
+    return block[1].splitlines()
+
+
+def documented_paths() -> Iterator[str]:
+    """Return every path of the folder list; a name is indented by two spaces below its folder."""
+    parents: list[str] = []
+    for line in lines_below("## Folders"):
+        depth = (len(line) - len(line.lstrip())) // 2
+        parents = [*parents[:depth], line.split()[0].rstrip("/")]
+        yield "/".join(parents)
+
+
 def test_every_contract_of_the_imports_is_kept() -> None:
-    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     done = lint_imports()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"Contracts: {len(contracts)} kept, 0 broken." in done.stdout
+    assert f"Contracts: {len(contracts())} kept, 0 broken." in done.stdout
 
 
 def test_an_import_that_a_contract_forbids_is_reported(tmp_path: Path) -> None:
@@ -45,3 +74,48 @@ def test_an_import_that_a_contract_forbids_is_reported(tmp_path: Path) -> None:
     done = lint_imports("--config", str(contract))
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Contracts: 0 kept, 1 broken." in done.stdout
+
+
+def test_the_architecture_document_lists_every_folder_and_module_of_the_package() -> None:
+    packages = {path.parent for pattern in ("*/__init__.py", "*/*/__init__.py") for path in PACKAGE.glob(pattern)}
+    modules = {path for path in PACKAGE.glob("*.py") if path.stem != "__init__"}
+    expected = {path.relative_to(REPOSITORY).as_posix() for path in packages | modules}
+
+    assert {path for path in documented_paths() if path.startswith("bench_pipeline/")} == expected
+
+
+def test_every_path_of_the_architecture_document_exists() -> None:
+    missing = [path for path in documented_paths() if not any(REPOSITORY.glob(path.replace("<task>", "*")))]
+
+    assert missing == []
+
+
+def test_the_architecture_document_lists_the_import_layers_of_the_contract() -> None:
+    (layers,) = [contract["layers"] for contract in contracts() if contract["type"] == "layers"]
+
+    assert lines_below("## Import layers") == [layer.replace("bench_pipeline.", "") for layer in layers]
+
+
+def documented_assets() -> dict[str, tuple[str, set[str]]]:
+    """Return group and checks of every asset in the table of the architecture document, for the task grading."""
+    text = ARCHITECTURE.read_text(encoding="utf-8").partition("## Assets, checks, jobs\n")[2]
+    rows = re.findall(r"^\| (`[^|]+) \| ([^|]+) \| ?([^|]*)\|$", text, re.MULTILINE)
+    return {
+        name.replace("{task}", "grading"): (group.strip("`").replace("the task", "grading"), named(checks, r"`(\w+)`"))
+        for names, group, checks in rows
+        for name in re.findall(r"`([^`]+)`", names)
+    }
+
+
+def named(text: str, pattern: str) -> set[str]:
+    return set(re.findall(pattern, text, re.MULTILINE))
+
+
+def test_the_architecture_document_lists_every_asset_with_its_group_and_checks() -> None:
+    graph = ASSET_GRAPH.read_text(encoding="utf-8")
+    groups = dict(re.findall(r"^([\w/]+) \((\w+)\)", graph, re.MULTILINE))
+    groups = {name: group for name, group in groups.items() if "/" not in name or name.startswith("grading/")}
+
+    assert documented_assets() == {
+        name: (group, named(graph, rf"^check {name}: (\w+)$")) for name, group in groups.items()
+    }

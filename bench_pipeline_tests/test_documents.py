@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
@@ -28,6 +29,7 @@ from bench_pipeline.storage.tables import metadata
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 DOCUMENTS = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+CHANGELOG = ROOT / "CHANGELOG.md"
 GROUPS = ("cases", "db")
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
@@ -75,7 +77,9 @@ def all_commands() -> Iterator[tuple[str, click.Command]]:
 
 
 def options_of(command: click.Command) -> set[str]:
-    return {name for parameter in command.params if isinstance(parameter, click.Option) for name in parameter.opts}
+    """Return the long names of a command's options, without hidden ones: former names."""
+    shown = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
+    return {name for option in shown for name in option.opts if name.startswith("--")}
 
 
 def setting_row(name: str, field: FieldInfo) -> list[str]:
@@ -96,7 +100,7 @@ def default_text(name: str, field: FieldInfo) -> str:
 
 
 def test_the_settings_are_listed_with_their_variables_defaults_and_meanings() -> None:
-    own = text_of("reference/settings.md").partition("## Variables of others")[0]
+    own = text_of("reference/settings.md").partition("## Other variables")[0]
 
     assert table_rows(own) == [setting_row(name, field) for name, field in Settings.model_fields.items()]
 
@@ -122,13 +126,10 @@ def options_in(cell: str) -> list[str]:
     return re.findall(r"(?<!\S)`?(--?[a-z-]+)", cell)
 
 
-def test_the_readme_and_the_reference_name_every_command() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    reference = text_of("reference/commands.md")
+def test_the_overview_of_the_reference_names_every_command() -> None:
+    overview = text_of("reference/commands.md").partition("\n## ")[0]
 
-    for name, _ in all_commands():
-        assert f"| `bench {name}` |" in readme
-        assert f"# bench {name}\n" in reference
+    assert set(re.findall(r"^\| `bench ([a-z ]+)` \|", overview, re.MULTILINE)) == {name for name, _ in all_commands()}
 
 
 def command_lines(text: str) -> list[str]:
@@ -183,7 +184,7 @@ def test_every_make_target_exists(document: Path) -> None:
     assert set(re.findall(r"(?:^|`)make ([a-z]+)", text, re.MULTILINE)) <= targets
 
 
-@every_document
+@pytest.mark.parametrize("document", [*DOCUMENTS, CHANGELOG], ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_relative_link_leads_to_a_file_and_its_heading(document: Path) -> None:
     for target in _LINK.findall(_FENCED.sub("", document.read_text(encoding="utf-8"))):
         if re.match(r"[a-z]+:", target):
@@ -274,5 +275,23 @@ def test_productions_tables_stand_in_the_guide_with_their_columns() -> None:
 
 
 @every_document
-def test_no_document_names_a_place_on_somebodys_machine(document: Path) -> None:
+def test_every_module_and_file_of_the_program_that_is_named_exists(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    modules = re.findall(r"python -m ((?:bench_pipeline|benchmarks)[\w.]*)", text)
+    named = [module.replace(".", "/") + ".py" for module in modules] + re.findall(r"`([\w/.-]+/[\w.-]+\.py)`", text)
+
+    missing = [name for name in named if not (ROOT / name).is_file() and not (ROOT / "bench_pipeline" / name).is_file()]
+
+    assert missing == []
+
+
+def test_the_changelog_begins_with_the_version_of_the_package() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    headings = re.findall(r"^## (.+)$", CHANGELOG.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert re.fullmatch(rf"{re.escape(version)} \(\d{{4}}-\d\d-\d\d\)", headings[0])
+
+
+@every_document
+def test_no_document_names_a_path_of_one_machine(document: Path) -> None:
     assert not re.search(r"(?<![\w.])/(work|home|root|tmp|Users)/", document.read_text(encoding="utf-8"))

@@ -42,6 +42,11 @@ class RankedBenchmark:
         return frozenset(self.benchmark.incumbents or ())
 
     @property
+    def actor_ids(self) -> frozenset[int]:
+        """The actors that it looked at and that were not kept from running by something that may pass."""
+        return frozenset(result.actor_id for result in self.scoreboard.results if result.actor_id is not None)
+
+    @property
     def reused(self) -> dict[str, ModelRun]:
         """The model runs that were made in an earlier benchmark under the same evidence."""
         own = self.benchmark.benchmark_id

@@ -104,7 +104,7 @@ def _check_not_outdated(bench: Workbench, plan: PromotionPlan, evidence: PlanEvi
         return
     planned = [row for row in plan.rows if row.task == evidence.task]
     decided = make_plan(bench, [newer], [read_task(bench.settings, evidence.task)]).plan
-    if (row := outdated_row(planned, decided.rows)) is not None:
+    if (row := outdated_row(planned, decided.rows, newer.actor_ids)) is not None:
         facts = {"task": evidence.task, "planned_id": evidence.benchmark_id, "newer_id": newer.benchmark.benchmark_id}
         conversation = {"conversation_id": row.conversation_id, "conversation": row.conversation}
         raise PlanRefused("plan_outdated", facts | conversation)

@@ -5,7 +5,7 @@ Says nothing about the decision itself. A benchmark that is not fit can still be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,17 +55,19 @@ def unmeasured_incumbent(incumbents: Iterable[Incumbent]) -> str:
     return ""
 
 
-def outdated_row(planned: Sequence[PlanRow], newer: Sequence[PlanRow]) -> PlanRow | None:
+def outdated_row(planned: Sequence[PlanRow], newer: Sequence[PlanRow], known: Collection[int]) -> PlanRow | None:
     """Return the first planned row about which a newer benchmark decides otherwise, or None.
 
+    `known` are the actors that the newer benchmark looked at: about a planned change to another actor it says nothing.
     A planned change is confirmed by the same change only. A row that would stay is outdated only by a change.
     """
     by_conversation = {row.conversation_id: row for row in newer}
     for row in planned:
         now = by_conversation.get(row.conversation_id)
-        if now is None:
+        if now is None or (row.changes and row.new_actor_id not in known):
             continue
         change = now.decision is DecisionKind.PROMOTE
-        if (row.changes and not (change and now.new_actor_id == row.new_actor_id)) or (not row.changes and change):
+        same = change and now.new_actor_id == row.new_actor_id
+        if (row.changes and not same) or (not row.changes and change):
             return row
     return None
