@@ -43,7 +43,7 @@ class RankedBenchmark:
 
     @property
     def actor_ids(self) -> frozenset[int]:
-        """The actors that it looked at and that were not kept from running by something that may pass."""
+        """The actors that have a line on its scoreboard."""
         return frozenset(result.actor_id for result in self.scoreboard.results if result.actor_id is not None)
 
     @property

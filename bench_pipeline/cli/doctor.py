@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from bench_pipeline.benchmark.preparation import prepare_from_files
-from bench_pipeline.benchmark.task_folders import task_names, testcases_dir
+from bench_pipeline.benchmark.task_folders import task_folders, testcases_dir
 from bench_pipeline.benchmark.workbench import writer_for
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.domain.errors import BenchError, GateFailed, InputError
@@ -51,7 +50,8 @@ def doctor(as_json: bool) -> int:
     settings = load_settings()
     findings = [
         *_database(settings),
-        _finding("test cases", lambda: _test_cases(settings)),
+        *_test_cases(settings),
+        _finding("schedule", lambda: _schedule(settings), needed=False),
         *_runtimes(settings),
         _disk("disk for results", Path.cwd()),
         _disk("disk for weights", settings.cache_dir),
@@ -107,13 +107,21 @@ def _promotion(settings: Settings, database: Database) -> str:
     return "nothing stands in its way"
 
 
-def _test_cases(settings: Settings) -> str:
-    names = task_names(settings)
-    if not names:
-        raise InputError(f"{testcases_dir(settings)} holds no task; set BENCH_TESTCASES_DIR")
-    for name in names:
-        prepare_from_files(settings, name)
-    return f"{', '.join(names)} in {testcases_dir(settings)}"
+def _test_cases(settings: Settings) -> list[Finding]:
+    """One line for the tasks that can be used, and one for each that cannot."""
+    folders, directory = task_folders(settings), testcases_dir(settings)
+    broken = [Finding(f"task {name}", False, fault) for name, fault in folders.broken.items()]
+    if not folders.valid:
+        text = f"{directory} holds no task that can be used; set BENCH_TESTCASES_DIR"
+        return [Finding("test cases", False, text), *broken]
+    return [Finding("test cases", True, f"{', '.join(folders.valid)} in {directory}"), *broken]
+
+
+def _schedule(settings: Settings) -> str:
+    from bench_pipeline.automation.jobs import benchmark_jobs, monthly_schedule
+
+    monthly_schedule(benchmark_jobs((), ()).all_tasks, settings)
+    return f"{settings.schedule} ({settings.schedule_timezone})"
 
 
 def _runtimes(settings: Settings) -> list[Finding]:
