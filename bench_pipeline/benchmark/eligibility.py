@@ -8,7 +8,7 @@ from dataclasses import replace
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
 from bench_pipeline.domain.models.actor import Actor, Candidate, Exclusion, exclusion_by_identity, exclusion_by_name
-from bench_pipeline.domain.models.model_ref import UnknownExecutionPath, ollama_ref, parse_execution_path
+from bench_pipeline.domain.models.model_ref import ModelRef, UnknownExecutionPath, ollama_ref, parse_execution_path
 from bench_pipeline.runtimes.registry import HostNotAllowed
 
 _DATABASE_RULES = {
@@ -75,10 +75,10 @@ def _candidate(actor: Actor, line: Candidate, bench: Workbench) -> Candidate:
         detail = _DATABASE_RULES[actor.exclusion].format(actor=actor)
         return replace(line, exclusion=actor.exclusion, detail=detail)
     try:
-        line = replace(line, ref=parse_execution_path(actor.execution_path))
+        ref = parse_execution_path(actor.execution_path)
     except UnknownExecutionPath as error:
         return replace(line, exclusion=Exclusion.UNKNOWN_EXECUTION_PATH, detail=str(error))
-    return _described(line, bench)
+    return _described(line, ref, bench)
 
 
 def _unregistered(name: str, bench: Workbench) -> Candidate:
@@ -87,18 +87,18 @@ def _unregistered(name: str, bench: Workbench) -> Candidate:
         ref = parse_execution_path(name) if name.startswith(("llama_cpp:", "openai:", "ollama:")) else ollama_ref(name)
     except UnknownExecutionPath as error:
         return replace(line, exclusion=Exclusion.UNKNOWN_EXECUTION_PATH, detail=str(error))
-    return _described(replace(line, ref=ref), bench)
+    return _described(line, ref, bench)
 
 
 _RUNTIME_FAILURES = {FailureKind.NOT_FOUND: Exclusion.NOT_INSTALLED}
 
 
-def _described(line: Candidate, bench: Workbench) -> Candidate:
-    assert line.ref is not None  # noqa: S101 - the callers parsed it
-    if excluded := exclusion_by_name(line.ref.address, bench.settings.max_model_bytes):
+def _described(line: Candidate, ref: ModelRef, bench: Workbench) -> Candidate:
+    line = replace(line, ref=ref)
+    if excluded := exclusion_by_name(ref.address, bench.settings.max_model_bytes):
         return replace(line, exclusion=excluded[0], detail=excluded[1])
     try:
-        identity = bench.runtimes.of(line.ref).describe(line.ref)
+        identity = bench.runtimes.of(ref).describe(ref)
     except HostNotAllowed as failure:
         return replace(line, exclusion=Exclusion.HOST_NOT_ALLOWED, detail=str(failure))
     except RuntimeFailure as failure:

@@ -21,7 +21,7 @@ from bench_pipeline.domain.measuring.benchmark import Role
 from bench_pipeline.domain.measuring.racing import StopReason
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.validity import ValidityRule, screen, truncation
-from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.models.actor import Entrant
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
 from bench_pipeline.domain.models.reply import Reply, ServerTimings
 from bench_pipeline.domain.tasks.outcome import Outcome
@@ -64,19 +64,16 @@ class ModelMeasurement:
         self._benchmark_id = benchmark_id
         self._shared_chars = len(shared_beginning(prepared.template))
 
-    def begin(self, candidate: Candidate, role: Role = Role.CANDIDATE) -> Measured:
+    def begin(self, entrant: Entrant, role: Role = Role.CANDIDATE) -> Measured:
         """Return the model's run in this benchmark, begun now or before an interruption, and its samples."""
-        assert candidate.identity is not None  # noqa: S101 - an eligible candidate was described
         with self._database.writing() as connection:
-            run = store.model_run(connection, self._benchmark_id, candidate.name)
-            if run is not None and run.identity != candidate.identity:
+            run = store.model_run(connection, self._benchmark_id, entrant.name)
+            if run is not None and run.identity != entrant.identity:
                 store.delete_model_run(connection, run.model_run_id)
                 run = None
             if run is None:
-                store.insert_model_run(
-                    connection, self._benchmark_id, candidate, candidate.identity, datetime.now(UTC), role
-                )
-            return self._stored(connection, candidate.name)
+                store.insert_model_run(connection, self._benchmark_id, entrant, datetime.now(UTC), role)
+            return self._stored(connection, entrant.name)
 
     def take(self, measured: Measured, calls: Sequence[PlannedCall], stop: Stop | None = None) -> Measured:
         """Make the calls that have no sample yet and mark the run as ended; return it with all samples.
@@ -111,7 +108,8 @@ class ModelMeasurement:
 
     def _stored(self, connection: Connection, model: str) -> Measured:
         run = store.model_run(connection, self._benchmark_id, model)
-        assert run is not None  # noqa: S101 - it was inserted before
+        if run is None:
+            raise LookupError(f"the run of {model} in {self._benchmark_id} is gone from the database")
         return Measured(run, tuple(samples_of(connection, [run.model_run_id])[run.model_run_id]))
 
     def _loads(

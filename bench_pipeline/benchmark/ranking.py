@@ -228,5 +228,5 @@ def _results(
 
 def _unmeasured(participant: store.Participant, benchmark: BenchmarkRow) -> ModelResult:
     reason = "not measured yet under this suite and protocol"
-    result = score_model(participant.model, _case_ids(benchmark), [], int(benchmark.protocol["repeats"]), reason)
-    return replace(result, actor_id=participant.actor_id)
+    result = score_model(participant.model, _case_ids(benchmark), [], int(benchmark.protocol["repeats"]))
+    return replace(result, actor_id=participant.actor_id, reason=reason)

@@ -19,12 +19,12 @@ def model_result(case_ids: Sequence[str], protocol: Protocol, run: ModelRun, sam
         case_ids,
         samples,
         protocol.repeats + run.final_passes,
-        run.failure,
         main_passes=protocol.repeats,
         error_budget=protocol.error_budget,
     )
     result = replace(
         result,
+        reason=run.failure or "",
         actor_id=run.actor_id,
         digest=run.identity.digest,
         size_bytes=run.identity.size_bytes,

@@ -34,7 +34,7 @@ from bench_pipeline.domain.measuring.protocol import MAX_DRIFT
 from bench_pipeline.domain.measuring.racing import StopReason
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, rank
 from bench_pipeline.domain.measuring.validity import drift
-from bench_pipeline.domain.models.actor import Candidate, Exclusion
+from bench_pipeline.domain.models.actor import Candidate, Entrant, Exclusion
 from bench_pipeline.domain.promoting.final import contenders, settled
 from bench_pipeline.domain.tasks.suite import TestCase
 from bench_pipeline.domain.tasks.verdict import READER_VERSION
@@ -72,7 +72,7 @@ def run_benchmark(
     would slow each other down and measure that.
     """
     candidates = [_bound(line, prepared, bench.runtimes) for line in field.candidates]
-    eligible = [candidate for candidate in candidates if candidate.eligible]
+    eligible = [entrant for candidate in candidates if (entrant := candidate.entrant) is not None]
     if not eligible and not field.reused:
         reasons = "; ".join(f"{c.name}: {c.detail}" for c in candidates) or "there are no actors"
         raise GateFailed(f"no model can be measured for {prepared.name}: {reasons}")
@@ -83,7 +83,7 @@ def run_benchmark(
             store.replace_candidates(connection, row.benchmark_id, candidates)
             store.add_candidates(connection, row.benchmark_id, field.beside, field.reused)
             store.record_incumbents(connection, row.benchmark_id, field.incumbents)
-        names = tuple(candidate.name for candidate in eligible)
+        names = tuple(entrant.name for entrant in eligible)
         on_event(
             BenchmarkStarted(
                 row.benchmark_id, prepared.name, names, len(prepared.case_ids), prepared.protocol.repeats, resumed
@@ -155,28 +155,28 @@ class _BenchmarkRun:
         self._on_event = on_event
         self._benchmark_id = benchmark_id
         self._incumbents = field.incumbents
-        self._anchor = field.anchor
+        self._anchor = field.anchor.entrant if field.anchor else None
         self._policy = bench.settings.promotion_policy
 
-    def measure(self, eligible: Sequence[Candidate], purpose: Purpose) -> None:
+    def measure(self, eligible: Sequence[Entrant], purpose: Purpose) -> None:
         """Make every call of the benchmark that has not been made."""
         first = self._anchor_pass(Role.ANCHOR_FIRST)
         if self._protocol.strategy == "race":
             self._race(eligible)
         else:
-            for number, candidate in enumerate(eligible, start=1):
-                self._model(candidate, number, len(eligible))
+            for number, entrant in enumerate(eligible, start=1):
+                self._model(entrant, number, len(eligible))
         if purpose is Purpose.BENCHMARK and self._is_decided_by_a_final():
             self._final(eligible)
         self._compare_anchor(first, self._anchor_pass(Role.ANCHOR_LAST))
 
     # The main passes
 
-    def _model(self, candidate: Candidate, number: int, total: int) -> None:
-        measured = self._measurement.begin(candidate)
+    def _model(self, entrant: Entrant, number: int, total: int) -> None:
+        measured = self._measurement.begin(entrant)
         calls = planned_calls(self._prepared, range(1, self._protocol.repeats + 1))
         made = sum(sample.repeat <= self._protocol.repeats for sample in measured.samples)
-        self._on_event(ModelStarted(candidate.name, number, total, len(calls), made))
+        self._on_event(ModelStarted(entrant.name, number, total, len(calls), made))
         self._finished(self._measurement.take(measured, calls))
 
     def _finished(self, measured: Measured) -> None:
@@ -187,7 +187,7 @@ class _BenchmarkRun:
 
     # The race
 
-    def _race(self, eligible: Sequence[Candidate]) -> None:
+    def _race(self, eligible: Sequence[Entrant]) -> None:
         with self._database.engine.connect() as connection:
             earlier = case_failures(connection, self._prepared.suite.hash)
         race = Race(self._prepared, {c.name: self._measurement.begin(c) for c in eligible}, self._incumbents, earlier)
@@ -204,9 +204,9 @@ class _BenchmarkRun:
 
     # The final
 
-    def _final(self, eligible: Sequence[Candidate]) -> None:
+    def _final(self, eligible: Sequence[Entrant]) -> None:
         """Let challenger and incumbents alternate, forward and backward, until every pair of them is decided."""
-        measured = {candidate.name: self._measurement.begin(candidate) for candidate in eligible}
+        measured = {entrant.name: self._measurement.begin(entrant) for entrant in eligible}
         main = rank((self._main_result(one) for one in measured.values()), self._incumbents)
         names = contenders(main, self._incumbents, self._policy)
         passes = 0

@@ -73,19 +73,20 @@ def blame(database: Database, production: Production, conversation_id: int) -> B
             change=change,
             row=row,
             origin=origin[0] if origin else None,
-            grounds=_grounds(connection, *origin) if origin else None,
+            grounds=_grounds(connection, origin[0], origin[1], origin[1].benchmark_id) if origin else None,
             validation=promotions.last_validation(connection, origin[0].promotion_id) if origin else None,
         )
 
 
-def _grounds(connection: Connection, origin: Promotion, row: PromotionRow) -> Grounds | None:
-    assert row.benchmark_id is not None  # noqa: S101 - the caller chose such rows
-    run = benchmark(connection, row.benchmark_id)
-    scoreboard = stored_scoreboard(connection, row.benchmark_id)
+def _grounds(connection: Connection, origin: Promotion, row: PromotionRow, benchmark_id: str | None) -> Grounds | None:
+    if benchmark_id is None:
+        return None
+    run = benchmark(connection, benchmark_id)
+    scoreboard = stored_scoreboard(connection, benchmark_id)
     if run is None or scoreboard is None:
         return None
     result = next((one for one in scoreboard.results if one.actor_id == row.new_actor_id), None)
-    number = model_run_ids(connection, row.benchmark_id).get(result.model) if result else None
+    number = model_run_ids(connection, benchmark_id).get(result.model) if result else None
     samples = samples_of(connection, [number])[number] if number is not None else []
     decision = decision_of(connection, origin.plan_hash, row.conversation_id)
     return Grounds(decision, run, result, tuple(samples))

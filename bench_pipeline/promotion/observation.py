@@ -17,20 +17,16 @@ from bench_pipeline.storage.writers.base import Observed
 
 def observe(bench: Workbench, plan: PromotionPlan) -> list[Observed]:
     """Return how each new actor is called now and whose model answers there. Raises `PlanRefused`."""
-    with Runtimes(bench.settings) as runtimes:  # new ones, which remember nothing of what they once were told
-        return [_observed(bench, runtimes, row) for row in _one_an_actor(plan)]
+    rows = {row.new_actor_id: row for row in plan.changes if row.new_actor_id is not None}
+    with Runtimes(bench.settings) as runtimes:  # new ones, which cached nothing
+        return [_observed(bench, runtimes, actor_id, row) for actor_id, row in rows.items()]
 
 
-def _one_an_actor(plan: PromotionPlan) -> list[PlanRow]:
-    return list({row.new_actor_id: row for row in plan.changes if row.new_actor_id is not None}.values())
-
-
-def _observed(bench: Workbench, runtimes: Runtimes, row: PlanRow) -> Observed:
-    assert row.new_actor_id is not None  # noqa: S101 - the caller chose such rows
+def _observed(bench: Workbench, runtimes: Runtimes, actor_id: int, row: PlanRow) -> Observed:
     with bench.database.engine.connect() as connection:
-        actor = bench.production.actor_now(connection, row.new_actor_id)
+        actor = bench.production.actor_now(connection, actor_id)
     if actor is None:
-        raise PlanRefused("actor_gone", {"actor_id": row.new_actor_id, "actor": row.new_actor})
+        raise PlanRefused("actor_gone", {"actor_id": actor_id, "actor": row.new_actor})
     try:
         ref = parse_execution_path(actor.execution_path)
     except UnknownExecutionPath:
@@ -42,7 +38,7 @@ def _observed(bench: Workbench, runtimes: Runtimes, row: PlanRow) -> Observed:
         version = identity.runtime_version or "of unknown version"
         why = f"now it is {identity.name} {identity.digest or 'without a digest'} on {identity.runtime} {version}"
         raise PlanRefused("identity_changed", {"actor": row.new_actor, "why": why})
-    return Observed(row.new_actor_id, actor.execution_path, identity_hash(identity))
+    return Observed(actor_id, actor.execution_path, identity_hash(identity))
 
 
 def _identity(runtimes: Runtimes, ref: ModelRef, row: PlanRow) -> ModelIdentity:

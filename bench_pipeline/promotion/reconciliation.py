@@ -1,4 +1,4 @@
-"""Finishes what a run that died left open: a failed validation without its undoing, documents that tell the past."""
+"""Completes what an interrupted run left open: a failed validation that was not undone, outdated documents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WAIT_S = 60  # for another process that writes the same documents
 
 
 @dataclass(frozen=True, slots=True)
-class Reconciled:
+class Reconciliation:
     """What was finished, and which promotions still wait for their validation."""
 
     undone: tuple[Rollback, ...]
@@ -27,22 +27,22 @@ class Reconciled:
     waiting: tuple[Promotion, ...]
 
 
-def reconcile(bench: Workbench, requested_by: str, dagster_run_id: str | None = None) -> Reconciled:
-    """Undo promotions whose validation failed, then make the documents say what the database holds."""
+def reconcile(bench: Workbench, requested_by: str, dagster_run_id: str | None = None) -> Reconciliation:
+    """Undo promotions whose validation failed, then bring the documents up to date with the database."""
     with bench.database.engine.connect() as connection:
         failed = [
-            (one, promotions.last_validation(connection, one.promotion_id))
+            (one, validation)
             for one in promotions.all_promotions(connection)
             if one.status is Status.FAILED
+            and (validation := promotions.last_validation(connection, one.promotion_id)) is not None
         ]
     undone: list[Rollback] = []
     for promotion, validation in failed:
-        assert validation is not None  # noqa: S101 - it failed
         undone += _undo(bench, promotion, validation, requested_by, dagster_run_id)
     documents, intents = write_open_documents(bench)
     with bench.database.engine.connect() as connection:
         waiting = promotions.unvalidated(connection)
-    return Reconciled(tuple(undone), documents, intents, tuple(waiting))
+    return Reconciliation(tuple(undone), documents, intents, tuple(waiting))
 
 
 def _undo(

@@ -41,16 +41,29 @@ def roll_back(
     promotion_id: int | None = None,
     task: str | None = None,
     bar: Bar | None = Bar.EVIDENCE,
-    dagster_run_id: str | None = None,
 ) -> Rollback:
-    """Give every conversation that still holds what a change gave it the actor from before; leave the others.
+    """Undo the change with this id, else the last promotion (of `task`).
 
-    Without `promotion_id` the last promotion (of `task`) is undone. An undoing is a change like any other, and can be
-    undone. `bar` says how long what it took back stays out. Raises `InputError` when there is no such change,
-    `GateFailed` when it was undone before.
+    Raises `InputError` when there is no such change, and as `undo` does.
     """
     with bench.database.engine.connect() as connection:
-        undone = _to_undo(connection, promotion_id, task)
+        undone = change_to_undo(connection, promotion_id, task)
+    return undo(bench, undone, reason, bar, requested_by)
+
+
+def undo(
+    bench: Workbench,
+    undone: Promotion,
+    reason: str,
+    bar: Bar | None,
+    requested_by: str,
+    dagster_run_id: str | None = None,
+) -> Rollback:
+    """Give each conversation that still holds what a change gave it its earlier actor; leave the others alone.
+
+    A rollback is a change like any other and can be undone. `bar` says how long the actors that it takes back are
+    barred. Raises `GateFailed` when the change has no rows, `PlanRefused` when it was undone before.
+    """
     rows = tuple(_back(row, reason) for row in undone.changed)
     if not rows:
         raise GateFailed(f"promotion {undone.promotion_id} changed nothing; there is nothing to undo")
@@ -69,7 +82,11 @@ def roll_back(
     )
 
 
-def _to_undo(connection: Connection, promotion_id: int | None, task: str | None) -> Promotion:
+def change_to_undo(connection: Connection, promotion_id: int | None, task: str | None = None) -> Promotion:
+    """Return the change in force that undoing this one, or the last promotion (of `task`), would undo.
+
+    Raises `InputError` when there is none, `GateFailed` when it was undone before.
+    """
     changes = promotions.all_promotions(connection)  # once: between two looks another rollback may come
     if promotion_id is None:
         found = promotions.latest_of(changes, task)
@@ -109,5 +126,6 @@ def store_and_apply(bench: Workbench, plan: PromotionPlan, requested_by: str, da
     with bench.database.writing() as connection:
         insert_plan(connection, plan, requested_by, datetime.now(UTC))
     made = apply_plan(bench, plan.hash, requested_by, dagster_run_id)
-    assert made is not None  # noqa: S101 - the plan changes a row, so it is a promotion or was refused
+    if made is None:
+        raise GateFailed(f"plan {plan.hash[:12]} changes no conversation")
     return made

@@ -18,7 +18,7 @@ from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, S
 from bench_pipeline.domain.measuring.statistics import compare_paired
 from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.promoting.plan import Bar
-from bench_pipeline.promotion.rollback import Rollback, roll_back
+from bench_pipeline.promotion.rollback import Rollback, change_to_undo, undo
 from bench_pipeline.promotion.validation_hook import run_hook
 from bench_pipeline.storage import promotions
 from bench_pipeline.storage.promotions import Promotion, PromotionRow, Status, Validation
@@ -99,7 +99,9 @@ def undo_failed(
 ) -> Rollback:
     """Undo a promotion whose validation failed."""
     reason = f"validation failed: {'; '.join(failed.details['reasons'])}"
-    return roll_back(bench, reason, requested_by, promotion.promotion_id, bar=failed.bar, dagster_run_id=dagster_run_id)
+    with bench.database.engine.connect() as connection:
+        undone = change_to_undo(connection, promotion.promotion_id)
+    return undo(bench, undone, reason, failed.bar, requested_by, dagster_run_id)
 
 
 def _new_champions(promotion: Promotion) -> list[PromotionRow]:

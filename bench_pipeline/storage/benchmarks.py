@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, and_, case, delete, func, insert,
 
 from bench_pipeline.domain.measuring.benchmark import Purpose, Role, RunStatus
 from bench_pipeline.domain.measuring.racing import StopReason
-from bench_pipeline.domain.models.actor import Candidate, Exclusion
+from bench_pipeline.domain.models.actor import Candidate, Entrant, Exclusion
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity
 from bench_pipeline.domain.models.model_ref import ModelRef, parse_execution_path
 from bench_pipeline.domain.models.new_models import Attempts
@@ -226,29 +226,20 @@ def participants(connection: Connection, benchmark_id: str) -> list[Participant]
 
 
 def insert_model_run(
-    connection: Connection,
-    benchmark_id: str,
-    candidate: Candidate,
-    identity: ModelIdentity,
-    at: datetime,
-    role: Role = Role.CANDIDATE,
+    connection: Connection, benchmark_id: str, entrant: Entrant, at: datetime, role: Role = Role.CANDIDATE
 ) -> int:
     """Store that a model begins; return the id of its run."""
-    assert candidate.ref is not None  # noqa: S101 - an eligible candidate has an address
-    done = connection.execute(
-        insert(benchmark_model_runs).values(
-            benchmark_id=benchmark_id,
-            model_name=candidate.name,
-            actor_id=candidate.actor_id,
-            execution_path=candidate.ref.execution_path,
-            digest=identity.digest,
-            identity=identity.model_dump(mode="json"),
-            role=role,
-            started_at=at,
-        )
+    row = insert(benchmark_model_runs).values(
+        benchmark_id=benchmark_id,
+        model_name=entrant.name,
+        actor_id=entrant.actor_id,
+        execution_path=entrant.ref.execution_path,
+        digest=entrant.identity.digest,
+        identity=entrant.identity.model_dump(mode="json"),
+        role=role,
+        started_at=at,
     )
-    assert done.inserted_primary_key is not None  # noqa: S101 - one row was inserted
-    return int(done.inserted_primary_key[0])
+    return int(connection.execute(row.returning(benchmark_model_runs.c.model_run_id)).scalar_one())
 
 
 def model_runs(connection: Connection, benchmark_id: str, role: Role = Role.CANDIDATE) -> list[ModelRun]:

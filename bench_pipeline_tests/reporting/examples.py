@@ -19,7 +19,7 @@ from bench_pipeline.domain.models.identity import ModelIdentity
 from bench_pipeline.domain.models.model_ref import ollama_ref
 from bench_pipeline.domain.models.reply import ServerTimings
 from bench_pipeline.domain.tasks.outcome import Outcome
-from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun
+from bench_pipeline.storage.benchmarks import BenchmarkRow, ExcludedModel, ModelRun
 
 STARTED = datetime(2025, 3, 2, 1, 30, tzinfo=timezone(timedelta(hours=2)))
 HOSTILE = "evil|model[x](http://evil.example/a)<img src=x>`rm`\n# Title"
@@ -117,7 +117,8 @@ def ranked_example(
     }
     results = [
         replace(
-            score_model(model, list(GOLD), taken, 1, runs[model].failure),
+            score_model(model, list(GOLD), taken, 1),
+            reason=runs[model].failure or "",
             actor_id=runs[model].actor_id,
             size_bytes=runs[model].identity.size_bytes,
             family=runs[model].identity.family,
@@ -125,8 +126,8 @@ def ranked_example(
         for model, taken in samples.items()
     ]
     excluded = [
-        ("big:70b", Exclusion.TOO_LARGE, "40.0 GB, the limit is 8.0 GB"),
-        ("nomic-embed-text:latest", Exclusion.SPECIALIST, ""),
+        ExcludedModel("big:70b", Exclusion.TOO_LARGE, "40.0 GB, the limit is 8.0 GB"),
+        ExcludedModel("nomic-embed-text:latest", Exclusion.SPECIALIST, ""),
     ]
     return RankedBenchmark(row, rank(results), runs, samples, excluded)
 

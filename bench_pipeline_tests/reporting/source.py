@@ -11,7 +11,7 @@ from pathlib import Path
 from sqlalchemy import Connection, insert, text
 
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing, rank
-from bench_pipeline.domain.models.actor import Candidate, Exclusion
+from bench_pipeline.domain.models.actor import Candidate, Entrant, Exclusion
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity
 from bench_pipeline.domain.models.model_ref import parse_execution_path
 from bench_pipeline.reporting.workflow_docs import StepFacts, WorkflowFacts, read_workflows
@@ -84,8 +84,8 @@ class Source:
             for actor in latencies:
                 ref = parse_execution_path(names[actor])
                 identity = ModelIdentity(name=ref.address, runtime="ollama", size_bytes=actor * 2_000_000_000)
-                candidate = Candidate(names[actor], actor, ref, identity)
-                number = benchmarks.insert_model_run(connection, benchmark_id, candidate, identity, at)
+                entrant = Entrant(names[actor], actor, ref, identity)
+                number = benchmarks.insert_model_run(connection, benchmark_id, entrant, at)
                 benchmarks.record_load(connection, number, LoadReport(load_ns=actor * 1_000_000_000))
             benchmarks.finish_benchmark(connection, benchmark_id, at)
             replace_history(connection, row, rank(results), {})

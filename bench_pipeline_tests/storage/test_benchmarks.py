@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from bench_pipeline.domain.measuring.benchmark import Purpose, RunStatus
 from bench_pipeline.domain.measuring.sample import Sample
-from bench_pipeline.domain.models.actor import Candidate, Exclusion
+from bench_pipeline.domain.models.actor import Candidate, Entrant, Exclusion
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity
 from bench_pipeline.domain.models.model_ref import ollama_ref
 from bench_pipeline.domain.models.reply import ServerTimings
@@ -21,6 +21,7 @@ from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.samples import insert_sample, samples_of
+from bench_pipeline_tests.kit.text import only
 
 NOW = datetime(2026, 11, 24, 3, 0, 0, 5, UTC)
 HOUR = timedelta(hours=1)
@@ -66,10 +67,15 @@ FULL = Sample(
 BARE = Sample("GRADE_PASS_002", 1, 1, Outcome.ERROR, "PASS")
 
 
+def entrant_of(candidate: Candidate) -> Entrant:
+    assert candidate.ref is not None
+    return Entrant(candidate.name, candidate.actor_id, candidate.ref, candidate.identity or IDENTITY)
+
+
 def begun(connection: Connection, row: BenchmarkRow = ROW, candidate: Candidate = CANDIDATE) -> int:
     if store.benchmark(connection, row.benchmark_id) is None:
         store.insert_benchmark(connection, row)
-    return store.insert_model_run(connection, row.benchmark_id, candidate, IDENTITY, NOW)
+    return store.insert_model_run(connection, row.benchmark_id, entrant_of(candidate), NOW)
 
 
 # Samples
@@ -297,13 +303,15 @@ def test_replaced_candidates_leave_none_of_the_earlier_ones(database: Database) 
         assert [line[0] for line in store.excluded_candidates(connection, "grading-1")] == ["b"]
 
 
-def test_added_candidates_stand_beside_the_earlier_ones_and_replace_their_namesakes(database: Database) -> None:
+def test_models_beside_the_candidates_are_participants_with_the_run_that_counts_for_them(database: Database) -> None:
     with database.writing() as connection:
-        store.insert_benchmark(connection, ROW)
-        store.replace_candidates(connection, "grading-1", [excluded("a", "old"), excluded("b", "old")])
-        store.add_candidates(connection, "grading-1", [excluded("b", "new"), excluded("c", "new")])
-        assert [(name, detail) for name, _, detail in store.excluded_candidates(connection, "grading-1")] == [
-            ("a", "old"),
-            ("b", "new"),
-            ("c", "new"),
-        ]
+        number = begun(connection)
+        run = only(store.model_runs(connection, ROW.benchmark_id))
+        store.insert_benchmark(connection, replace(ROW, benchmark_id="grading-2"))
+        store.replace_candidates(connection, "grading-2", [excluded("a", "old")])
+        beside = [replace(CANDIDATE, name="b"), replace(CANDIDATE, name="c"), excluded("d", "new")]
+        store.add_candidates(connection, "grading-2", beside, {"b": run})
+
+        found = [(one.model, one.reused_run_id) for one in store.participants(connection, "grading-2")]
+        assert found == [("b", number), ("c", None)]
+        assert [one.model for one in store.excluded_candidates(connection, "grading-2")] == ["a", "d"]

@@ -140,7 +140,6 @@ def score_model(
     case_ids: Sequence[str],
     samples: Iterable[Sample],
     passes: int,
-    failure: str | None = None,
     *,
     main_passes: int | None = None,
     error_budget: int = 0,
@@ -151,7 +150,7 @@ def score_model(
     infrastructure error is neither right nor wrong, and up to `error_budget` of them in all are passed over
     where the case was right in another pass. One wrong or invalid sample disqualifies; otherwise a missing
     sample, an error beyond the budget or a case without a valid latency leaves the model inconclusive. So does
-    a change of the model while it was measured, whatever it answered. `failure` is what stopped the whole model run.
+    a change of the model while it was measured, whatever it answered.
 
     The mean over the cases of each case's mean is the mean over all calls when every pass is complete; when
     some latencies are excluded, it does not favour the model whose slow cases they were.
@@ -178,7 +177,6 @@ def score_model(
         correctness_score=correctness_score(correct, len(case_ids)),
         calls=len(everything),
         failures=failures,
-        reason=failure or "",
         flaky=tuple(case_id for case_id, of_case in taken.items() if _flaky(of_case)),
         cases_seen=sum(bool(of_case) for of_case in taken.values()),
     )

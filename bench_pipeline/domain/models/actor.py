@@ -61,8 +61,25 @@ class Candidate:
 
     @property
     def eligible(self) -> bool:
-        """Whether it will be run."""
+        """Whether it may be run."""
         return self.exclusion is None
+
+    @property
+    def entrant(self) -> Entrant | None:
+        """What is run of an eligible candidate; None for an excluded one."""
+        if self.exclusion is not None or self.ref is None or self.identity is None:
+            return None
+        return Entrant(self.name, self.actor_id, self.ref, self.identity)
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """A model that is run in a benchmark: how it is addressed, and its identity when its runtime was asked."""
+
+    name: str
+    actor_id: int | None
+    ref: ModelRef
+    identity: ModelIdentity
 
 
 _PARAMETERS = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)b(?![a-z0-9])", re.IGNORECASE)

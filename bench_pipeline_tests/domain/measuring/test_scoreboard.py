@@ -187,10 +187,6 @@ def test_a_correct_sample_without_a_latency_leaves_the_model_inconclusive() -> N
     assert result.why == "a: no reply has a latency that can be ranked"
 
 
-def test_what_stopped_the_model_run_is_the_reason() -> None:
-    assert score_model("m", ["a"], [], 1, "unavailable: nobody answers").reason == "unavailable: nobody answers"
-
-
 # Repeats
 
 

@@ -118,7 +118,7 @@ def decided(results: list[ModelResult], incumbent: Incumbent | None = None, min_
             [FAST],
             Incumbent(9, "old", "ai_model", None, Exclusion.TOO_LARGE),
             PROMOTE,
-            "old is not eligible any more (too_large)",
+            "old is no longer eligible (too_large)",
             id="the incumbent is not eligible any more",
         ),
         pytest.param(

@@ -13,11 +13,12 @@ from sqlalchemy import Engine, create_engine, select, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.benchmark.task_folders import read_task
+from bench_pipeline.domain.promoting.plan import Bar
 from bench_pipeline.promotion.failover import fail_over
 from bench_pipeline.promotion.gates import approve, set_freeze
 from bench_pipeline.promotion.plan import make_plan, store_plan
 from bench_pipeline.promotion.plan_application import apply_plan
-from bench_pipeline.promotion.rollback import roll_back
+from bench_pipeline.promotion.rollback import undo
 from bench_pipeline.promotion.validation import validate_promotion
 from bench_pipeline.storage.promotions import Promotion
 from bench_pipeline.storage.tables import AUDIT, champions, promotion_rows, promotions
@@ -174,7 +175,7 @@ def test_g14_each_row_tells_the_old_and_the_new_actor_the_reason_and_the_evidenc
 
 
 def test_g14_a_rollback_tells_what_it_undoes_who_wanted_it_and_why(world: World, audited: Promotion) -> None:
-    roll_back(world.bench, "it was too terse", "Dee", audited.promotion_id, dagster_run_id="run 8")
+    undo(world.bench, audited, "it was too terse", Bar.EVIDENCE, "Dee", "run 8")
 
     columns = ("kind", "undoes", "requested_by", "reason", "dagster_run_id", "bar")
     assert world.rows("benchmark_promotions", *columns)[1] == (
