@@ -20,7 +20,7 @@ from bench_pipeline.cli.production_text import (
     validation_lines,
 )
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.promoting.plan import Approval, PromotionPlan
+from bench_pipeline.domain.promoting.plan import ApprovalMode, PromotionPlan
 from bench_pipeline.promotion.gates import awaited
 from bench_pipeline.promotion.plan import DecidedPlan, impacts, make_plan, store_plan
 from bench_pipeline.promotion.plan_application import apply_plan
@@ -201,7 +201,7 @@ def _awaits(bench: Workbench, plan: PromotionPlan) -> str:
         stored = plan_by_hash(connection, plan.hash)
     if stored is not None:
         return awaited(bench.database, stored)
-    if plan.changes and plan.terms.approval is Approval.REQUIRED:
+    if plan.changes and plan.terms.approval is ApprovalMode.REQUIRED:
         return f"needs an approval: bench promote stores the plan, then bench approve {plan.hash[:12]}"
     return ""
 

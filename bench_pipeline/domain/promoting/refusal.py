@@ -20,6 +20,8 @@ SENTENCES: Mapping[str, str] = {
     "plan_expired": "the plan was made at {made_at}, more than {plan_hours:g} hours ago; " + AGAIN,
     "changed_since": "this plan is promotion {promotion_id} already, and since then conversation {conversation_id} "
     "holds actor {holds}, not {planned}; run a new benchmark to plan from what production holds now",
+    "plan_outdated": "the plan rests on benchmark {planned_id}, but the newer benchmark {newer_id} decides otherwise "
+    "for conversation {conversation_id} ({conversation}) of task {task}; " + AGAIN,
     # Who may
     "frozen": "promotions are frozen by {set_by} since {set_at}: {reason}; `bench thaw` ends that",
     "approval_missing": "the plan waits for approval; `bench approve {short}`, then apply it again",
