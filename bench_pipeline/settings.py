@@ -14,7 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.measuring.protocol import CacheRegime, Strategy
-from bench_pipeline.domain.promoting.policy import ALPHA, Policy
+from bench_pipeline.domain.promoting.policy import ALPHA, PromotionPolicy
 
 # Families trained for code alone, or that want an image. qwen2.5-coder is chat-tuned and stays in.
 CODE_OR_VISION_ONLY = (
@@ -170,9 +170,9 @@ class Settings(BaseSettings):
         return int(self.max_model_gb * 1e9)
 
     @property
-    def promotion_policy(self) -> Policy:
+    def promotion_policy(self) -> PromotionPolicy:
         """What a challenger must show."""
-        return Policy(self.min_gain, self.alpha)
+        return PromotionPolicy(self.min_gain, self.alpha)
 
     @property
     def hosts(self) -> frozenset[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.promoting.policy import Policy
+from bench_pipeline.domain.promoting.policy import PromotionPolicy
 from bench_pipeline.settings import Settings, load_settings
 
 
@@ -35,10 +35,10 @@ def test_without_variables_the_stated_defaults_hold() -> None:
 
 
 def test_the_promotion_policy_is_what_the_variables_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert load_settings().promotion_policy == Policy()
+    assert load_settings().promotion_policy == PromotionPolicy()
     monkeypatch.setenv("BENCH_MIN_GAIN", "0.1")
     monkeypatch.setenv("BENCH_ALPHA", "0.02")
-    assert load_settings().promotion_policy == Policy(min_gain=0.1, alpha=0.02)
+    assert load_settings().promotion_policy == PromotionPolicy(min_gain=0.1, alpha=0.02)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, 
 from bench_pipeline.domain.measuring.statistics import compare_paired, paired_checks
 from bench_pipeline.domain.promoting.decision import DecisionKind, Incumbent, decide
 from bench_pipeline.domain.promoting.final import LOOKS, MAX_FINAL_PASSES, contenders, settled
-from bench_pipeline.domain.promoting.policy import Policy
+from bench_pipeline.domain.promoting.policy import PromotionPolicy
 from benchmarks.page import put_between
 
 Latencies = NDArray[np.float64]
@@ -34,7 +34,7 @@ MAIN_PASSES = 3
 CASE_EFFECT_SD = 0.5
 COVERAGE_LOOK = 4
 BCA_RUNS = 400
-POLICY = Policy()
+POLICY = PromotionPolicy()
 NAMES = ("incumbent", "challenger")
 HELD = frozenset({"incumbent"})
 WIDTH = 120

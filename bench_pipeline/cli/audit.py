@@ -69,7 +69,7 @@ def _change_lines(one: Promotion) -> Iterator[str]:
     run = f", Dagster run {one.dagster_run_id}" if one.dagster_run_id else ""
     undoes = f"undoes {one.undoes}, " if one.undoes else ""
     yield safe(f"   {undoes}asked for by {one.requested_by}{approved}{run}")
-    yield f"   plan {one.plan_hash[:12]}, policy {one.policy_hash[:12]}"
+    yield f"   plan {one.plan_hash[:12]}, terms {one.terms_hash[:12]}"
     for row in one.rows:
         yield safe(f"   {_row_text(row)}")
 

@@ -54,9 +54,9 @@ def decide(task: str | None, benchmark_ids: tuple[str, ...], decision_id: int | 
         benchmark_id = made.plan.evidence[0].benchmark_id
         with bench.database.engine.connect() as connection:
             stored = decisions_of(connection, benchmark_id)
-    ids = {(one.conversation_id, one.evidence_hash): one.decision_id for one in stored}
+    ids = {(one.conversation_id, one.input_hash): one.decision_id for one in stored}
     shown = [
-        _Shown(one, saved.get(number := one.row.conversation_id), ids.get((number, one.evidence.hash)))
+        _Shown(one, saved.get(number := one.row.conversation_id), ids.get((number, one.input.input_hash)))
         for one in made.decided
     ]
     if as_json:
@@ -89,8 +89,8 @@ def _facts(one: _Shown) -> dict[str, object]:
         "runner_up": row.runner_up,
         "gain": decision.gain,
         "comparison": decision.comparison,
-        "policy": one.decided.evidence.policy,
-        "evidence_hash": one.decided.evidence.hash,
+        "policy": one.decided.input.policy,
+        "input_hash": one.decided.input.input_hash,
         "impact": one.impact,
         "decision_id": one.decision_id,
     }
@@ -103,11 +103,11 @@ def _lines(one: _Shown) -> Iterator[str]:
     yield f"{row.conversation_id} {row.conversation}: {one.decided.decision.kind.value.upper()} {actor}"
     yield f"   {row.reason}"
     yield from [f"   {one.impact}"] if one.impact else []
-    yield f"   evidence {one.decided.evidence.hash[:12]}, {stored}"
+    yield f"   input {one.decided.input.input_hash[:12]}, {stored}"
 
 
 def _stored_facts(one: StoredDecision) -> dict[str, object]:
-    names = ("decision_id", "conversation_id", "reason", "evidence_hash", "decided_at")
+    names = ("decision_id", "conversation_id", "reason", "input_hash", "decided_at")
     return {name: getattr(one, name) for name in names} | {"decision": one.kind}
 
 
@@ -116,10 +116,10 @@ def _stored_text(benchmark_id: str, stored: Sequence[StoredDecision]) -> str:
         return f"nothing is stored yet of benchmark {benchmark_id}"
     rows = [
         (one.decision_id, f"{one.decided_at:%Y-%m-%d %H:%M}", one.conversation_id, one.kind.value.upper(),
-         one.evidence_hash[:12])
+         one.input_hash[:12])
         for one in stored
     ]  # fmt: skip
-    header = ("id", "stored (UTC)", "conversation", "decision", "evidence")
+    header = ("id", "stored (UTC)", "conversation", "decision", "input")
     return f"stored of benchmark {benchmark_id}:\n{table(header, rows)}"
 
 
@@ -129,7 +129,7 @@ def _show_replay(made: Replay, as_json: bool) -> int:
         then = {"decision": stored.kind, "reason": stored.reason}
         now = {"decision": again.kind, "reason": again.reason}
         about = {name: getattr(stored, name) for name in ("decision_id", "benchmark_id", "conversation_id")}
-        print_json(about | {"evidence_hash": stored.evidence_hash, "stored": then, "again": now, "same": made.same})
+        print_json(about | {"input_hash": stored.input_hash, "stored": then, "again": now, "same": made.same})
     else:
         of = f"conversation {stored.conversation_id}, benchmark {stored.benchmark_id}"
         click.echo(safe(f"decision {stored.decision_id} of {stored.decided_at:%Y-%m-%d %H:%M} UTC: {of}"))

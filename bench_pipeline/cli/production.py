@@ -19,7 +19,7 @@ from bench_pipeline.cli.production_text import (
     validation_lines,
 )
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.promoting.plan import Approval, PromotionPlan
+from bench_pipeline.domain.promoting.plan import ApprovalMode, PromotionPlan
 from bench_pipeline.promotion.delivery import (
     Delivery,
     DeliveryEvent,
@@ -224,6 +224,6 @@ def _awaits(bench: Workbench, plan: PromotionPlan) -> str:
         stored = plan_by_hash(connection, plan.hash)
     if stored is not None:
         return awaited(bench.database, stored)
-    if plan.changes and plan.terms.approval is Approval.REQUIRED:
+    if plan.changes and plan.terms.approval is ApprovalMode.REQUIRED:
         return f"needs an approval: bench promote stores the plan, then bench approve {plan.hash[:12]}"
     return ""

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from bench_pipeline.domain.errors import GateFailed, InputError
 from bench_pipeline.domain.promoting.approval import approver
-from bench_pipeline.domain.promoting.plan import Approval, PlanKind
+from bench_pipeline.domain.promoting.plan import ApprovalMode, PlanKind
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.storage.database import Database, lock_key
 from bench_pipeline.storage.plans import (
@@ -30,7 +30,7 @@ def approve(database: Database, beginning: str, approved_by: str) -> StoredPlan:
         if stored is None:
             raise InputError(f"there is no stored plan {beginning}; `bench log --plans` lists them")
         terms = stored.plan.terms
-        if terms.approval is Approval.AUTO:
+        if terms.approval is ApprovalMode.AUTO:
             raise GateFailed(f"plan {stored.plan_hash[:12]} needs no approval; `bench promote` applies it")
         if terms.second_person and approved_by in requesters(connection, stored.plan_hash):
             raise GateFailed(f"{approved_by} asked for plan {stored.plan_hash[:12]}; another person has to approve it")

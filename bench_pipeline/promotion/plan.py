@@ -13,8 +13,8 @@ from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.promoting.decision import Decision, Incumbent
 from bench_pipeline.domain.promoting.impact import WINDOW_DAYS, Impact, impact
-from bench_pipeline.domain.promoting.plan import Approval, PlanEvidence, PlanRow, PlanTerms, PromotionPlan, plan_row
-from bench_pipeline.domain.promoting.replay import Evidence
+from bench_pipeline.domain.promoting.plan import ApprovalMode, PlanEvidence, PlanRow, PlanTerms, PromotionPlan, plan_row
+from bench_pipeline.domain.promoting.replay import DecisionInput
 from bench_pipeline.domain.tasks.task import Task
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage import decisions, plans
@@ -25,10 +25,10 @@ from bench_pipeline.storage.promotions import bar_on
 
 @dataclass(frozen=True, slots=True)
 class DecidedRow:
-    """A row of a plan with its decision and all that this rests on."""
+    """A row of a plan with its decision and the input of that."""
 
     row: PlanRow
-    evidence: Evidence
+    input: DecisionInput
     decision: Decision
 
 
@@ -77,11 +77,11 @@ def _terms(rows: Sequence[PlanRow], tasks: Sequence[Task], settings: Settings, s
     marked = {number for task in tasks for number in task.promotion.auto}
     asks = settings.approval == "required" or any(row.changes and row.conversation_id not in marked for row in rows)
     by_tasks = sum(task.promotion.max_rows or len(task.conversations) for task in tasks)
-    approval = Approval.REQUIRED if asks else Approval.AUTO
+    approval = ApprovalMode.REQUIRED if asks else ApprovalMode.AUTO
     return terms_of(settings, min(settings.max_rows, by_tasks), approval, schema_hash)
 
 
-def terms_of(settings: Settings, max_rows: int, approval: Approval, schema_hash: str) -> PlanTerms:
+def terms_of(settings: Settings, max_rows: int, approval: ApprovalMode, schema_hash: str) -> PlanTerms:
     """Return the terms that the settings ask for, with what differs from plan to plan."""
     return PlanTerms(
         min_gain=settings.min_gain,
@@ -110,7 +110,7 @@ def store_plan(database: Database, made: DecidedPlan, requested_by: str) -> None
             return
         plans.insert_plan(connection, made.plan, requested_by, now)
         for one in made.decided:
-            decisions.insert_decision(connection, made.plan, one.row, one.evidence, one.decision, now)
+            decisions.insert_decision(connection, made.plan, one.row, one.input, one.decision, now)
 
 
 def impacts(bench: Workbench, made: DecidedPlan, now: datetime) -> dict[int, Impact]:
@@ -127,7 +127,7 @@ def impacts(bench: Workbench, made: DecidedPlan, now: datetime) -> dict[int, Imp
 
 
 def _impact(one: DecidedRow, calls: int) -> Impact | None:
-    measured = one.evidence.incumbent.result if one.evidence.incumbent else None
+    measured = one.input.incumbent.result if one.input.incumbent else None
     return impact(calls, WINDOW_DAYS, one.decision.comparison, measured.avg_latency_ms if measured else None)
 
 
@@ -151,9 +151,9 @@ def _decided_row(
     incumbent: Incumbent | None,
     ranked: RankedBenchmark,
 ) -> DecidedRow:
-    evidence = Evidence(ranked.scoreboard, incumbent, bench.settings.promotion_policy)
-    decision = evidence.decide()
-    return DecidedRow(_row(number, conversation, decision, ranked), evidence, decision)
+    decided_from = DecisionInput(ranked.scoreboard, incumbent, bench.settings.promotion_policy)
+    decision = decided_from.decide()
+    return DecidedRow(_row(number, conversation, decision, ranked), decided_from, decision)
 
 
 def _row(number: int, conversation: Conversation | None, decision: Decision, ranked: RankedBenchmark) -> PlanRow:

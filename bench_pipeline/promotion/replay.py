@@ -1,4 +1,4 @@
-"""A stored decision made again from its own evidence, by the present rules. Writes nothing and calls no model."""
+"""A stored decision recomputed from its own input by the present rules. Writes nothing and calls no model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench_pipeline.storage.decisions import StoredDecision, decision_by_id
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A stored decision, and the one that its evidence gives now."""
+    """A stored decision, and the one that the present rules make from the same input."""
 
     stored: StoredDecision
     again: Decision
@@ -26,18 +26,18 @@ class Replay:
 
 
 def replay(database: Database, decision_id: int) -> Replay:
-    """Decide again what was stored under this id.
+    """Recompute the decision that is stored under this id.
 
-    Raises `InputError` when there is no such decision, `GateFailed` when its evidence is not what its hash says
-    or cannot be read any more.
+    Raises `InputError` when there is no such decision, `GateFailed` when its input does not have the stored
+    hash or can no longer be read.
     """
     with database.engine.connect() as connection:
         stored = decision_by_id(connection, decision_id)
     if stored is None:
         raise InputError(f"there is no decision {decision_id}; `bench decide --task TASK` shows those that are stored")
-    if content_hash(stored.evidence) != stored.evidence_hash:
-        raise GateFailed(f"the evidence of decision {decision_id} was changed after it was stored; its hash differs")
+    if content_hash(stored.input) != stored.input_hash:
+        raise GateFailed(f"the input of decision {decision_id} was changed after it was stored: its hash differs")
     try:
-        return Replay(stored, decide_again(stored.evidence))
+        return Replay(stored, decide_again(stored.input))
     except ValueError as error:
-        raise GateFailed(f"the evidence of decision {decision_id} cannot be read by this version: {error}") from None
+        raise GateFailed(f"this version cannot read the input of decision {decision_id}: {error}") from None

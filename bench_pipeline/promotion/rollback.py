@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import GateFailed, InputError
 from bench_pipeline.domain.promoting.plan import (
-    Approval,
+    ApprovalMode,
     Bar,
     PlanKind,
     PlanRow,
@@ -118,7 +118,7 @@ def _back(row: PromotionRow, reason: str) -> PlanRow:
 
 def reversal_terms(bench: Workbench, rows: int) -> PlanTerms:
     """Ways back wait for nobody's approval and are as large as what they undo."""
-    return terms_of(bench.settings, rows, Approval.AUTO, bench.production.schema_hash(bench.database))
+    return terms_of(bench.settings, rows, ApprovalMode.AUTO, bench.production.schema_hash(bench.database))
 
 
 def store_and_apply(bench: Workbench, plan: PromotionPlan, requested_by: str, dagster_run_id: str | None) -> Promotion:

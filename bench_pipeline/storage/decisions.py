@@ -1,4 +1,4 @@
-"""Decisions as rows, each with all that it is a function of. Decides nothing."""
+"""Decisions as rows, each with its input. Decides nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping, insert, select
 
 from bench_pipeline.domain.promoting.decision import Decision, DecisionKind
 from bench_pipeline.domain.promoting.plan import PlanRow, PromotionPlan
-from bench_pipeline.domain.promoting.replay import Evidence
+from bench_pipeline.domain.promoting.replay import DecisionInput
 from bench_pipeline.storage.tables import decisions
 
 
@@ -26,8 +26,8 @@ class StoredDecision:
     conversation_id: int
     kind: DecisionKind
     reason: str
-    evidence: Mapping[str, Any]
-    evidence_hash: str
+    input: Mapping[str, Any]
+    input_hash: str
     decided_at: datetime
 
 
@@ -35,11 +35,11 @@ def insert_decision(
     connection: Connection,
     plan: PromotionPlan,
     row: PlanRow,
-    evidence: Evidence,
+    decided_from: DecisionInput,
     decision: Decision,
     at: datetime,
 ) -> None:
-    """Store what was decided about a row of `plan`, and what it rests on."""
+    """Store what was decided about a row of `plan`, and from what."""
     rests_on = plan.evidence_of(row.task)
     assert rests_on is not None  # noqa: S101 - a decision is made from a benchmark
     connection.execute(
@@ -50,8 +50,8 @@ def insert_decision(
             conversation_id=row.conversation_id,
             decision=decision.kind.value,
             reason=decision.reason,
-            evidence=evidence.as_json(),
-            evidence_hash=evidence.hash,
+            input=decided_from.as_json(),
+            input_hash=decided_from.input_hash,
             decided_at=at,
         )
     )
@@ -85,7 +85,7 @@ def _decision(row: RowMapping) -> StoredDecision:
         conversation_id=row["conversation_id"],
         kind=DecisionKind(row["decision"]),
         reason=row["reason"],
-        evidence=row["evidence"],
-        evidence_hash=row["evidence_hash"],
+        input=row["input"],
+        input_hash=row["input_hash"],
         decided_at=row["decided_at"],
     )

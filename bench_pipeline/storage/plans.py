@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Select, insert, select, text
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.promoting.approval import Given
+from bench_pipeline.domain.promoting.approval import Approval
 from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.storage.tables import approvals, freezes, plans
 
@@ -52,7 +52,7 @@ def insert_plan(connection: Connection, plan: PromotionPlan, requested_by: str, 
         insert(plans).values(
             plan_hash=plan.hash,
             kind=plan.kind.value,
-            policy_hash=plan.policy_hash,
+            terms_hash=plan.terms_hash,
             tasks=plan.tasks,
             document=plan.document,
             requested_by=requested_by,
@@ -97,11 +97,11 @@ def insert_approval(connection: Connection, plan_hash: str, approved_by: str, at
     )
 
 
-def approvals_of(connection: Connection, plan_hash: str) -> list[Given]:
+def approvals_of(connection: Connection, plan_hash: str) -> list[Approval]:
     """Return who agreed to a plan, latest first."""
     c = approvals.c
     query = select(c.approved_by, c.approved_at).where(c.plan_hash == plan_hash)
-    return [Given(*row) for row in connection.execute(query.order_by(c.approval_id.desc()))]
+    return [Approval(*row) for row in connection.execute(query.order_by(c.approval_id.desc()))]
 
 
 def insert_freeze(connection: Connection, frozen: bool, reason: str, set_by: str, at: datetime) -> None:

@@ -73,7 +73,7 @@ class Promotion:
     promotion_id: int
     kind: PlanKind
     plan_hash: str
-    policy_hash: str
+    terms_hash: str
     undoes: int | None
     bar: Bar | None
     reason: str
@@ -290,7 +290,7 @@ def _promotion(
         promotion_id=head["promotion_id"],
         kind=PlanKind(head["kind"]),
         plan_hash=head["plan_hash"],
-        policy_hash=head["policy_hash"],
+        terms_hash=head["terms_hash"],
         undoes=head["undoes"],
         bar=Bar(head["bar"]) if head["bar"] else None,
         reason=head["reason"],

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.storage.tables import metadata
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION = Table(
     "benchmark_schema_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False)

@@ -1,4 +1,4 @@
-"""The tables of our own. Their migrations stand in `migrations/`; a test holds both equal."""
+"""Our own tables. Their migrations are in `migrations/`; a test keeps the two equal."""
 
 from __future__ import annotations
 
@@ -39,7 +39,12 @@ benchmark_runs = Table(
     Column("task_type", String(60), nullable=False),
     Column("purpose", String(20), nullable=False, comment="benchmark, or validation of a promotion"),
     Column("status", String(20), nullable=False, comment="running, finished"),
-    Column("evidence_key", String(64), nullable=False, comment="hash of all that must be equal to compare"),
+    Column(
+        "evidence_key",
+        String(64),
+        nullable=False,
+        comment="hash of all that must be equal to compare runs",
+    ),
     Column("suite_version", String(60), nullable=False),
     Column("suite_hash", String(64), nullable=False),
     Column("suite", JSON, nullable=False, comment="the cases as they were run"),
@@ -51,10 +56,10 @@ benchmark_runs = Table(
     Column("protocol_hash", String(64), nullable=False),
     Column("hardware", JSON, nullable=False),
     Column("tool_version", String(40), nullable=False),
-    Column("incumbents", JSON, comment="names of the models that production used for the task then"),
-    Column("invalid", ForeignText, comment="why nothing may be decided from it, such as the anchor's drift"),
-    Column("rescored_from", String(120), comment="the benchmark whose stored replies were read again"),
-    Column("evidence_hash", String(64), comment="of the scoreboard and its terms, as last ranked"),
+    Column("incumbents", JSON, comment="names of the models that production used for the task at that time"),
+    Column("invalid", ForeignText, comment="why no decision may rest on it, such as drift of the anchor"),
+    Column("rescored_from", String(120), comment="the benchmark whose stored replies were judged again"),
+    Column("evidence_hash", String(64), comment="SHA-256 of the scoreboard and its terms, as last ranked"),
     Column("dagster_run_id", String(60)),
     Column("started_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
@@ -70,7 +75,7 @@ benchmark_candidates = Table(
     Column("execution_path", Text),
     Column("exclusion", String(40), comment="NULL for a model that was run"),
     Column("detail", ForeignText, nullable=False),
-    Column("reason_code", String(40), comment="what became of it; see the elimination ledger"),
+    Column("reason_code", String(40), comment="outcome for the model; see the elimination ledger"),
     Column("reason", ForeignText),
     Column("reused_run_id", BigInteger, comment="the earlier model run that counts for it in the ranking"),
 )
@@ -90,7 +95,13 @@ benchmark_model_runs = Table(
     Column("vram_bytes", BigInteger),
     Column("context_length", BigInteger),
     Column("failure", ForeignText, comment="what stopped the whole model run"),
-    Column("role", String(20), nullable=False, server_default="candidate", comment="candidate, or the anchor's two"),
+    Column(
+        "role",
+        String(20),
+        nullable=False,
+        server_default="candidate",
+        comment="candidate, or an anchor's run",
+    ),
     Column("stopped", String(20), comment="why a race stopped it: failed, outpaced"),
     Column("final_passes", Integer, nullable=False, server_default="0", comment="passes beyond the repeats"),
     Column("started_at", UtcDateTime, nullable=False),
@@ -112,8 +123,8 @@ benchmark_samples = Table(
     Column("reason", ForeignText),
     Column("latency_ns", BigInteger, comment="client side, without load; NULL without a complete reply"),
     Column("elapsed_ns", BigInteger, comment="client side, from sending to the last byte, with load"),
-    Column("exclusion", String(40), comment="the rule by which the latency does not rank"),
-    Column("attempts", JSON, comment="failures of infrastructure before the reply"),
+    Column("exclusion", String(40), comment="the rule that keeps the latency out of the ranking"),
+    Column("attempts", JSON, comment="infrastructure failures before the reply"),
     Column("server_load_ns", BigInteger),
     Column("server_prompt_ns", BigInteger),
     Column("server_generation_ns", BigInteger),
@@ -142,7 +153,7 @@ benchmark_history = Table(
     Column("standing", String(20), nullable=False),
     Column("actor_id", BigInteger),
     Column("digest", ForeignText),
-    Column("model_run_id", BigInteger, comment="the run that it rests on, maybe of an earlier benchmark"),
+    Column("model_run_id", BigInteger, comment="the model run behind it, possibly of an earlier benchmark"),
     Column("cases", Integer, nullable=False),
     Column("cases_correct", Integer, nullable=False),
     Column("calls", Integer, nullable=False),
@@ -170,8 +181,8 @@ plans = Table(
     Column("plan_id", _Id, primary_key=True),
     Column("plan_hash", String(64), nullable=False, comment="SHA-256 of the document"),
     Column("kind", String(20), nullable=False, comment="promotion, rollback, failover"),
-    Column("policy_hash", String(64), nullable=False, comment="SHA-256 of its terms"),
-    Column("tasks", Text, nullable=False, comment="names, by commas"),
+    Column("terms_hash", String(64), nullable=False, comment="SHA-256 of its terms"),
+    Column("tasks", Text, nullable=False, comment="names, comma-separated"),
     Column("document", Text, nullable=False, comment="the plan as canonical JSON"),
     Column("requested_by", ForeignText, nullable=False),
     Column("made_at", UtcDateTime, nullable=False),
@@ -188,8 +199,8 @@ decisions = Table(
     Column("conversation_id", BigInteger, nullable=False),
     Column("decision", String(20), nullable=False),
     Column("reason", ForeignText, nullable=False),
-    Column("evidence", JSON, nullable=False, comment="scoreboard, incumbent and policy: all that it is a function of"),
-    Column("evidence_hash", String(64), nullable=False),
+    Column("input", JSON, nullable=False, comment="scoreboard, incumbent and policy: everything it depends on"),
+    Column("input_hash", String(64), nullable=False, comment="SHA-256 of the input"),
     Column("decided_at", UtcDateTime, nullable=False),
     Index("ix_benchmark_decisions_benchmark", "benchmark_id"),
 )
@@ -209,7 +220,7 @@ freezes = Table(
     "benchmark_freezes",
     metadata,
     Column("freeze_id", _Id, primary_key=True),
-    Column("frozen", Boolean, nullable=False, comment="the last row counts"),
+    Column("frozen", Boolean, nullable=False, comment="the latest row counts"),
     Column("reason", ForeignText, nullable=False),
     Column("set_by", ForeignText, nullable=False),
     Column("database_role", String(63), comment="the login; NULL in SQLite"),
@@ -222,15 +233,13 @@ promotions = Table(
     Column("promotion_id", _Id, primary_key=True),
     Column("kind", String(20), nullable=False, comment="promotion, rollback, failover"),
     Column("plan_hash", String(64), nullable=False, unique=True),
-    Column("policy_hash", String(64), nullable=False, comment="SHA-256 of the plan's terms"),
+    Column("terms_hash", String(64), nullable=False, comment="SHA-256 of the plan's terms"),
     Column("plan", JSON, nullable=False),
-    Column(
-        "undoes", ForeignKey("benchmark_promotions.promotion_id"), unique=True, comment="the change that it takes back"
-    ),
-    Column("bar", String(20), comment="how long what it took back stays out: evidence, benchmark"),
+    Column("undoes", ForeignKey("benchmark_promotions.promotion_id"), unique=True, comment="the change that it undoes"),
+    Column("bar", String(20), comment="how long the actor it removed is barred: evidence, benchmark"),
     Column("reason", ForeignText, nullable=False),
     Column("requested_by", ForeignText, nullable=False),
-    Column("approved_by", ForeignText, comment="NULL when nobody had to"),
+    Column("approved_by", ForeignText, comment="NULL when no approval was needed"),
     Column("database_role", String(63), comment="the login; NULL in SQLite"),
     Column("dagster_run_id", String(60)),
     Column("applied_at", UtcDateTime, nullable=False),
@@ -244,17 +253,22 @@ promotion_rows = Table(
     Column("task_type", String(60), nullable=False),
     Column("benchmark_id", String(120), comment="NULL in a rollback"),
     Column("evidence_hash", String(64), comment="NULL in a rollback"),
-    Column("conversation", ForeignText, nullable=False, comment="its name then"),
+    Column("conversation", ForeignText, nullable=False, comment="its name at that time"),
     Column("old_actor_id", BigInteger),
-    Column("old_actor", ForeignText, comment="its name then"),
+    Column("old_actor", ForeignText, comment="its name at that time"),
     Column("new_actor_id", BigInteger),
-    Column("new_actor", ForeignText, comment="its name then"),
+    Column("new_actor", ForeignText, comment="its name at that time"),
     Column("identity_hash", String(64), comment="of the new actor's model as measured"),
     Column("runner_up_actor_id", BigInteger),
     Column("expected_gain", Double),
     Column("reason", ForeignText, nullable=False),
-    Column("changed", Boolean, nullable=False, comment="false: a rollback left it, because it was changed since"),
-    Column("old_champion", JSON, comment="the registry's row before, for the way back"),
+    Column(
+        "changed",
+        Boolean,
+        nullable=False,
+        comment="false when a rollback left the row alone",
+    ),
+    Column("old_champion", JSON, comment="the registry's row before the change, for a rollback"),
 )
 
 intents = Table(
@@ -263,7 +277,7 @@ intents = Table(
     Column("intent_id", _Id, primary_key=True),
     Column("promotion_id", ForeignKey("benchmark_promotions.promotion_id"), nullable=False),
     Column("made_at", UtcDateTime, nullable=False),
-    Column("done_at", UtcDateTime, comment="NULL until the documents say what the promotion did"),
+    Column("done_at", UtcDateTime, comment="NULL until the documents are written"),
 )
 
 champions = Table(
@@ -284,13 +298,13 @@ validations = Table(
     Column("validation_id", _Id, primary_key=True),
     Column("promotion_id", ForeignKey("benchmark_promotions.promotion_id"), nullable=False),
     Column("passed", Boolean, nullable=False),
-    Column("bar", String(20), comment="how long a champion that failed stays out; NULL when it passed"),
+    Column("bar", String(20), comment="how long a failed champion is barred; NULL when it passed"),
     Column("details", JSON, nullable=False),
     Column("validated_at", UtcDateTime, nullable=False),
 )
 
 AUDIT = (plans, decisions, approvals, freezes, promotions, promotion_rows, validations)
-"""Tables whose rows nobody changes or removes: triggers hold it, see `append_only_ddl`."""
+"""Append-only tables: triggers refuse every change of a row, see `append_only_ddl`."""
 REFUSAL = "benchmark_refuse_change()"
 """The function of those triggers in PostgreSQL."""
 

@@ -38,8 +38,8 @@ def test_log_shows_every_change_newest_first_with_who_what_and_why(typed: Typed,
 
 def test_log_gives_hashes_of_evidence_and_policy_as_json(typed: Typed, promoted: World) -> None:
     (change,) = json.loads(typed("log", "--json").stdout)
-    plan = promoted.rows("benchmark_plans", "plan_hash", "policy_hash")[0]
-    assert (change["plan_hash"], change["policy_hash"], change["status"]) == (*plan, "validated")
+    plan = promoted.rows("benchmark_plans", "plan_hash", "terms_hash")[0]
+    assert (change["plan_hash"], change["terms_hash"], change["status"]) == (*plan, "validated")
     assert [len(row["evidence_hash"]) for row in change["rows"]] == [64] * 3
 
 

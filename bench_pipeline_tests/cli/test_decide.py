@@ -25,7 +25,7 @@ def store(world: World) -> None:
     store_plan(world.database, world.decided(ranked), "the tests")
 
 
-def test_decide_shows_each_decision_with_its_evidence_and_what_it_would_save(typed: Typed, world: World) -> None:
+def test_decide_shows_each_decision_with_its_input_and_what_it_would_save(typed: Typed, world: World) -> None:
     world.ranked("fast", "slow")
     world.was_called(GRADE_A, 1200)
     done = typed("decide", "--task", "grading")
@@ -35,7 +35,7 @@ def test_decide_shows_each_decision_with_its_evidence_and_what_it_would_save(typ
     assert "interval" in first[1]
     assert "n=4 cases" in first[1]
     assert first[2] == ("   about 40 min a month less (98.4 % interval 40 to 40 min; 1,200 calls in the last 30 days)")
-    assert first[3].startswith("   evidence ")
+    assert first[3].startswith("   input ")
     assert first[3].endswith(", not stored yet")
     assert done.stdout.splitlines()[-1].startswith("nothing is stored yet of benchmark grading-")
     assert world.rows("benchmark_decisions", "decision_id") == []
@@ -44,7 +44,7 @@ def test_decide_shows_each_decision_with_its_evidence_and_what_it_would_save(typ
 def test_decide_tells_the_id_of_a_decision_that_is_stored(typed: Typed, world: World) -> None:
     store(world)
     lines = typed("decide", "--task", "grading").stdout.splitlines()
-    assert [line.partition(", ")[2] for line in lines if line.startswith("   evidence")] == [
+    assert [line.partition(", ")[2] for line in lines if line.startswith("   input")] == [
         f"`bench decide --replay {number}`" for number in (1, 2, 3)
     ]
 
@@ -75,7 +75,7 @@ def test_decide_gives_its_figures_as_json(typed: Typed, world: World) -> None:
     assert (first["incumbent"], first["challenger"], first["runner_up"]) == ("slow", "fast", "slow")
     assert first["comparison"]["cases"] == 4
     assert (first["impact"]["calls"], first["impact"]["level"]) == (6, first["comparison"]["level"])
-    assert len(first["evidence_hash"]) == 64
+    assert len(first["input_hash"]) == 64
     assert (second["decision"], second["comparison"], second["impact"]) == ("keep", None, None)
     assert first["policy"] == {"min_gain": 0.05, "alpha": 0.008}
 
@@ -105,16 +105,14 @@ def test_a_replay_that_differs_shows_both_and_says_no(typed: Typed, world: World
 
 
 @pytest.mark.parametrize("changed_hash", [False, True], ids=["the hash tells", "nobody can read it"])
-def test_evidence_that_was_changed_is_refused(typed: Typed, world: World, changed_hash: bool) -> None:
+def test_an_input_that_was_changed_is_refused(typed: Typed, world: World, changed_hash: bool) -> None:
     store(world)
-    hashed = {"evidence_hash": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}  # of {}
-    world.falsify(
-        tables.decisions, update(tables.decisions).values({"evidence": {}} | (hashed if changed_hash else {}))
-    )
+    hashed = {"input_hash": "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"}  # of {}
+    world.falsify(tables.decisions, update(tables.decisions).values({"input": {}} | (hashed if changed_hash else {})))
     done = typed("decide", "--replay", "1")
     assert done.returncode == 1
-    said = "cannot be read by this version" if changed_hash else "was changed after it was stored"
-    assert done.stderr.startswith(f"bench: the evidence of decision 1 {said}")
+    said = "this version cannot read the input" if changed_hash else "the input"
+    assert done.stderr.startswith(f"bench: {said} of decision 1")
 
 
 def test_an_unknown_id_is_bad_input(typed: Typed, world: World) -> None:

@@ -1,4 +1,4 @@
-"""A decision comes back from the database with all that it is a function of."""
+"""A decision comes back from the database with its input."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing, rank
 from bench_pipeline.domain.promoting.decision import Incumbent
-from bench_pipeline.domain.promoting.plan import Approval, PlanEvidence, PlanTerms, PromotionPlan, plan_row
-from bench_pipeline.domain.promoting.policy import Policy
-from bench_pipeline.domain.promoting.replay import Evidence, decide_again
+from bench_pipeline.domain.promoting.plan import ApprovalMode, PlanEvidence, PlanTerms, PromotionPlan, plan_row
+from bench_pipeline.domain.promoting.policy import PromotionPolicy
+from bench_pipeline.domain.promoting.replay import DecisionInput, decide_again
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.decisions import decision_by_id, decisions_of, insert_decision
 
@@ -19,7 +19,7 @@ TERMS = PlanTerms(
     max_rows=20,
     evidence_days=35,
     plan_hours=168,
-    approval=Approval.AUTO,
+    approval=ApprovalMode.AUTO,
     approval_hours=72,
     second_person=False,
     schema_hash="s",
@@ -42,25 +42,25 @@ def result(model: str, actor_id: int, ms: float) -> ModelResult:
 
 
 OLD = result("old \x00 🌹", 9, 1 / 3)
-EVIDENCE = Evidence(rank([result("fast", 1, 0.1), OLD]), Incumbent(9, OLD.model, "ai_model", OLD), Policy())
+INPUT = DecisionInput(rank([result("fast", 1, 0.1), OLD]), Incumbent(9, OLD.model, "ai_model", OLD), PromotionPolicy())
 
 
 def store(database: Database, *conversations: int, plan: PromotionPlan = PLAN) -> None:
     with database.writing() as connection:
         for number in conversations:
-            row = plan_row("grading", number, "Grade", 9, "old", EVIDENCE.decide(), None)
-            insert_decision(connection, plan, row, EVIDENCE, EVIDENCE.decide(), NOW)
+            row = plan_row("grading", number, "Grade", 9, "old", INPUT.decide(), None)
+            insert_decision(connection, plan, row, INPUT, INPUT.decide(), NOW)
 
 
-def test_a_decision_is_read_back_and_its_evidence_decides_the_same(database: Database) -> None:
+def test_a_decision_is_read_back_and_its_input_decides_the_same(database: Database) -> None:
     store(database, 3336)
     with database.engine.connect() as connection:
         found = decision_by_id(connection, 1)
     assert found is not None
     assert (found.plan_hash, found.benchmark_id, found.task_type) == (PLAN.hash, "grading-1", "grading")
-    assert (found.conversation_id, found.kind, found.decided_at) == (3336, EVIDENCE.decide().kind, NOW)
-    assert found.evidence_hash == content_hash(found.evidence) == content_hash(EVIDENCE.as_json())
-    assert decide_again(found.evidence) == EVIDENCE.decide()
+    assert (found.conversation_id, found.kind, found.decided_at) == (3336, INPUT.decide().kind, NOW)
+    assert found.input_hash == content_hash(found.input) == content_hash(INPUT.as_json())
+    assert decide_again(found.input) == INPUT.decide()
 
 
 def test_the_decisions_of_a_benchmark_come_in_the_order_in_which_they_were_stored(database: Database) -> None:

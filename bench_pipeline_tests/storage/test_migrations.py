@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.storage.database import open_database
 from bench_pipeline.storage.promotions import Promotion, all_promotions, last_validation
 from bench_pipeline.storage.schema import upgrade
-from bench_pipeline.storage.tables import AUDIT
+from bench_pipeline.storage.tables import AUDIT, decisions, plans
 
 CHAMPION = {"conversation_id": 3336, "task_type": "grading", "champion_actor_id": 9, "runner_up_actor_id": None,
             "benchmark_id": "b0", "avg_latency_ms": 1.5, "decided_at": "2026-01-02T03:04:05+00:00"}  # fmt: skip
@@ -106,7 +106,7 @@ def test_validations_are_kept(migrated: list[Promotion], database_url: str) -> N
 
 def test_numbers_go_on_after_the_ones_that_are_taken(migrated: list[Promotion], database_url: str) -> None:
     engine = create_engine(database_url)
-    insert(engine, "benchmark_promotions", kind="rollback", plan_hash="x", policy_hash="", plan="{}", reason="",
+    insert(engine, "benchmark_promotions", kind="rollback", plan_hash="x", terms_hash="", plan="{}", reason="",
            requested_by="ann", applied_at="2026-03-01 00:00:00")  # fmt: skip
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT max(promotion_id) FROM benchmark_promotions")) == 5
@@ -127,6 +127,24 @@ def test_what_was_carried_over_can_no_longer_be_changed(
     engine = create_engine(database_url)
     with engine.connect() as connection, pytest.raises(DBAPIError, match="benchmark_promotions is append-only"):
         connection.execute(text(statement.format("benchmark_promotions")))
+    engine.dispose()
+
+
+def test_stored_decisions_and_plans_keep_their_values_under_the_names_of_version_0004(database_url: str) -> None:
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        upgrade(connection, "0003")
+    insert(engine, "benchmark_decisions", plan_hash="p", benchmark_id="b1", task_type="grading", conversation_id=1,
+           decision="keep", reason="same", evidence='{"policy": 1}', evidence_hash="i" * 64,
+           decided_at="2026-02-02 00:00:00")  # fmt: skip
+    insert(engine, "benchmark_plans", plan_hash="p", kind="promotion", policy_hash="t" * 64, tasks="grading",
+           document="{}", requested_by="ann", made_at="2026-02-02 00:00:00")  # fmt: skip
+    open_database(database_url).close()
+    with engine.connect() as connection:
+        assert connection.execute(select(decisions.c.input, decisions.c.input_hash)).one() == ({"policy": 1}, "i" * 64)
+        assert connection.scalar(select(plans.c.terms_hash)) == "t" * 64
+        with pytest.raises(DBAPIError, match="benchmark_decisions is append-only"):
+            connection.execute(text("DELETE FROM benchmark_decisions"))
     engine.dispose()
 
 

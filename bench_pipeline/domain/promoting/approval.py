@@ -6,26 +6,26 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from bench_pipeline.domain.promoting.plan import Approval, PlanTerms
+from bench_pipeline.domain.promoting.plan import ApprovalMode, PlanTerms
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """Who agreed to a plan, and when."""
+class Approval:
+    """Who approved a plan, and when."""
 
     approved_by: str
     approved_at: datetime
 
 
 def approver(
-    terms: PlanTerms, given: Sequence[Given], requesters: Collection[str], plan_hash: str, now: datetime
+    terms: PlanTerms, given: Sequence[Approval], requesters: Collection[str], plan_hash: str, now: datetime
 ) -> str | None:
     """Return who approved, None when nobody had to. `given` is latest first.
 
     Raises `PlanRefused` when nobody did, only somebody who asked for it, or too long ago.
     """
-    if terms.approval is Approval.AUTO:
+    if terms.approval is ApprovalMode.AUTO:
         return None
     short = plan_hash[:12]
     if not given:

@@ -10,7 +10,7 @@ from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, 
 from bench_pipeline.domain.measuring.statistics import PairedComparison
 from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE, Exclusion
 from bench_pipeline.domain.promoting.final import decisive, gains_enough, promotable
-from bench_pipeline.domain.promoting.policy import Policy
+from bench_pipeline.domain.promoting.policy import PromotionPolicy
 
 
 class DecisionKind(StrEnum):
@@ -56,7 +56,7 @@ class Decision:
     comparison: PairedComparison | None = None
 
 
-def decide(scoreboard: Scoreboard, incumbent: Incumbent | None, policy: Policy) -> Decision:
+def decide(scoreboard: Scoreboard, incumbent: Incumbent | None, policy: PromotionPolicy) -> Decision:
     """Return the decision; the first rule that matches wins. `incumbent` is None without such a conversation.
 
     1. There is no such conversation: invalid.
@@ -88,7 +88,7 @@ def decide(scoreboard: Scoreboard, incumbent: Incumbent | None, policy: Policy) 
     return found
 
 
-def _by_scoreboard(scoreboard: Scoreboard, incumbent: Incumbent, policy: Policy) -> Decision:
+def _by_scoreboard(scoreboard: Scoreboard, incumbent: Incumbent, policy: PromotionPolicy) -> Decision:
     if scoreboard.invalid:
         return Decision(DecisionKind.INVALID, scoreboard.invalid)
     actors = [result for result in scoreboard.ranked if result.actor_id is not None]
@@ -157,7 +157,7 @@ def unmeasured_because(exclusion: Exclusion | None) -> str:
 
 
 def _by_cases(
-    champion: ModelResult, measured: ModelResult, comparison: PairedComparison | None, policy: Policy
+    champion: ModelResult, measured: ModelResult, comparison: PairedComparison | None, policy: PromotionPolicy
 ) -> tuple[DecisionKind, str]:
     if comparison is None:
         names = f"{champion.model} and {measured.model}"

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Scoreboard, compare, met_in_final
 from bench_pipeline.domain.measuring.statistics import PairedComparison
-from bench_pipeline.domain.promoting.policy import ALPHA, Policy
+from bench_pipeline.domain.promoting.policy import ALPHA, PromotionPolicy
 
 # After so many passes each, the final is looked at, and this share of the policy's alpha is spent on the look. The
 # shares add up to 1, so that all looks together err at most as often as one with all of alpha (Bonferroni). Most is
@@ -36,7 +36,7 @@ def level_at(passes: int, alpha: float = ALPHA) -> float:
 
 
 def decisive(
-    challenger: ModelResult, incumbent: ModelResult, challengers: int, policy: Policy
+    challenger: ModelResult, incumbent: ModelResult, challengers: int, policy: PromotionPolicy
 ) -> PairedComparison | None:
     """Return the comparison that decides about a pair; None with fewer than two common cases.
 
@@ -50,17 +50,17 @@ def decisive(
     return compare(challenger, incumbent, level)
 
 
-def gains_enough(comparison: PairedComparison, policy: Policy) -> bool:
+def gains_enough(comparison: PairedComparison, policy: PromotionPolicy) -> bool:
     """Whether the challenger saves the margin."""
     return comparison.gain >= policy.min_gain - _ROUNDING
 
 
-def promotable(comparison: PairedComparison, policy: Policy) -> bool:
+def promotable(comparison: PairedComparison, policy: PromotionPolicy) -> bool:
     """Whether the challenger saves the margin and the interval excludes that it is no faster."""
     return gains_enough(comparison, policy) and comparison.high < 1
 
 
-def contenders(scoreboard: Scoreboard, incumbents: frozenset[str], policy: Policy) -> tuple[str, ...]:
+def contenders(scoreboard: Scoreboard, incumbents: frozenset[str], policy: PromotionPolicy) -> tuple[str, ...]:
     """Return who meets in the final, fastest first; nobody when no final is needed.
 
     The fastest qualified actor that is no incumbent meets the incumbents that qualified. A pair need not meet
@@ -81,7 +81,7 @@ def contenders(scoreboard: Scoreboard, incumbents: frozenset[str], policy: Polic
 
 
 def settled(
-    scoreboard: Scoreboard, meeting: Sequence[str], incumbents: frozenset[str], passes: int, policy: Policy
+    scoreboard: Scoreboard, meeting: Sequence[str], incumbents: frozenset[str], passes: int, policy: PromotionPolicy
 ) -> bool:
     """Whether the final is over after so many passes of each contender; only ever at one of `LOOKS`.
 
@@ -114,12 +114,12 @@ def _pairs(actors: Sequence[ModelResult], incumbents: frozenset[str]) -> Iterato
         yield challenger, leader
 
 
-def _may_gain(comparison: PairedComparison | None, policy: Policy) -> bool:
+def _may_gain(comparison: PairedComparison | None, policy: PromotionPolicy) -> bool:
     """Whether the interval leaves it open that the margin is saved."""
     return comparison is not None and comparison.low <= 1 - policy.min_gain
 
 
-def _decided(one: ModelResult, incumbent: ModelResult, policy: Policy) -> bool:
+def _decided(one: ModelResult, incumbent: ModelResult, policy: PromotionPolicy) -> bool:
     comparison = decisive(one, incumbent, 1, policy)
     if comparison is not None and promotable(comparison, policy):
         return True
@@ -133,7 +133,7 @@ def _undecided_leaders(leaders: Sequence[ModelResult]) -> bool:
     return comparison is not None and not comparison.clear
 
 
-def _leaders_decided(first: ModelResult, second: ModelResult, policy: Policy) -> bool:
+def _leaders_decided(first: ModelResult, second: ModelResult, policy: PromotionPolicy) -> bool:
     comparison = decisive(first, second, 1, policy)
     if comparison is None or comparison.clear:
         return True

@@ -32,8 +32,8 @@ class Bar(StrEnum):
     BENCHMARK = "benchmark"
 
 
-class Approval(StrEnum):
-    """Whether a person must agree before a plan is applied."""
+class ApprovalMode(StrEnum):
+    """Whether a person must approve a plan before it is applied."""
 
     AUTO = "auto"
     REQUIRED = "required"
@@ -102,7 +102,7 @@ class PlanTerms(_Value):
     max_rows: int
     evidence_days: float
     plan_hours: float
-    approval: Approval
+    approval: ApprovalMode
     approval_hours: float
     second_person: bool
     schema_hash: str
@@ -133,13 +133,13 @@ class PromotionPlan(_Value):
         return content_hash(self.model_dump(mode="json"))
 
     @property
-    def policy_hash(self) -> str:
-        """SHA-256 over the terms."""
+    def terms_hash(self) -> str:
+        """SHA-256 of the terms."""
         return content_hash(self.terms.model_dump(mode="json"))
 
     @property
     def tasks(self) -> str:
-        """The tasks that it is about, by commas."""
+        """The names of its tasks, comma-separated."""
         return ",".join(sorted({row.task for row in self.rows} | {one.task for one in self.evidence}))
 
     @property

@@ -9,7 +9,7 @@ ALPHA = 0.008
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class PromotionPolicy:
     """What a challenger must show.
 
     `min_gain`: the share of the incumbent's latency that it must save. `alpha`: the chance, at most, of

@@ -20,6 +20,8 @@ SENTENCES: Mapping[str, str] = {
     "plan_expired": "the plan was made at {made_at}, more than {plan_hours:g} hours ago; " + AGAIN,
     "changed_since": "this plan is promotion {promotion_id} already, and since then conversation {conversation_id} "
     "holds actor {holds}, not {planned}; run a new benchmark to plan from what production holds now",
+    "plan_outdated": "the plan rests on benchmark {planned_id}, but the newer benchmark {newer_id} decides otherwise "
+    "for conversation {conversation_id} ({conversation}) of task {task}; " + AGAIN,
     # Who may
     "frozen": "promotions are frozen by {set_by} since {set_at}: {reason}; `bench thaw` ends that",
     "approval_missing": "the plan waits for approval; `bench approve {short}`, then apply it again",
@@ -37,8 +39,6 @@ SENTENCES: Mapping[str, str] = {
     "evidence_gone": "benchmark {benchmark_id}, which the plan rests on, is gone; " + AGAIN,
     "no_evidence": "the plan names no benchmark for task {task}; " + AGAIN,
     "evidence_changed": "benchmark {benchmark_id} was ranked anew since the plan was made; " + AGAIN,
-    "plan_outdated": "the plan rests on benchmark {planned_id}, and the newer benchmark {newer_id} decides otherwise "
-    "for conversation {conversation_id} ({conversation}); " + AGAIN,
     "evidence_invalid": "benchmark {benchmark_id} is invalid: {reason}; measure again",
     "evidence_old": "{model} was measured at {measured_at}, more than {evidence_days:g} days ago; benchmark it again",
     "not_qualified": "{model} is not qualified in benchmark {benchmark_id}: {why}; " + AGAIN,

@@ -48,7 +48,7 @@ BEGIN
 
     -- Whether it may be applied at all
 
-    SELECT p.document, p.policy_hash, p.made_at INTO stored FROM {{ ours }}.benchmark_plans p
+    SELECT p.document, p.terms_hash, p.made_at INTO stored FROM {{ ours }}.benchmark_plans p
     WHERE p.plan_hash = p_plan_hash ORDER BY p.plan_id DESC LIMIT 1;
     IF NOT FOUND THEN
         RAISE EXCEPTION USING ERRCODE = 'BP001', MESSAGE = 'plan_unknown',
@@ -292,9 +292,9 @@ BEGIN
     -- What is written beside: the audit, the registry, and the intent to write the documents
 
     IF changes > 0 THEN
-        INSERT INTO {{ ours }}.benchmark_promotions (kind, plan_hash, policy_hash, plan, undoes, bar, reason,
+        INSERT INTO {{ ours }}.benchmark_promotions (kind, plan_hash, terms_hash, plan, undoes, bar, reason,
             requested_by, approved_by, database_role, dagster_run_id, applied_at)
-        VALUES (plan->>'kind', p_plan_hash, stored.policy_hash, plan, (plan->>'undoes')::bigint, plan->>'bar', plan->>'reason',
+        VALUES (plan->>'kind', p_plan_hash, stored.terms_hash, plan, (plan->>'undoes')::bigint, plan->>'bar', plan->>'reason',
             p_requested_by, approved, session_user, p_dagster_run_id, moment)
         RETURNING promotion_id INTO promotion;
         INSERT INTO {{ ours }}.benchmark_intents (promotion_id, made_at) VALUES (promotion, moment);

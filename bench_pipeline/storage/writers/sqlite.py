@@ -277,7 +277,7 @@ class _Attempt:
         head = {
             "kind": plan.kind.value,
             "plan_hash": self.stored.plan_hash,
-            "policy_hash": plan.policy_hash,
+            "terms_hash": plan.terms_hash,
             "plan": plan.model_dump(mode="json"),
             "undoes": plan.undoes,
             "bar": plan.bar.value if plan.bar else None,

@@ -15,7 +15,7 @@ from bench_pipeline.domain.measuring.statistics import compare_paired
 from bench_pipeline.domain.models.actor import Exclusion
 from bench_pipeline.domain.promoting.decision import Decision, DecisionKind, Incumbent, decide
 from bench_pipeline.domain.promoting.final import level_at
-from bench_pipeline.domain.promoting.policy import ALPHA, Policy
+from bench_pipeline.domain.promoting.policy import ALPHA, PromotionPolicy
 
 CASES = [f"c{number}" for number in range(10)]
 PROMOTE, KEEP, INCONCLUSIVE = DecisionKind.PROMOTE, DecisionKind.KEEP, DecisionKind.INCONCLUSIVE
@@ -56,7 +56,7 @@ UNREGISTERED = result("by hand", None, 50)
 
 
 def decided(results: list[ModelResult], incumbent: Incumbent | None = None, min_gain: float = 0.05) -> Decision:
-    return decide(rank(results), incumbent or Incumbent(9, "old", "ai_model", OLD), Policy(min_gain))
+    return decide(rank(results), incumbent or Incumbent(9, "old", "ai_model", OLD), PromotionPolicy(min_gain))
 
 
 @pytest.mark.parametrize(
@@ -322,12 +322,12 @@ def test_an_incumbent_that_won_the_final_stays_before_a_leader_that_was_not_in_i
 
 def test_an_invalid_run_decides_nothing_whatever_it_shows() -> None:
     board = replace(rank([FAST, OLD]), invalid="the anchor drifted by 9 %")
-    decision = decide(board, Incumbent(9, "old", "ai_model", OLD), Policy())
+    decision = decide(board, Incumbent(9, "old", "ai_model", OLD), PromotionPolicy())
     assert (decision.kind, decision.reason) == (DecisionKind.INVALID, "the anchor drifted by 9 %")
 
 
 def test_a_conversation_that_does_not_exist_is_invalid() -> None:
-    decision = decide(rank([FAST]), None, Policy())
+    decision = decide(rank([FAST]), None, PromotionPolicy())
     assert (decision.kind, decision.reason) == (
         DecisionKind.INVALID,
         "there is no such conversation; correct conversations in task.yaml",
@@ -337,7 +337,7 @@ def test_a_conversation_that_does_not_exist_is_invalid() -> None:
 @pytest.mark.parametrize("invalid", ["", "the anchor drifted by 9 %"])
 def test_a_conversation_with_a_prompt_of_its_own_is_kept_whatever_the_run_shows(invalid: str) -> None:
     board = replace(rank([FAST, OLD]), invalid=invalid)
-    decision = decide(board, Incumbent(9, "old", "ai_model", OLD, other_prompt="task.yaml"), Policy())
+    decision = decide(board, Incumbent(9, "old", "ai_model", OLD, other_prompt="task.yaml"), PromotionPolicy())
     assert (decision.kind, decision.challenger) == (KEEP, None)
     assert decision.reason == "its own prompt is not the one that was measured (task.yaml)"
 
@@ -357,7 +357,7 @@ def test_what_was_undone_does_not_matter_where_nothing_would_be_promoted() -> No
 def test_equal_models_change_nothing() -> None:
     old = result("old", 9, 100)
     board = rank([result("another", 1, 100), old], frozenset({"old"}))
-    assert decide(board, Incumbent(9, "old", "ai_model", old), Policy(0)).kind is KEEP
+    assert decide(board, Incumbent(9, "old", "ai_model", old), PromotionPolicy(0)).kind is KEEP
 
 
 def test_the_decision_names_the_challenger_and_the_runner_up() -> None:
@@ -403,7 +403,7 @@ scoreboards = st.lists(results, max_size=6, unique_by=lambda r: r.model).map(ran
 def test_only_a_qualified_actor_that_is_not_the_incumbent_is_ever_promoted(
     scoreboard: Scoreboard, incumbent: Incumbent, min_gain: float
 ) -> None:
-    decision = decide(scoreboard, incumbent, Policy(min_gain))
+    decision = decide(scoreboard, incumbent, PromotionPolicy(min_gain))
     assert decision.reason
     if decision.kind is PROMOTE:
         assert decision.challenger is not None

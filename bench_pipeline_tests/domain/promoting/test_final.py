@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing, rank
 from bench_pipeline.domain.promoting.final import LOOKS, MAX_FINAL_PASSES, contenders, decisive, level_at, settled
-from bench_pipeline.domain.promoting.policy import Policy
+from bench_pipeline.domain.promoting.policy import PromotionPolicy
 
-POLICY = Policy(min_gain=0.05, alpha=0.01)
+POLICY = PromotionPolicy(min_gain=0.05, alpha=0.01)
 HELD = frozenset({"old"})
 
 # Medians of five cases whose ratios scatter by about 2 %.

@@ -14,7 +14,7 @@ from bench_pipeline.domain.measuring.statistics import PairedComparison
 from bench_pipeline.domain.models.identity import ModelIdentity
 from bench_pipeline.domain.promoting.decision import Decision, DecisionKind
 from bench_pipeline.domain.promoting.plan import (
-    Approval,
+    ApprovalMode,
     Bar,
     PlanEvidence,
     PlanKind,
@@ -54,7 +54,7 @@ TERMS = PlanTerms(
     max_rows=20,
     evidence_days=35,
     plan_hours=168,
-    approval=Approval.AUTO,
+    approval=ApprovalMode.AUTO,
     approval_hours=72,
     second_person=False,
     schema_hash="s1",
@@ -100,7 +100,7 @@ OTHER_TERMS = {
     "max_rows": 21,
     "evidence_days": 36.0,
     "plan_hours": 169.0,
-    "approval": Approval.REQUIRED,
+    "approval": ApprovalMode.REQUIRED,
     "approval_hours": 73.0,
     "second_person": True,
     "schema_hash": "s2",
@@ -128,7 +128,7 @@ def test_the_hash_changes_with_any_field_of_the_plan(name: str) -> None:
 def test_the_hash_and_that_of_the_policy_change_with_any_of_the_terms(name: str) -> None:
     other = PLAN.model_copy(update={"terms": TERMS.model_copy(update={name: OTHER_TERMS[name]})})
     assert other.hash != PLAN.hash
-    assert other.policy_hash != PLAN.policy_hash
+    assert other.terms_hash != PLAN.terms_hash
 
 
 @pytest.mark.parametrize("name", list(PlanEvidence.model_fields))

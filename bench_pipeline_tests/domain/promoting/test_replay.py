@@ -1,4 +1,4 @@
-"""A decision is a function of its evidence: what was stored decides again as it did."""
+"""A decision depends on its input alone: a stored input gives the same decision again."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.measuring.scoreboard import CaseFailure, ModelResult, Scoreboard, Standing, rank
 from bench_pipeline.domain.models.actor import Exclusion
 from bench_pipeline.domain.promoting.decision import DecisionKind, Incumbent
-from bench_pipeline.domain.promoting.policy import Policy
-from bench_pipeline.domain.promoting.replay import Evidence, decide_again
+from bench_pipeline.domain.promoting.policy import PromotionPolicy
+from bench_pipeline.domain.promoting.replay import DecisionInput, decide_again
 from bench_pipeline.domain.tasks.outcome import Outcome
 
 CASES = ("c1", "c2", "c3")
@@ -47,31 +47,31 @@ incumbents = st.none() | st.builds(
     other_prompt=st.sampled_from(["", "task.yaml"]),
     undone=st.sampled_from(["", "promotion 3 did this and was undone"]),
 )
-evidence = st.builds(
-    Evidence,
+inputs = st.builds(
+    DecisionInput,
     st.builds(
         Scoreboard,
         st.lists(results, max_size=4, unique_by=lambda r: r.model).map(lambda rs: rank(rs).results),
         st.sampled_from(["", "", "", "the anchor drifted"]),
     ),
     incumbents,
-    st.builds(Policy, st.sampled_from([0.0, 0.05, 0.5]), st.sampled_from([0.008, 0.01, 0.4])),
+    st.builds(PromotionPolicy, st.sampled_from([0.0, 0.05, 0.5]), st.sampled_from([0.008, 0.01, 0.4])),
 )
 
 
-def stored(value: Evidence) -> dict[str, object]:
+def stored(value: DecisionInput) -> dict[str, object]:
     """What a database gives back."""
     back: dict[str, object] = json.loads(json.dumps(value.as_json()))
     return back
 
 
-@given(evidence)
-def test_a_decision_made_again_from_its_stored_evidence_is_the_same(value: Evidence) -> None:
+@given(inputs)
+def test_a_decision_recomputed_from_its_stored_input_is_the_same(value: DecisionInput) -> None:
     assert decide_again(stored(value)) == value.decide()
 
 
-@given(evidence)
-def test_the_evidence_has_the_same_hash_after_it_was_stored(value: Evidence) -> None:
+@given(inputs)
+def test_an_input_has_the_same_hash_after_it_was_stored(value: DecisionInput) -> None:
     assert content_hash(stored(value)) == content_hash(value.as_json())
 
 
@@ -83,7 +83,7 @@ def case(name: str, ms: float, actor_id: int) -> ModelResult:
 
 
 OLD = case("old", 200.0, 9)
-EVIDENCE = Evidence(rank([case("fast", 100.0, 1), OLD]), Incumbent(9, "old", "ai_model", OLD), Policy())
+INPUT = DecisionInput(rank([case("fast", 100.0, 1), OLD]), Incumbent(9, "old", "ai_model", OLD), PromotionPolicy())
 
 
 @pytest.mark.parametrize(
@@ -94,18 +94,18 @@ EVIDENCE = Evidence(rank([case("fast", 100.0, 1), OLD]), Incumbent(9, "old", "ai
         pytest.param(("scoreboard", "invalid"), "drift", DecisionKind.INVALID, id="the scoreboard"),
     ],
 )
-def test_each_part_of_the_evidence_counts(path: tuple[str, str], value: object, kind: DecisionKind) -> None:
-    changed = stored(EVIDENCE)
+def test_each_part_of_the_input_counts(path: tuple[str, str], value: object, kind: DecisionKind) -> None:
+    changed = stored(INPUT)
     part = changed[path[0]]
     assert isinstance(part, dict)
     part[path[1]] = value
 
-    assert decide_again(stored(EVIDENCE)).kind is DecisionKind.PROMOTE
+    assert decide_again(stored(INPUT)).kind is DecisionKind.PROMOTE
     assert decide_again(changed).kind is kind
-    assert content_hash(changed) != content_hash(EVIDENCE.as_json())
+    assert content_hash(changed) != content_hash(INPUT.as_json())
 
 
 @pytest.mark.parametrize("value", [{}, {"scoreboard": {"results": [{"model": "x"}]}, "incumbent": None, "policy": {}}])
-def test_evidence_that_cannot_be_read_is_refused(value: dict[str, object]) -> None:
+def test_an_input_that_cannot_be_read_is_refused(value: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="validation error"):
         decide_again(value)

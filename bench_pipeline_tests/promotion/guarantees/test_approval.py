@@ -10,7 +10,7 @@ from sqlalchemy import insert
 
 from bench_pipeline.cli import gates as gates_cli
 from bench_pipeline.cli import production as production_cli
-from bench_pipeline.domain.promoting.plan import Approval, PromotionPlan
+from bench_pipeline.domain.promoting.plan import ApprovalMode, PromotionPlan
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.gates import approve
 from bench_pipeline.promotion.plan_application import apply_plan
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("hurried")
 def asking(world: World, second_person: bool = False, requested_by: str = "Ann") -> PromotionPlan:
     """Store a plan that Ann asked for and that needs an approval, by another person where that is said."""
     plan = world.plan()
-    terms = plan.terms.model_copy(update={"approval": Approval.REQUIRED, "second_person": second_person})
+    terms = plan.terms.model_copy(update={"approval": ApprovalMode.REQUIRED, "second_person": second_person})
     plan = plan.model_copy(update={"terms": terms})
     world.store(plan, requested_by)
     return plan
@@ -75,15 +75,15 @@ def test_g16_an_approved_plan_is_applied_and_names_who_approved(world: World) ->
 @pytest.mark.parametrize(
     ("marked", "setting", "asks"),
     [
-        pytest.param([GRADE_A, GRADE_B, REGRADE], "as_marked", Approval.AUTO, id="all marked"),
-        pytest.param([GRADE_A, GRADE_B], "as_marked", Approval.REQUIRED, id="one not marked"),
-        pytest.param([], "as_marked", Approval.REQUIRED, id="none marked"),
-        pytest.param([GRADE_A, GRADE_B, REGRADE], "required", Approval.REQUIRED, id="all marked and BENCH_APPROVAL"),
+        pytest.param([GRADE_A, GRADE_B, REGRADE], "as_marked", ApprovalMode.AUTO, id="all marked"),
+        pytest.param([GRADE_A, GRADE_B], "as_marked", ApprovalMode.REQUIRED, id="one not marked"),
+        pytest.param([], "as_marked", ApprovalMode.REQUIRED, id="none marked"),
+        pytest.param([GRADE_A, GRADE_B, REGRADE], "required", ApprovalMode.REQUIRED, id="marked and BENCH_APPROVAL"),
     ],
 )
 @ONE_ENGINE
 def test_g16_a_plan_asks_unless_every_conversation_that_it_changes_is_marked(
-    world: World, marked: list[int], setting: str, asks: Approval
+    world: World, marked: list[int], setting: str, asks: ApprovalMode
 ) -> None:
     write_task(world.folder / "testcases", task=task_value() | {"promotion": {"auto": marked}})
     world.settings = world.settings.model_copy(update={"approval": setting})
@@ -96,7 +96,7 @@ def test_g16_a_conversation_that_is_not_marked_and_does_not_change_asks_nobody(w
     write_task(world.folder / "testcases", task=task_value() | {"promotion": {"auto": [GRADE_A, GRADE_B]}})
     world.give(REGRADE, FAST)
 
-    assert world.plan().terms.approval is Approval.AUTO
+    assert world.plan().terms.approval is ApprovalMode.AUTO
 
 
 # Another person
@@ -162,13 +162,13 @@ def test_g16_the_approval_of_another_plan_does_not_count(world: World) -> None:
 
 def test_g16_a_plan_that_was_altered_so_that_it_asks_nobody_is_refused(world: World) -> None:
     plan = asking(world)
-    altered = plan.model_copy(update={"terms": plan.terms.model_copy(update={"approval": Approval.AUTO})})
+    altered = plan.model_copy(update={"terms": plan.terms.model_copy(update={"approval": ApprovalMode.AUTO})})
     with world.database.writing() as connection:
         connection.execute(
             insert(plans).values(
                 plan_hash=plan.hash,
                 kind=plan.kind.value,
-                policy_hash=plan.policy_hash,
+                terms_hash=plan.terms_hash,
                 tasks=plan.tasks,
                 document=altered.document,
                 requested_by="Mallory",
@@ -200,7 +200,7 @@ def test_g16_a_plan_of_new_evidence_needs_an_approval_of_its_own(world: World) -
     approve(world.database, asking(world).hash, "Bob")
     world.server.models["wrong:3b"].answers = world.server.models["slow:7b"].answers
     again = world.plan(world.ranked("fast", "slow", "wrong"))
-    terms = again.terms.model_copy(update={"approval": Approval.REQUIRED})
+    terms = again.terms.model_copy(update={"approval": ApprovalMode.REQUIRED})
     world.store(again.model_copy(update={"terms": terms}), "Ann")
 
     assert refusal(world, again.model_copy(update={"terms": terms})).reason == "approval_missing"

@@ -150,11 +150,11 @@ def test_g14_an_audit_row_is_not_changed_by_inserting_it_again(world: World, aud
 
 
 def test_g14_a_promotion_tells_who_when_why_and_by_which_policy(world: World, audited: Promotion) -> None:
-    columns = ("kind", "plan_hash", "policy_hash", "requested_by", "approved_by", "dagster_run_id", "undoes")
+    columns = ("kind", "plan_hash", "terms_hash", "requested_by", "approved_by", "dagster_run_id", "undoes")
     plan = only(world.rows("benchmark_promotions", "plan"))[0]
 
     assert world.rows("benchmark_promotions", *columns) == [
-        ("promotion", audited.plan_hash, audited.policy_hash, "Ann", "Bob", "run 7", None)
+        ("promotion", audited.plan_hash, audited.terms_hash, "Ann", "Bob", "run 7", None)
     ]
     assert plan["terms"]["second_person"] is True
     assert abs((datetime.now(UTC) - audited.applied_at).total_seconds()) < 600

@@ -206,7 +206,7 @@ def test_g3_a_plan_under_other_terms_is_another_plan(world: World, term: str) ->
     others = {"max_rows": 4, "approval": "required", "second_person": not held, "schema_hash": "0" * 64}
     terms = PlanTerms.model_validate(plan.terms.model_dump() | {term: others.get(term, 0.04)})
     other = plan.model_copy(update={"terms": terms})
-    assert (other.hash == plan.hash, other.policy_hash == plan.policy_hash) == (False, False)
+    assert (other.hash == plan.hash, other.terms_hash == plan.terms_hash) == (False, False)
 
 
 def test_g3_a_plan_that_was_never_stored_is_refused(world: World) -> None:
