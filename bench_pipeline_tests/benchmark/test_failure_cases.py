@@ -1,7 +1,7 @@
 """The failure cases: whatever server, network or model do, each sample and each model ends as it should.
 
-Every test names its rows of `docs/reference/failure-cases.md` in its id or its docstring. It runs a whole benchmark
-of `fast`, which is struck, and of `slow`, production's incumbent, on a real socket, by Ollama's own API and by the
+Every test names its rows of `docs/reference/failure-cases.md` in its id or its docstring. It runs a whole benchmark of
+`fast`, which is struck, and of `slow`, production's incumbent, on a real socket, by Ollama's own API and by the
 OpenAI-compatible one of the same server. A test of one API alone concerns what the other cannot say.
 """
 
