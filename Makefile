@@ -34,7 +34,7 @@ lint: $(INSTALLED) ## Check style, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED) ## Measure this program itself, beside a plain loop (five minutes)
+bench: $(INSTALLED) ## Measure this program itself, beside a plain loop (minutes)
 	$(BIN)/python -m benchmarks
 
 simulations: $(INSTALLED) ## Simulate how often decisions and races err, into docs/reference/simulations.md

@@ -3,9 +3,10 @@
 Every scenario is measured in interleaved rounds: each round runs every program once, and begins with another one.
 A row holds medians and is printed as soon as its scenario is done; what is being measured is told on stderr.
 
-The whole takes about five minutes. The rounds are spent where they are needed: at 0 ms the wall time is the program's
-own work, and varies from run to run. At 300 ms nearly all of it is the stub's sleep, a round takes more than three
-minutes, and the ratio moves by less than 0.01 from round to round: one round is enough.
+The whole takes between five and six minutes on two idle cores. The rounds are spent where they are needed: at 0 ms
+the wall time is the program's own work, which varies from run to run. At 300 ms a round takes more than three
+minutes, nearly all of it the stub's sleep; what the program adds varies by tenths of a second, which hardly moves the
+ratio, so one round has to do.
 """
 
 from __future__ import annotations

@@ -96,4 +96,5 @@ def _measured(server: Stub, wall_s: float, peak_mb: float, database: Path | None
 def _reported_ms(database: Path) -> float:
     with sqlite3.connect(database) as connection:
         rows = connection.execute("SELECT latency_ns FROM benchmark_samples WHERE latency_ns IS NOT NULL").fetchall()
-    return statistics.median(row[0] for row in rows) / 1e6
+    latencies_ms: list[float] = [latency_ns / 1e6 for (latency_ns,) in rows]
+    return statistics.median(latencies_ms)

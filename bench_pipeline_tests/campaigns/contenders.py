@@ -81,7 +81,7 @@ Act = Promote | Undo | Edit | Freeze
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an act: a word, the statements that were committed, the promotion that was returned.
+    """The result of an act: a word, the statements that were committed, the promotion that was returned.
 
     `took_ns` is how long it took from the barrier on, its first spin left out.
     """
@@ -121,25 +121,25 @@ class Contender:
         self._process.start()
 
     def begin(self, act: Act, parties: int) -> None:
-        """Let it go to the barrier of so many."""
+        """Send it an act; it waits at the barrier for this number of contenders."""
         self._pipe.send((act, parties))
 
     def answer(self) -> Outcome | str:
-        """Wait for what became of its act, or for why that cannot be told."""
+        """Wait for the outcome of its act, or for the reason why there is none."""
         if not self._pipe.poll(2 * LATE_S):
             return f"a contender did not answer within {2 * LATE_S} s"
         answer: Outcome | str = self._pipe.recv()
         return answer
 
     def stop(self) -> None:
-        """End it."""
+        """Kill the process."""
         self._process.kill()
         self._process.join()
 
 
 @contextmanager
 def contenders(number: int, world: Copy, ollama: str) -> Iterator[list[Contender]]:
-    """Yield so many of them."""
+    """Yield this number of contenders."""
     barriers = {parties: FORK.Barrier(parties) for parties in range(1, number + 1)}
     hired = [Contender(world, ollama, barriers) for _ in range(number)]
     try:
@@ -177,7 +177,7 @@ class _Desk:
         self._operator = create_engine(operator_url(world), **_patient(world))
 
     def do(self, act: Act, barrier: Barrier) -> Outcome:
-        """Act, and say what became of it."""
+        """Act, and return the outcome."""
         match act:
             case Promote() | Undo():
                 self.login = PROMOTER

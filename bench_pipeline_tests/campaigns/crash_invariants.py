@@ -1,4 +1,4 @@
-"""What must hold of a world at any moment of a promotion, and what once the command was run again."""
+"""What must hold at any moment of a promotion, and what must hold once the command was run again."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CHANGES = {PlanKind.PROMOTION: (OLD, NEW), PlanKind.ROLLBACK: (NEW, OLD)}
 class State:
     """What a world holds. `rendered` is what the documents should be; `leftovers` are temporary files beside them.
 
-    `lines` counts the audit's rows by promotion, `intents` says by promotion which documents are owed no more.
+    `lines` counts the audit's rows by promotion; `intents` says for each promotion whether its documents are written.
     """
 
     actors: Mapping[int, int | None]
@@ -43,7 +43,7 @@ class State:
 
     @property
     def statuses(self) -> list[str]:
-        """What became of each change, oldest first."""
+        """Kind and status of each change, oldest first."""
         return [f"{one.kind.value} {one.status.value}" for one in self.promotions]
 
     @property
@@ -100,7 +100,7 @@ def but_for_moments(text: str) -> str:
 
 
 def faults_at_any_moment(state: State, known: Known) -> Iterator[str]:
-    """Whatever died: all or none, an audit of exactly what was changed, whole documents."""
+    """Whichever process died: all rows or none, an audit of exactly what was changed, whole documents."""
     yield from _faults_of_the_rows(state, known)
     for one in state.promotions:
         old, new = _CHANGES[one.kind]

@@ -57,7 +57,7 @@ ROWS = dict(zip(PLACES[len(PHASES) :], OLD, strict=True))
 
 @dataclass(frozen=True)
 class Blow:
-    """What is done to a run, and where: `point` counts from 0, and is None inside the server's function.
+    """What is done to a run, and where. `point` counts from 0; it is None inside the server's function.
 
     `at_once`: the next run does not wait until the sessions of the killed one have ended. `second`: the point at
     which that one is killed too, None for none.
@@ -85,7 +85,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A run without a blow: where it came by, and what it left."""
+    """A run without a blow: the points it passed, and what it left."""
 
     points: Sequence[Point]
     before: State
@@ -107,7 +107,7 @@ class Campaign:
 
     @property
     def points(self) -> dict[str, int]:
-        """How many points a run comes by in each phase, with a validation that fails."""
+        """How many points a run passes in each phase, with a validation that fails."""
         return {phase: sum(point.phase == phase for point in self._runs[False].points) for phase in PHASES}
 
     def _undisturbed(self, holds: bool) -> Undisturbed:
@@ -128,7 +128,7 @@ class Campaign:
     # Which blows
 
     def blows(self, trials: int) -> list[Blow]:
-        """Spread so many blows over the places, over what happens there, and over the ways to be hit."""
+        """Spread the blows over the places, over the outcomes of the validation, and over the ways to strike."""
         sources = [
             self._row_blows(place) if place in ROWS else self._point_blows(place) for place in places(self._template)
         ]
@@ -168,7 +168,7 @@ class Campaign:
     # One trial
 
     def trial(self, number: int, blow: Blow) -> Trial:
-        """Strike a run, type the command again, then once more, and look what holds."""
+        """Strike a run, run the command again, then once more, and check what holds."""
         done = Trial(self.name, blow)
         with self._template.copied(self._folder / f"{self.name.lower()}_{number}") as world:
             try:
@@ -285,7 +285,7 @@ def _spin(duration_ns: int) -> None:
 
 
 def run_campaigns(trials: int, seed: int) -> tuple[list[Trial], dict[str, dict[str, int]]]:
-    """Make all trials, as many at each place; return them, and the points of each phase by database."""
+    """Run all trials, the same number at each place; return them, and the points of each phase by database."""
     get_ready_to_fork()
     done: list[Trial] = []
     points: dict[str, dict[str, int]] = {}

@@ -1,4 +1,4 @@
-"""A log that the application's own triggers keep: every change that really happened, by whom, in which order.
+"""A log kept by triggers of the application: every change that was made, by which login, in which order.
 
 PostgreSQL tells the order by the moment of each commit (`track_commit_timestamp`). SQLite has one writer at a time,
 so that the order of the lines is the order of the commits.

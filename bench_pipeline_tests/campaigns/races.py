@@ -136,7 +136,7 @@ class Arena:
         return [answer for answer in answers if isinstance(answer, Outcome)]
 
     def _set_up(self) -> None:
-        """Give production its old actors, enable everybody, end a freeze."""
+        """Give production its old actors, enable all models, end a freeze."""
         with self._owner.writing() as connection:
             for number, actor in OLD.items():
                 mine = conversations.c.conversation_id == number
@@ -150,7 +150,7 @@ class Arena:
             return connection.scalar(select(func.max(tables.promotions.c.promotion_id))) or 0
 
     def _alone(self, looked: bool) -> int:
-        """How long a promotion takes that nobody disturbs, from the barrier on (ns)."""
+        """How long an undisturbed promotion takes from the barrier on (ns)."""
         took = []
         for _ in range(SOLO):
             self._set_up()
@@ -184,10 +184,10 @@ class Arena:
         return [Promote(plan, looked, self.spin(took // 4)) for plan in plans], took * 3 // 2
 
     def promoted(self) -> int:
-        """Promote without anybody else and return the promotion."""
+        """Promote undisturbed and return the promotion."""
         (outcome,) = self._run([Promote(self.one_plan(), True, 0)])
         if outcome.promotion_id is None:
-            raise SystemExit(f"a promotion that nobody disturbs was refused: {outcome.word}")
+            raise SystemExit(f"an undisturbed promotion was refused: {outcome.word}")
         return outcome.promotion_id
 
     def spin(self, most_ns: int) -> int:
@@ -272,7 +272,7 @@ SCENARIOS: Mapping[str, Callable[[Arena], list[Act]]] = {
 
 
 def run_races(rounds: int, seed: int) -> list[Round]:
-    """Run them all, in turn of their scenarios."""
+    """Run all rounds, one scenario after another in turn."""
     get_ready_to_fork()
     tell_who_writes(lambda: "the campaign")
     on_postgresql = round(rounds * SHARE_OF_POSTGRESQL)

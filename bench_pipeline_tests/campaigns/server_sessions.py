@@ -27,17 +27,17 @@ BEGIN PERFORM pg_catalog.pg_advisory_xact_lock({_GATE}); RETURN NEW; END $$
 
 
 class Late(Exception):
-    """What was waited for did not come."""
+    """What was waited for did not happen in time."""
 
 
 @dataclass(frozen=True)
 class Sessions:
-    """What the owner's connection sees of the pipeline's."""
+    """The pipeline's sessions, through a connection of the owner."""
 
     connection: Connection
 
     def end_all(self) -> None:
-        """Terminate every session of the pipeline's and wait until they are gone."""
+        """Terminate every session of the pipeline and wait until they are gone."""
         self.connection.execute(
             text(f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {_OURS}")  # noqa: S608
         ).all()
@@ -48,7 +48,7 @@ class Sessions:
         wait_until(lambda: self.connection.scalar(query) == 0)
 
     def close_gate(self, conversation_id: int) -> None:
-        """Let whoever writes this conversation's row wait, in the middle of its transaction."""
+        """Make every writer of this conversation's row wait, in the middle of its transaction."""
         self.connection.exec_driver_sql(_GATE_FUNCTION)
         self.connection.exec_driver_sql(
             "CREATE TRIGGER campaign_gate BEFORE UPDATE ON conversations FOR EACH ROW "
@@ -57,7 +57,7 @@ class Sessions:
         self.connection.exec_driver_sql(f"SELECT pg_advisory_lock({_GATE})")
 
     def open_gate(self) -> None:
-        """Let them go on."""
+        """Let the waiting sessions go on."""
         self.connection.exec_driver_sql(f"SELECT pg_advisory_unlock({_GATE})")
 
     @property
@@ -76,7 +76,7 @@ class Sessions:
 
 @contextmanager
 def sessions_of(world: Copy) -> Iterator[Sessions]:
-    """Look at a world's sessions."""
+    """Yield the sessions of a world."""
     engine = create_engine(world.owner_url, isolation_level="AUTOCOMMIT")
     try:
         with engine.connect() as connection:
@@ -86,7 +86,7 @@ def sessions_of(world: Copy) -> Iterator[Sessions]:
 
 
 def wait_until(happened: Callable[[], bool]) -> None:
-    """Look again and again. Raises `Late`."""
+    """Wait until the condition holds. Raises `Late`."""
     ends = time.monotonic() + PATIENCE_S
     while not happened():
         if time.monotonic() > ends:

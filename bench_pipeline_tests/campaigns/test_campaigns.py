@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from bench_pipeline_tests.campaigns.crashes import PHASES, PLACES
+from bench_pipeline_tests.campaigns.crashes import PLACES
 from bench_pipeline_tests.campaigns.races import SCENARIOS
+from bench_pipeline_tests.campaigns.stoppable_run import PHASES
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.postgres
