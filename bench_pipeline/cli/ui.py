@@ -26,7 +26,8 @@ def ui(host: str, port: int, workspace: Path | None, as_json: bool) -> int:
     """Start Dagster's web server and daemon.
 
     Uses the Dagster instance of DAGSTER_HOME, or of .dagster in this folder when the variable is not set. There
-    is no login: who reaches the address can start runs.
+    is no login: anyone who reaches the address can start runs. Stopping it also stops a run in progress; what it has
+    measured is stored.
 
     Exit status: 0 stopped by Ctrl-C or SIGTERM, 1 the web server or the daemon ended by itself.
     """

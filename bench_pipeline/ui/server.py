@@ -37,7 +37,8 @@ def serve(host: str, port: int, workspace: Path | None, on_ready: Callable[[str,
     served = ["--workspace", str(workspace)] if workspace else ["--module-name", _MODULE]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     listening = ["--host", host, "--port", str(port), "--dagster-log-level", "warning"]
-    quiet = ["--code-server-log-level", "warning"]
+    # The daemon renews its code server every minute; the old one warns each time that it is left alone.
+    quiet = ["--code-server-log-level", "error"]
     commands = {
         "daemon": [_script("dagster-daemon"), "run", "--log-level", "warning", *quiet, *served],
         "web server": [sys.executable, "-m", "bench_pipeline.ui.webserver", *listening, *quiet, *served],
@@ -93,7 +94,11 @@ def _stopped_by_signals() -> Iterator[None]:
 
 @contextmanager
 def _started(commands: Mapping[str, Sequence[str]], home: Path) -> Iterator[Mapping[str, subprocess.Popen[bytes]]]:
-    """Start the processes, each in a group of its own, so that Ctrl-C reaches them once and from here."""
+    """Start the processes, each in a group of its own with its code server and its runs.
+
+    So Ctrl-C reaches all of them once, and from here. A run that measures ends, too: otherwise its code server
+    would live on unseen until the run has promoted.
+    """
     children: dict[str, subprocess.Popen[bytes]] = {}
     try:
         for name, command in commands.items():
@@ -112,12 +117,16 @@ def _interrupt(child: subprocess.Popen[bytes]) -> None:
     if sys.platform == "win32":
         child.terminate()
     else:
-        child.send_signal(signal.SIGINT)
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGINT)
 
 
 def _wait(child: subprocess.Popen[bytes]) -> None:
     try:
         child.wait(_GRACE_S)
     except subprocess.TimeoutExpired:
-        child.kill()
+        if sys.platform == "win32":
+            child.kill()
+        else:
+            os.killpg(child.pid, signal.SIGKILL)
         child.wait()
