@@ -1,6 +1,6 @@
 """Stage 3: the measurement. One partition per model; a run without a partition measures all models in turn."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -76,6 +76,7 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
                     roster=roster,
                 )
                 done = run_models(bench, request, reporter)
+            _record_unmeasured(context, roster, partitions or (), reporter.results)
             if not done.new:
                 context.log.info(f"nothing changed since {done.benchmark_id}: nothing is measured again")
             return dg.MaterializeResult(metadata={"benchmark_id": done.benchmark_id, "measured": len(reporter.results)})
@@ -90,9 +91,29 @@ def _partitions(context: dg.AssetExecutionContext) -> Sequence[str] | None:
 
 def _models_of(roster: Sequence[Candidate], partitions: Sequence[str]) -> list[str]:
     by_partition = {partition_key(candidate.name): candidate.name for candidate in roster}
-    if gone := sorted(set(partitions) - by_partition.keys()):
-        raise dg.Failure(f"no actor has the partition {', '.join(gone)} any more", allow_retries=False)
-    return [by_partition[partition] for partition in partitions]
+    found = [by_partition[partition] for partition in partitions if partition in by_partition]
+    if not found:
+        raise dg.Failure(f"{', '.join(partitions)}: {_GONE}", allow_retries=False)
+    return found
+
+
+_GONE = "the actor of this partition was deleted or renamed"
+
+
+def _record_unmeasured(
+    context: dg.AssetExecutionContext,
+    roster: Sequence[Candidate],
+    partitions: Sequence[str],
+    results: Mapping[str, ModelResult],
+) -> None:
+    """Say of each chosen partition that was not measured why: the step's end marks it as materialized anyway."""
+    reasons = {partition_key(line.name): line.detail or "it has an earlier run that counts" for line in roster}
+    measured = {partition_key(model) for model in results}
+    for partition in partitions:
+        if partition not in measured:
+            why = reasons.get(partition, _GONE)
+            context.log.warning(f"{partition} was not measured: {why}")
+            context.add_asset_metadata({"standing": "not measured", "reason": why}, partition_key=partition)
 
 
 class _Reporter:

@@ -279,3 +279,29 @@ def test_the_plan_is_shown_as_a_diff_and_as_json(pipeline: Pipeline) -> None:
     assert "- actor_id 2 slow\n+ actor_id 1 fast" in shown["diff"]
     assert shown["plan"]["evidence"][0]["task"] == "grading"
     assert shown["approval"] == "auto"
+
+
+@ONE_ENGINE
+def test_a_chosen_partition_that_is_not_measured_says_why(pipeline: Pipeline) -> None:
+    pipeline.run(assets=["eligible_models"])
+    pipeline.world.set_actor(FAST, enabled=False)
+    pipeline.world.remove_actor(BROKEN)
+    ordered = pipeline.instance.get_dynamic_partitions("models")
+    span = {"dagster/asset_partition_range_start": ordered[0], "dagster/asset_partition_range_end": ordered[-1]}
+
+    pipeline.run(tags=span, assets=["grading/model_runs"])
+
+    told = {name: pipeline.metadata("grading/model_runs", name) for name in ("fast", "broken", "slow")}
+    assert (told["fast"]["standing"], told["fast"]["reason"]) == ("not measured", "it is not enabled")
+    assert told["broken"]["reason"] == "the actor of this partition was deleted or renamed"
+    assert told["slow"]["standing"] == "qualified"
+
+
+@ONE_ENGINE
+def test_the_partition_of_a_deleted_actor_alone_fails_the_run_with_the_reason(pipeline: Pipeline) -> None:
+    pipeline.run(assets=["eligible_models"])
+    pipeline.world.remove_actor(BROKEN)
+
+    result = pipeline.run(partition="broken", assets=["grading/model_runs"], fails=True)
+
+    assert "broken: the actor of this partition was deleted or renamed" in failures_of(result)
