@@ -67,14 +67,24 @@ def postgres_server(directory: Path, password: str | None = None, **settings: st
             shutil.rmtree(home)
 
 
-def create_database(url: str, name: str) -> str:
-    """Create the database `name` on the server of `url` and return its own URL."""
+def create_database(url: str, name: str, template: str = "template1") -> str:
+    """Create the database `name` on the server of `url`, as a copy of `template`, and return its own URL."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    quoted, copied = map(engine.dialect.identifier_preparer.quote_identifier, (name, template))
+    with engine.connect() as connection:
+        # Copying files takes half as long as writing each block to the log; it needs a checkpoint, which is cheap here.
+        connection.exec_driver_sql(f"CREATE DATABASE {quoted} TEMPLATE {copied} STRATEGY file_copy")
+    engine.dispose()
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def drop_database(url: str, name: str) -> None:
+    """Drop the database `name`, and end the connections that a test left behind."""
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
         quoted = engine.dialect.identifier_preparer.quote_identifier(name)
-        connection.exec_driver_sql(f"CREATE DATABASE {quoted}")
+        connection.exec_driver_sql(f"DROP DATABASE {quoted} WITH (FORCE)")
     engine.dispose()
-    return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 def _identity() -> _Identity:
