@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import sys
+import warnings
 from importlib import import_module
 from importlib.metadata import version
 
@@ -81,6 +82,7 @@ def bench() -> None:
 
 def main() -> None:
     """Run the command line; errors that are written for the reader become one line and an exit status."""
+    warnings.showwarning = _show_warning
     gc.set_threshold(100_000)  # imports make objects that stay; looking for cycles among them took 5 % of a command
     try:
         status = bench.main(prog_name="bench", standalone_mode=False)
@@ -100,6 +102,14 @@ def main() -> None:
         status = _show(lost)
     gc.freeze()  # the interpreter would search all modules for cycles at its end: 0.13 s of every command
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    """Show a notice of ours, such as a renamed setting, in one line; leave other warnings to their developers."""
+    if category is FutureWarning and "bench_pipeline" in filename:
+        click.echo(f"bench: note: {message}", err=True)
+    elif sys.warnoptions:
+        click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
 
 
 def _lost_connection(error: Exception) -> BenchError | None:
