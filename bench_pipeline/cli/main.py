@@ -8,6 +8,7 @@ import sys
 import warnings
 from importlib import import_module
 from importlib.metadata import version
+from typing import TextIO
 
 import click
 
@@ -104,12 +105,18 @@ def main() -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
-    """Show a notice of ours, such as a renamed setting, in one line; leave other warnings to their developers."""
-    if category is FutureWarning and "bench_pipeline" in filename:
-        click.echo(f"bench: note: {message}", err=True)
-    elif sys.warnoptions:
-        click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001 - the signature of warnings.showwarning
+    line: str | None = None,
+) -> None:
+    """Show a notice of ours, such as a renamed setting, in one line."""
+    ours = category is FutureWarning and "bench_pipeline" in filename
+    text = f"bench: note: {message}\n" if ours else warnings.formatwarning(message, category, filename, lineno, line)
+    click.echo(text, err=True, nl=False)
 
 
 def _lost_connection(error: Exception) -> BenchError | None:
