@@ -12,6 +12,7 @@ from subprocess import CompletedProcess
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from bench_pipeline.cli.main import main
 from bench_pipeline_tests.fakes.postgres import create_database, drop_database, postgres_server
@@ -20,6 +21,10 @@ from bench_pipeline_tests.kit.world import World, open_prepared, prepare_databas
 
 if TYPE_CHECKING:
     from bench_pipeline_tests.kit.pipeline import Pipeline
+
+# How long an example takes depends on how busy the machine is.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,14 +49,11 @@ def postgres_server(directory: Path, password: str | None = None, **settings: st
     home = _home(directory, identity)
     try:
         programs = _programs(identity)
-        port = _free_port()
         data = home / "data"
         logins = _logins(home, password, identity)
         _run([programs / "initdb", "-D", data, "-U", "postgres", *logins, "-E", "UTF8", "--no-locale", "-N"], identity)
-        given = _SETTINGS | settings | {"port": str(port)}
-        options = " ".join(f"-c {name}='{value}'" for name, value in given.items())
         control = [programs / "pg_ctl", "-D", data, "-l", home / "log", "-t", _START_LIMIT_S, "-w"]
-        _run([*control, "-o", options, "start"], identity)
+        port = _start(control, _SETTINGS | settings, identity)
         try:
             address = URL.create("postgresql+psycopg2", "postgres", password, "127.0.0.1", port, "postgres")
             yield address.render_as_string(hide_password=False)
@@ -65,6 +62,19 @@ def postgres_server(directory: Path, password: str | None = None, **settings: st
     finally:
         if identity:
             shutil.rmtree(home)
+
+
+def _start(control: list[object], settings: Mapping[str, str], identity: _Identity, attempts: int = 3) -> int:
+    """Start the server on a free port and return the port, which another process may take before the server does."""
+    port = _free_port()
+    options = " ".join(f"-c {name}='{value}'" for name, value in {**settings, "port": port}.items())
+    try:
+        _run([*control, "-o", options, "start"], identity)
+    except RuntimeError:
+        if attempts == 1:
+            raise
+        return _start(control, settings, identity, attempts - 1)
+    return port
 
 
 def create_database(url: str, name: str, template: str = "template1") -> str:
