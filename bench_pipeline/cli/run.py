@@ -62,7 +62,7 @@ class _Given(TypedDict):
     help="full: every model makes all calls. race: a model stops when its place is decided.  "
     "[default: BENCH_STRATEGY, full]",
 )
-@click.option("--policy", type=click.Choice(["full", "race"]), hidden=True)
+@click.option("--policy", type=click.Choice(["full", "race"]), hidden=True, help="The former name of --strategy.")
 @click.option("--among-all", is_flag=True, help="Rank the named models among all eligible actors, by their last runs.")
 @click.option("--reuse", is_flag=True, help="Do not repeat runs that were made under the same evidence.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Also write the report to this file.")
