@@ -155,7 +155,7 @@ def approval_check(task: str) -> dg.AssetChecksDefinition:
         with workbench.open() as bench:
             with bench.database.engine.connect() as connection:
                 stored = latest_plan(connection, task)
-            waits = awaited(bench.database, stored) if stored else ""
+            waits = awaited(bench, stored) if stored else ""
         return dg.AssetCheckResult(
             passed=not waits,
             severity=dg.AssetCheckSeverity.WARN,

@@ -20,6 +20,8 @@ from bench_pipeline.cli.production_text import (
     validation_lines,
 )
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.promoting.changes import Promotion
+from bench_pipeline.domain.promoting.facts import StoredPlan
 from bench_pipeline.domain.promoting.plan import ApprovalMode, PromotionPlan
 from bench_pipeline.promotion.gates import awaited
 from bench_pipeline.promotion.plan import DecidedPlan, impacts, make_plan, store_plan
@@ -29,8 +31,7 @@ from bench_pipeline.promotion.reconciliation import write_open_documents
 from bench_pipeline.promotion.validation import ValidationResult, validate_promotion
 from bench_pipeline.settings import load_settings
 from bench_pipeline.storage import promotions
-from bench_pipeline.storage.plans import StoredPlan, plan_by_hash
-from bench_pipeline.storage.promotions import Promotion
+from bench_pipeline.storage.plans import plan_by_hash
 
 
 @click.command()
@@ -200,7 +201,7 @@ def _awaits(bench: Workbench, plan: PromotionPlan) -> str:
     with bench.database.engine.connect() as connection:
         stored = plan_by_hash(connection, plan.hash)
     if stored is not None:
-        return awaited(bench.database, stored)
+        return awaited(bench, stored)
     if plan.changes and plan.terms.approval is ApprovalMode.REQUIRED:
         return f"needs an approval: bench promote stores the plan, then bench approve {plan.hash[:12]}"
     return ""

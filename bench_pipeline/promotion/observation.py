@@ -9,10 +9,10 @@ from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import RuntimeFailure
 from bench_pipeline.domain.models.identity import ModelIdentity
 from bench_pipeline.domain.models.model_ref import ModelRef, UnknownExecutionPath, parse_execution_path
+from bench_pipeline.domain.promoting.facts import Observed
 from bench_pipeline.domain.promoting.plan import PlanRow, PromotionPlan, identity_hash
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.runtimes.registry import Runtimes
-from bench_pipeline.storage.writers.base import Observed
 
 
 def observe(bench: Workbench, plan: PromotionPlan) -> list[Observed]:

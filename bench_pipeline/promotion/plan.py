@@ -11,6 +11,7 @@ from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.promoting.decision import Decision, Incumbent
 from bench_pipeline.domain.promoting.impact import WINDOW_DAYS, Impact, impact
 from bench_pipeline.domain.promoting.plan import ApprovalMode, PlanEvidence, PlanRow, PlanTerms, PromotionPlan, plan_row
@@ -21,7 +22,7 @@ from bench_pipeline.settings import Settings
 from bench_pipeline.storage import decisions, plans
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.production import Conversation
-from bench_pipeline.storage.promotions import bar_on
+from bench_pipeline.storage.promotions import read_bars
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ def store_plan(database: Database, made: DecidedPlan, requested_by: str) -> None
             decisions.insert_decision(connection, made.plan, one.row, one.input, one.decision, now)
 
 
-def impacts(bench: Workbench, made: DecidedPlan, now: datetime) -> dict[int, Impact]:
+def impacts(bench: Workbench, made: DecidedPlan, now: datetime) -> dict[ConversationId, Impact]:
     """Return what each conversation's challenger would save, by the calls of the last days before `now`.
 
     A conversation is left out when no call of it is known or no two models were compared. The plan does not hold
@@ -161,20 +162,21 @@ def _decided(bench: Workbench, ranked: RankedBenchmark, evidence: PlanEvidence, 
     with bench.database.engine.connect() as connection:
         found = {row.conversation_id: row for row in bench.production.conversations(connection, numbers)}
         templates = bench.production.templates(connection, numbers)
+        bars = read_bars(connection, [evidence.benchmark_id])
         decided = []
         for number in numbers:
             incumbent = _incumbent(found.get(number), templates.get(number), ranked)
             one = _decided_row(number, found.get(number), incumbent, ranked, policy)
-            bar = bar_on(connection, one.row, evidence) if one.row.changes else None
+            bar = bars.on(one.row, evidence) if one.row.changes else None
             if incumbent is not None and bar is not None:
-                barred = replace(incumbent, undone=bar.took_back)
+                barred = replace(incumbent, undone=bar.removal)
                 one = _decided_row(number, found.get(number), barred, ranked, policy)
             decided.append(one)
     return decided
 
 
 def _decided_row(
-    number: int,
+    number: ConversationId,
     conversation: Conversation | None,
     incumbent: Incumbent | None,
     ranked: RankedBenchmark,
@@ -185,7 +187,9 @@ def _decided_row(
     return DecidedRow(_row(number, conversation, decision, ranked), decided_from, decision)
 
 
-def _row(number: int, conversation: Conversation | None, decision: Decision, ranked: RankedBenchmark) -> PlanRow:
+def _row(
+    number: ConversationId, conversation: Conversation | None, decision: Decision, ranked: RankedBenchmark
+) -> PlanRow:
     task = ranked.benchmark.task_type
     if conversation is None:
         return plan_row(task, number, "unknown", None, None, decision, None)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from bench_pipeline.domain.hashing import canonical_json, content_hash
 from bench_pipeline.domain.measuring.scoreboard import ModelResult
 from bench_pipeline.domain.models.identity import ModelIdentity
+from bench_pipeline.domain.models.ids import ActorId, ConversationId
 from bench_pipeline.domain.promoting.decision import Decision, DecisionKind
 from bench_pipeline.domain.promoting.policy import ALPHA
 from bench_pipeline.domain.text import storable
@@ -52,17 +53,17 @@ class PlanRow(_Value):
     """
 
     task: str
-    conversation_id: int
+    conversation_id: ConversationId
     conversation: Words
     decision: DecisionKind | None
     reason: Words
-    old_actor_id: int | None
+    old_actor_id: ActorId | None
     old_actor: Words | None
-    new_actor_id: int | None = None
+    new_actor_id: ActorId | None = None
     new_actor: Words | None = None
     execution_path: Words | None = None
     identity_hash: str | None = None
-    runner_up_actor_id: int | None = None
+    runner_up_actor_id: ActorId | None = None
     runner_up: Words | None = None
     gain: float | None = None
     avg_latency_ms: float | None = None
@@ -176,9 +177,9 @@ def identity_hash(identity: ModelIdentity) -> str:
 
 def plan_row(
     task: str,
-    conversation_id: int,
+    conversation_id: ConversationId,
     conversation: str,
-    old_actor_id: int | None,
+    old_actor_id: ActorId | None,
     old_actor: str | None,
     decision: Decision,
     measured: tuple[str, ModelIdentity] | None,
