@@ -18,9 +18,10 @@ from pydantic.fields import FieldInfo
 from bench_pipeline.cli.main import COMMANDS, bench
 from bench_pipeline.domain.measuring.validity import ValidityRule
 from bench_pipeline.domain.promoting.refusal import SENTENCES
+from bench_pipeline.domain.tasks.readers.contracts import Contract
 from bench_pipeline.domain.tasks.suite import parse_suite
 from bench_pipeline.domain.tasks.task import parse_task
-from bench_pipeline.domain.tasks.verdict import Contract, contract_faults
+from bench_pipeline.domain.tasks.verdict import contract_faults
 from bench_pipeline.settings import FORMER_NAMES, Settings
 from bench_pipeline.storage.production import OPTIONAL, REQUIRED
 from bench_pipeline.storage.schema import VERSION_TABLE

@@ -8,7 +8,8 @@ from datetime import datetime
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.measuring.scoreboard import Scoreboard
 from bench_pipeline.domain.promoting.plan import evidence_hash
-from bench_pipeline.domain.tasks.verdict import READER_VERSION, Contract
+from bench_pipeline.domain.tasks.readers.contracts import Contract
+from bench_pipeline.domain.tasks.verdict import READER_VERSION
 from bench_pipeline.storage.benchmarks import BenchmarkRow
 
 

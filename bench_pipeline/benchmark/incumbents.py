@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.promoting.decision import Incumbent
 from bench_pipeline.domain.tasks.task import Task
 from bench_pipeline.storage.production import Conversation
@@ -12,7 +13,7 @@ from bench_pipeline.storage.production import Conversation
 
 def incumbents_of(
     bench: Workbench, task: Task, ranked: RankedBenchmark
-) -> dict[int, tuple[Conversation, Incumbent] | None]:
+) -> dict[ConversationId, tuple[Conversation, Incumbent] | None]:
     """Return conversation and incumbent for each conversation that the task serves, None where there is none."""
     numbers = task.conversations
     with bench.database.engine.connect() as connection:

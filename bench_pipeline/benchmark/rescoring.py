@@ -21,9 +21,10 @@ from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.validity import ValidityRule
 from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.domain.tasks.outcome import Outcome
+from bench_pipeline.domain.tasks.readers.contracts import Contract
 from bench_pipeline.domain.tasks.suite import Suite, TestCase
 from bench_pipeline.domain.tasks.task import Task
-from bench_pipeline.domain.tasks.verdict import READER_VERSION, Contract, contract_faults, judge
+from bench_pipeline.domain.tasks.verdict import READER_VERSION, contract_faults, judge
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.copies import copy_model_run, stored_candidates, update_judgement

@@ -13,6 +13,7 @@ from bench_pipeline.domain.measuring.benchmark import Purpose, Role, RunStatus
 from bench_pipeline.domain.measuring.racing import StopReason
 from bench_pipeline.domain.models.actor import Candidate, Entrant, Exclusion
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity
+from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.models.model_ref import ModelRef, parse_execution_path
 from bench_pipeline.domain.models.new_models import Attempts
 from bench_pipeline.storage.tables import (
@@ -56,7 +57,7 @@ class Participant:
     """A model that is ranked in a benchmark. `reused_run_id` is the earlier run that counts when it was not run."""
 
     model: str
-    actor_id: int | None
+    actor_id: ActorId | None
     reused_run_id: int | None
 
 
@@ -75,7 +76,7 @@ class ModelRun:
     model_run_id: int
     benchmark_id: str
     model: str
-    actor_id: int | None
+    actor_id: ActorId | None
     ref: ModelRef
     identity: ModelIdentity
     failure: str | None

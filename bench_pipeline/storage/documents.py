@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from bench_pipeline.domain.measuring.benchmark import Purpose
 from bench_pipeline.domain.models.actor import Exclusion
+from bench_pipeline.domain.models.ids import ActorId, ConversationId
 from bench_pipeline.storage.benchmarks import latest_benchmark, model_runs_by_id
 from bench_pipeline.storage.tables import (
     benchmark_candidates,
@@ -36,7 +37,7 @@ class ModelCost:
     load_ns: int | None
 
 
-def last_benchmarks(connection: Connection) -> dict[int, LastBenchmark]:
+def last_benchmarks(connection: Connection) -> dict[ConversationId, LastBenchmark]:
     """Return the last benchmark that ended, for every conversation that a task serves."""
     tasks = select(benchmark_runs.c.task_type).where(benchmark_runs.c.purpose == Purpose.BENCHMARK).distinct()
     found = (
@@ -51,7 +52,7 @@ def last_benchmarks(connection: Connection) -> dict[int, LastBenchmark]:
     }
 
 
-def latencies(connection: Connection, benchmark_ids: Iterable[str]) -> dict[tuple[str, int], float]:
+def latencies(connection: Connection, benchmark_ids: Iterable[str]) -> dict[tuple[str, ActorId], float]:
     """Return the mean latency (ms) of every actor that these benchmarks measured, by benchmark and actor."""
     h = benchmark_history.c
     query = select(h.benchmark_id, h.actor_id, h.avg_latency_ms).where(
@@ -67,7 +68,7 @@ def model_costs(connection: Connection) -> dict[str, ModelCost]:
     return {run.ref.execution_path: ModelCost(run.identity.size_bytes, run.load_ns) for run in runs}
 
 
-def too_large(connection: Connection) -> dict[int, str]:
+def too_large(connection: Connection) -> dict[ActorId, str]:
     """Return the actors that the last benchmark they were looked at for found too large, with its words."""
     c = benchmark_candidates.c
     newest_first = func.row_number().over(

@@ -33,7 +33,8 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.hashing import content_hash
-from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE, Actor, Exclusion
+from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE, Actor, ActorNow, Exclusion
+from bench_pipeline.domain.models.ids import ActorId, ConversationId, WorkflowId
 from bench_pipeline.storage.database import Database
 
 REQUIRED = {
@@ -58,9 +59,9 @@ KNOWN_NAMES = frozenset(
 class Conversation:
     """A step of a workflow, and who carries it out now."""
 
-    conversation_id: int
+    conversation_id: ConversationId
     name: str
-    actor_id: int | None
+    actor_id: ActorId | None
     actor_name: str | None
     actor_type: str | None
     execution_path: str | None
@@ -70,19 +71,9 @@ class Conversation:
 class Workflow:
     """A workflow with its steps in their order."""
 
-    workflow_id: int
+    workflow_id: WorkflowId
     name: str
     steps: tuple[Conversation, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ActorNow:
-    """An actor's row as it is at this moment."""
-
-    name: str | None
-    kind: str
-    execution_path: str
-    enabled: bool
 
 
 class Production:
@@ -127,7 +118,7 @@ class Production:
             for number, name, kind, path, enabled, reason in rows
         ]
 
-    def conversations(self, connection: Connection, ids: Iterable[int] | None = None) -> list[Conversation]:
+    def conversations(self, connection: Connection, ids: Iterable[ConversationId] | None = None) -> list[Conversation]:
         """Return the conversations with these ids (all without), by id."""
         c = self._tables["conversations"].c
         query = self._conversation_query().order_by(c.conversation_id)
@@ -145,7 +136,7 @@ class Production:
             .join(links, link.conversation_id == step_id)
             .order_by(link.workflow_id, link.execution_order, link.conversation_id)
         )
-        of_workflow: dict[int, list[Conversation]] = {}
+        of_workflow: dict[WorkflowId, list[Conversation]] = {}
         for row in connection.execute(steps):
             of_workflow.setdefault(row[-1], []).append(Conversation(*row[:-1]))
         return [
@@ -153,7 +144,9 @@ class Production:
             for number, name in connection.execute(select(w.workflow_id, w.workflow_name).order_by(w.workflow_id))
         ]
 
-    def templates(self, connection: Connection, conversation_ids: Iterable[int]) -> dict[int, str]:
+    def templates(
+        self, connection: Connection, conversation_ids: Iterable[ConversationId]
+    ) -> dict[ConversationId, str]:
         """Return the prompt templates that these conversations have of their own."""
         if "prompt_templates" not in self.optional:
             return {}
@@ -172,8 +165,8 @@ class Production:
         return {str(number): posting for number, posting in connection.execute(query) if posting}
 
     def calls(
-        self, connection: Connection, conversation_ids: Iterable[int], since: datetime, until: datetime
-    ) -> dict[int, int]:
+        self, connection: Connection, conversation_ids: Iterable[ConversationId], since: datetime, until: datetime
+    ) -> dict[ConversationId, int]:
         """Return how many interactions these conversations had from `since` to `until`, both with a time zone.
 
         Conversations without any are left out; so are all when interactions, or their moments, are not kept.
@@ -192,22 +185,42 @@ class Production:
         )
         return {number: count for number, count in connection.execute(query)}  # noqa: C416 - rows are no pairs to mypy
 
-    def actor_now(self, connection: Connection, actor_id: int) -> ActorNow | None:
+    def actor_now(self, connection: Connection, actor_id: ActorId) -> ActorNow | None:
         """Return an actor's row, or None when it is gone."""
-        a = self._tables["actors"].c
-        query = select(a.actor_name, cast(a.actor_type, String), a.execution_path, cast(a.enabled, Integer))
-        row = connection.execute(query.where(a.actor_id == actor_id)).first()
-        return ActorNow(row[0], row[1] or "", row[2] or "", bool(row[3])) if row else None
+        return self.actors_now(connection, [actor_id]).get(actor_id)
 
-    def set_actor(self, connection: Connection, conversation_id: int, old: int | None, new: int | None) -> bool:
-        """Give the conversation its new actor only while it still holds `old`; return whether it did."""
+    def actors_now(self, connection: Connection, actor_ids: Iterable[ActorId]) -> dict[ActorId, ActorNow]:
+        """Return the rows of these actors, without those that are gone."""
+        a = self._tables["actors"].c
+        columns = a.actor_id, a.actor_name, cast(a.actor_type, String), a.execution_path, cast(a.enabled, Integer)
+        query = select(*columns).where(a.actor_id.in_(list(actor_ids)))
+        return {
+            number: ActorNow(name, kind or "", path or "", bool(enabled))
+            for number, name, kind, path, enabled in connection.execute(query)
+        }
+
+    def holders(
+        self, connection: Connection, conversation_ids: Iterable[ConversationId]
+    ) -> dict[ConversationId, list[ActorId | None]]:
+        """Return the actor of every row that has one of these ids; without a key, a conversation may have several."""
+        c = self._tables["conversations"].c
+        query = select(c.conversation_id, c.actor_id).where(c.conversation_id.in_(list(conversation_ids)))
+        found: dict[ConversationId, list[ActorId | None]] = {}
+        for number, actor_id in connection.execute(query):
+            found.setdefault(number, []).append(actor_id)
+        return found
+
+    def set_actor(
+        self, connection: Connection, conversation_id: ConversationId, old: ActorId | None, new: ActorId | None
+    ) -> int:
+        """Give the conversation its new actor only while it still holds `old`; return how many rows that changed."""
         table = self._tables["conversations"]
         done = connection.execute(
             update(table)
             .where(table.c.conversation_id == conversation_id, table.c.actor_id.is_not_distinct_from(old))
             .values({table.c.actor_id: new})
         )
-        return done.rowcount == 1
+        return done.rowcount
 
     def _conversation_query(self) -> Select[Any]:
         c, a = self._tables["conversations"].c, self._tables["actors"].c

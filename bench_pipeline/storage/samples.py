@@ -12,6 +12,8 @@ from bench_pipeline.domain.models.reply import ServerTimings
 from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.storage.tables import benchmark_model_runs, benchmark_runs, benchmark_samples
 
+DISQUALIFYING = tuple(outcome.value for outcome in Outcome if outcome.disqualifies)
+"""The stored outcomes of which a single one disqualifies a model."""
 _INSERT_SAMPLE = insert(benchmark_samples)
 
 
@@ -103,7 +105,7 @@ def case_failures(connection: Connection, suite_hash: str) -> dict[str, int]:
         select(s.case_id, func.count(distinct(s.model_run_id)))
         .join(benchmark_model_runs, m.model_run_id == s.model_run_id)
         .join(benchmark_runs, b.benchmark_id == m.benchmark_id)
-        .where(b.suite_hash == suite_hash, s.outcome.in_((Outcome.WRONG.value, Outcome.INVALID.value)))
+        .where(b.suite_hash == suite_hash, s.outcome.in_(DISQUALIFYING))
         .group_by(s.case_id)
     )
     return {case_id: count for case_id, count in connection.execute(query)}  # noqa: C416 - rows are no pairs to mypy

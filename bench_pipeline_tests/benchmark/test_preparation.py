@@ -19,8 +19,8 @@ from bench_pipeline.domain.errors import FileRefused, InputError
 from bench_pipeline.domain.measuring.protocol import Protocol
 from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.tasks.gold import Gold
+from bench_pipeline.domain.tasks.readers.contracts import JsonFields
 from bench_pipeline.domain.tasks.task import PromptSource, Task
-from bench_pipeline.domain.tasks.verdict import JsonFields
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database, open_database

@@ -16,7 +16,7 @@ from bench_pipeline.domain.measuring.scoreboard import Standing
 from bench_pipeline.domain.promoting.final import LOOKS
 from bench_pipeline.storage import tables
 from bench_pipeline_tests.fakes.faults import Fault
-from bench_pipeline_tests.fakes.ollama_server import FakeModel
+from bench_pipeline_tests.fakes.ollama_state import FakeModel
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import FAST
 from bench_pipeline_tests.kit.tasks import CASES, SERVED

@@ -23,7 +23,8 @@ from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import Standing
 from bench_pipeline.domain.models.reply import ServerTimings
 from bench_pipeline.domain.tasks.outcome import Outcome
-from bench_pipeline.domain.tasks.verdict import READER_VERSION, FinalLine, LeadingTag
+from bench_pipeline.domain.tasks.readers.contracts import FinalLine, LeadingTag
+from bench_pipeline.domain.tasks.verdict import READER_VERSION
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.database import LockTaken
 from bench_pipeline_tests.domain.tasks.judging import case_of

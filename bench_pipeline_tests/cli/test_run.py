@@ -10,7 +10,7 @@ import pytest
 
 from bench_pipeline.benchmark.events import Event, SampleTaken
 from bench_pipeline_tests.fakes.faults import Fault
-from bench_pipeline_tests.fakes.ollama_server import FakeModel
+from bench_pipeline_tests.fakes.ollama_state import FakeModel
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import BROKEN, WRONG
 from bench_pipeline_tests.kit.shell import Typed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench_pipeline_tests.fakes.faults import Fault
-from bench_pipeline_tests.fakes.ollama_server import FakeModel
+from bench_pipeline_tests.fakes.ollama_state import FakeModel
 from bench_pipeline_tests.kit.tasks import CASES
 
 FAST, SLOW, WRONG, SILENT, BROKEN, SCRIPT = range(1, 7)

@@ -21,16 +21,18 @@ from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
 from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench, make_workbench
 from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.promoting.champion import Champion
+from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.promotion.plan import DecidedPlan, make_plan
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
-from bench_pipeline.storage.champions import Champion, all_champions
+from bench_pipeline.storage.champions import all_champions
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.plans import insert_plan
 from bench_pipeline.storage.production import Production, open_production
-from bench_pipeline.storage.promotions import Promotion, all_promotions
+from bench_pipeline.storage.promotions import all_promotions
 from bench_pipeline.storage.tables import metadata as own_tables
 from bench_pipeline.storage.writers.installation import Roles, install
 from bench_pipeline_tests.fakes.ollama_server import FakeOllama

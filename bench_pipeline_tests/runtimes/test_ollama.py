@@ -14,7 +14,8 @@ from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.runtimes import deadline
 from bench_pipeline.runtimes.ollama import OllamaRuntime
 from bench_pipeline_tests.fakes.faults import SCRIPTS, Fault
-from bench_pipeline_tests.fakes.ollama_server import FakeModel, FakeOllama, Resident
+from bench_pipeline_tests.fakes.ollama_server import FakeOllama
+from bench_pipeline_tests.fakes.ollama_state import FakeModel, Resident
 
 JUDGE = ollama_ref("judge:7b")
 OTHER = ollama_ref("other:1b")

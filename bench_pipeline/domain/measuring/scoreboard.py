@@ -18,6 +18,7 @@ from bench_pipeline.domain.measuring.statistics import (
     p90,
 )
 from bench_pipeline.domain.measuring.validity import ValidityRule
+from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.tasks.outcome import Outcome
 
 TIE_LEVEL = 0.95
@@ -59,7 +60,7 @@ class ModelResult:
     cases_correct: int
     correctness_score: float
     calls: int = 0
-    actor_id: int | None = None
+    actor_id: ActorId | None = None
     avg_latency_ms: float | None = None
     speed_score: float | None = None
     rank: int | None = None

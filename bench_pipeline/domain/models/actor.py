@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bench_pipeline.domain.models.identity import ModelIdentity
+from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.models.model_ref import ModelRef
 
 MODEL_ACTOR_TYPE = "ai_model"
@@ -37,12 +38,22 @@ class Exclusion(StrEnum):
 class Actor:
     """A row of `actors` with what the database's own rules say of it."""
 
-    actor_id: int
+    actor_id: ActorId
     name: str
     actor_type: str
     execution_path: str
     enabled: bool
     exclusion: Exclusion | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ActorNow:
+    """An actor's row as it is at this moment."""
+
+    name: str | None
+    kind: str
+    execution_path: str
+    enabled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +64,7 @@ class Candidate:
     """
 
     name: str
-    actor_id: int | None
+    actor_id: ActorId | None
     ref: ModelRef | None
     identity: ModelIdentity | None = None
     exclusion: Exclusion | None = None

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bench_pipeline.domain.errors import Fault, FileRefused
 from bench_pipeline.domain.models.decoding import DecodingOptions
+from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.tasks.prompt import PROMPT_FIELDS, fields_of
-from bench_pipeline.domain.tasks.verdict import Contract
+from bench_pipeline.domain.tasks.readers.contracts import Contract
 
 _MAX_YAML_BYTES = 256 * 1024
 
@@ -23,7 +24,7 @@ class PromptSource(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    conversation: int | None = None
+    conversation: ConversationId | None = None
     template: str = Field(default="", min_length=1)
     task: str | None = None
 
@@ -41,7 +42,7 @@ class PromotionRules(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    auto: tuple[int, ...] = ()
+    auto: tuple[ConversationId, ...] = ()
     max_rows: int | None = Field(default=None, ge=1)
 
 
@@ -52,7 +53,7 @@ class Task(BaseModel):
 
     task: str = Field(min_length=1, max_length=60, pattern=r"^[a-z][a-z0-9_]*$")
     description: str = Field(min_length=1)
-    conversations: tuple[int, ...] = ()
+    conversations: tuple[ConversationId, ...] = ()
     prompt: PromptSource
     verdict: Contract
     decoding: DecodingOptions = DecodingOptions()

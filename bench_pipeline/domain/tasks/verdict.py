@@ -18,39 +18,18 @@ from bench_pipeline.domain.tasks.readers.contracts import (
     JsonFields,
     JsonVerdict,
     LeadingTag,
-    LineRule,
     Pattern,
     Template,
 )
 from bench_pipeline.domain.tasks.readers.lines import read_final_line, read_leading_tag, read_pattern
 from bench_pipeline.domain.tasks.readers.structured import Values, read_json_fields, read_json_verdict, read_template
 from bench_pipeline.domain.tasks.readers.text import (
-    MAX_REPLY_CHARS,
     NoVerdict,
     comparable,
     normal_text,
-    visible,
     written_text,
 )
 from bench_pipeline.domain.tasks.suite import Suite, TestCase
-
-__all__ = [
-    "MAX_REPLY_CHARS",
-    "READER_VERSION",
-    "Contract",
-    "FinalLine",
-    "JsonFields",
-    "JsonVerdict",
-    "Judgement",
-    "LeadingTag",
-    "LineRule",
-    "Pattern",
-    "Template",
-    "comparable",
-    "contract_faults",
-    "judge",
-    "visible",
-]
 
 READER_VERSION = "2"  # part of the evidence: raise it whenever any reply could be read otherwise than before
 

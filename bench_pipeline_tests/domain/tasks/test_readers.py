@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from bench_pipeline.domain.tasks.gold import Gold
+from bench_pipeline.domain.tasks.readers.contracts import Contract, FinalLine, JsonVerdict, LeadingTag, Pattern
 from bench_pipeline.domain.tasks.readers.text import visible
-from bench_pipeline.domain.tasks.verdict import Contract, FinalLine, JsonVerdict, LeadingTag, Pattern
 from bench_pipeline_tests.domain.tasks.judging import FAIL, PASS, judged, reason_of, verdict_of, widened
 
 LAST = FinalLine()

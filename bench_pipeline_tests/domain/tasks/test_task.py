@@ -8,8 +8,15 @@ from hypothesis import strategies as st
 
 from bench_pipeline.domain.errors import Fault, FileRefused
 from bench_pipeline.domain.models.decoding import DecodingOptions
+from bench_pipeline.domain.tasks.readers.contracts import (
+    FinalLine,
+    JsonFields,
+    JsonVerdict,
+    LeadingTag,
+    Pattern,
+    Template,
+)
 from bench_pipeline.domain.tasks.task import PromotionRules, PromptSource, Task, parse_task
-from bench_pipeline.domain.tasks.verdict import FinalLine, JsonFields, JsonVerdict, LeadingTag, Pattern, Template
 
 FILE = "testcases/grading/task.yaml"
 SOUND = """
