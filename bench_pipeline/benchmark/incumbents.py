@@ -1,4 +1,4 @@
-"""What production uses for a task now, and what a benchmark found about it. Decides nothing."""
+"""What production uses for a task now, and its result in a benchmark. Decides nothing: see domain/promoting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench_pipeline.storage.production import Conversation
 def incumbents_of(
     bench: Workbench, task: Task, ranked: RankedBenchmark
 ) -> dict[ConversationId, tuple[Conversation, Incumbent] | None]:
-    """Return conversation and incumbent for each conversation that the task serves, None where there is none."""
+    """Return each conversation of the task with its incumbent; None for one that production does not have."""
     numbers = task.conversations
     with bench.database.engine.connect() as connection:
         found = {row.conversation_id: row for row in bench.production.conversations(connection, numbers)}

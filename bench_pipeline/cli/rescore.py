@@ -30,7 +30,7 @@ def rescore(task: str, benchmark_id: str | None, save: bool, as_json: bool) -> i
       bench rescore --task grading
       bench rescore --task grading --save
 
-    With --save the result becomes the task's latest benchmark, so only the latest one can be stored again.
+    With --save the result becomes the task's latest benchmark, so only the latest one can be saved again.
     Exit status: 0 nothing would change, or it was stored; 1 samples would change.
     """
     with open_workbench(load_settings()) as bench:

@@ -1,4 +1,7 @@
-"""Production's tables, which the user's application owns. Read here; `conversations.actor_id` is written here alone."""
+"""Production's tables, which the user's application owns: all reads, and the only write, `conversations.actor_id`.
+
+Our own tables are in tables.py; the rules of a promotion are in domain/promoting.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +60,7 @@ KNOWN_NAMES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A step of a workflow, and who carries it out now."""
+    """A step of a workflow, with the actor that serves it now."""
 
     conversation_id: ConversationId
     name: str
@@ -69,7 +72,7 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A workflow with its steps in their order."""
+    """A workflow with its steps in execution order."""
 
     workflow_id: WorkflowId
     name: str
@@ -84,7 +87,7 @@ class Production:
         self.optional = frozenset(tables) & OPTIONAL.keys()
 
     def table(self, name: str) -> Table:
-        """Return a table by our name; its columns are keyed by ours and named by the application's."""
+        """Return a table by our name; its columns have our keys and the application's names."""
         return self._tables[name]
 
     @property
@@ -93,14 +96,14 @@ class Production:
         return tuple(self._tables.values())
 
     def schema_hash(self, database: Database) -> str:
-        """Hash the live types and foreign keys of the required tables, as far as they are relied on."""
+        """Hash the live column types and foreign keys of the required tables, limited to the columns in use."""
         inspector = inspect(database.engine)
         return content_hash({name: _live_schema(inspector, self._tables[name]) for name in REQUIRED})
 
     def actors(
         self, connection: Connection, excluded_names: Sequence[str], specialist_names: Sequence[str]
     ) -> list[Actor]:
-        """Return every actor by id, each with the first rule of the database that excludes it."""
+        """Return every actor, ordered by id, with the first database rule that excludes it."""
         a = self._tables["actors"].c
         exclusion = case(
             (func.coalesce(cast(a.actor_type, String), "") != MODEL_ACTOR_TYPE, Exclusion.TYPE.value),
@@ -119,7 +122,7 @@ class Production:
         ]
 
     def conversations(self, connection: Connection, ids: Iterable[ConversationId] | None = None) -> list[Conversation]:
-        """Return the conversations with these ids (all without), by id."""
+        """Return the conversations with these ids, or all of them, ordered by id."""
         c = self._tables["conversations"].c
         query = self._conversation_query().order_by(c.conversation_id)
         if ids is not None:
@@ -127,7 +130,7 @@ class Production:
         return [Conversation(*row) for row in connection.execute(query)]
 
     def workflows(self, connection: Connection) -> list[Workflow]:
-        """Return every workflow by id, its steps in execution order."""
+        """Return every workflow, ordered by id, with its steps in execution order."""
         w, link = self._tables["workflows"].c, self._tables["workflow_conversations"].c
         links, step_id = self._tables["workflow_conversations"], self._tables["conversations"].c.conversation_id
         steps = (
@@ -147,7 +150,7 @@ class Production:
     def templates(
         self, connection: Connection, conversation_ids: Iterable[ConversationId]
     ) -> dict[ConversationId, str]:
-        """Return the prompt templates that these conversations have of their own."""
+        """Return the conversations' own prompt templates."""
         if "prompt_templates" not in self.optional:
             return {}
         t = self._tables["prompt_templates"].c
@@ -169,7 +172,7 @@ class Production:
     ) -> dict[ConversationId, int]:
         """Return how many interactions these conversations had from `since` to `until`, both with a time zone.
 
-        Conversations without any are left out; so are all when interactions, or their moments, are not kept.
+        Conversations without any are left out. Empty when the application stores no interactions or no timestamps.
         """
         if "interactions" not in self.optional:
             return {}
@@ -183,7 +186,7 @@ class Production:
             .where(i.created_at >= _as_kept(since, kept_as), i.created_at <= _as_kept(until, kept_as))
             .group_by(i.conversation_id)
         )
-        return {number: count for number, count in connection.execute(query)}  # noqa: C416 - rows are no pairs to mypy
+        return {number: count for number, count in connection.execute(query)}  # noqa: C416 - mypy does not take a row for a pair
 
     def actor_now(self, connection: Connection, actor_id: ActorId) -> ActorNow | None:
         """Return an actor's row, or None when it is gone."""
@@ -244,7 +247,7 @@ def _live_schema(inspector: Inspector, table: Table) -> object:
 
 
 def _as_kept(moment: datetime, column: DateTime) -> datetime:
-    """A column without a time zone is read as UTC."""
+    """Convert a moment for a column; one without a time zone is taken to hold UTC."""
     return moment if column.timezone else moment.astimezone(UTC).replace(tzinfo=None)
 
 
@@ -255,20 +258,19 @@ def _named_like(columns: ReadOnlyColumnCollection[str, Any], patterns: Sequence[
 
 
 def _like(pattern: str) -> str:
-    """Turn `*` and `?` into LIKE's wildcards; everything else stands for itself."""
+    """Turn `*` and `?` into LIKE's wildcards; everything else is literal."""
     quoted = pattern.lower().replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
     return quoted.replace("*", "%").replace("?", "_")
 
 
 def open_production(database: Database, names: Mapping[str, str]) -> Production:
-    """Find production's tables under their configured names.
+    """Open production's tables under their configured names.
 
-    Raises `InputError` that names every table and column which the live schema lacks.
+    Raises `InputError` with every table and column that the live schema lacks.
     """
     if unknown := sorted(names.keys() - KNOWN_NAMES):
         raise InputError(
-            f"BENCH_PRODUCTION_NAMES: {', '.join(unknown)} is no name that is used; "
-            f"known: {', '.join(sorted(KNOWN_NAMES))}"
+            f"BENCH_PRODUCTION_NAMES: unknown {', '.join(unknown)}; use names from {', '.join(sorted(KNOWN_NAMES))}"
         )
     faults: list[str] = []
     tables: dict[str, Table] = {}
@@ -296,12 +298,12 @@ def open_production(database: Database, names: Mapping[str, str]) -> Production:
         raise InputError(
             f"{database.name} lacks {', '.join(faults)}; "
             "set BENCH_DATABASE_URL to your production database, BENCH_PRODUCTION_NAMES to your names, "
-            "or run `bench demo` for a database to try"
+            "or run `bench demo` to create a database to try"
         )
     return Production(tables)
 
 
 def has_production(database: Database, names: Mapping[str, str]) -> bool:
-    """Whether the database holds an `actors` table at all; without one, models are named by hand."""
+    """Whether the database has an `actors` table; without one, models must be named explicitly."""
     schema, _, real_name = names.get("actors", "actors").rpartition(".")
     return inspect(database.engine).has_table(real_name, schema=schema or None)

@@ -155,7 +155,7 @@ def test_without_any_task_it_is_said_that_there_is_none(folder: Folder) -> None:
 
 def test_a_task_has_the_name_of_its_folder(folder: Folder) -> None:
     folder.write("formatting")
-    with pytest.raises(FileRefused, match="task: is 'grading'; write 'formatting', the folder's name"):
+    with pytest.raises(FileRefused, match="task: is 'grading'; write 'formatting', the directory's name"):
         prepare_from_files(folder.settings, "formatting")
 
 

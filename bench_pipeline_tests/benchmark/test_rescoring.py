@@ -318,7 +318,7 @@ def test_only_the_latest_benchmark_can_be_stored_again(world: World) -> None:
     first = world.ranked("fast").benchmark.benchmark_id
     world.ranked("fast")
     state_contract(world, LAST_LINE)
-    with pytest.raises(InputError, match="only that one can be stored again"):
+    with pytest.raises(InputError, match="only the latest one can be saved again"):
         save_rescored(world.database, rescored(world, first))
 
 

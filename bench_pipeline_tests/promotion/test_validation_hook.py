@@ -148,7 +148,7 @@ def test_an_answer_of_the_largest_size_is_read_whole(command: Written) -> None:
         pytest.param(printing('{"passed": true, "reasons": "fine"}'), "`reasons` is no list", id="reasons no list"),
         pytest.param(printing('{"passed": true, "reasons": [1]}'), "`reasons` is no list", id="reasons no texts"),
         pytest.param(printing('{"passed": true, "reasons": null}'), "`reasons` is no list", id="reasons null"),
-        pytest.param(printing('{"passed": true, "score": NaN}'), "NaN is no JSON number", id="NaN"),
+        pytest.param(printing('{"passed": true, "score": NaN}'), "NaN is not a JSON number", id="NaN"),
         pytest.param(printing('{"passed": true, "score": 1e999}'), "1e999 is out of range", id="infinite"),
         pytest.param(printing('{"passed": true, "n": 9223372036854775808}'), "has more than 64 bits", id="2**63"),
         pytest.param("print('{\"passed\": true, \"n\": ' + '9' * 5000 + '}')", "not JSON", id="huge integer"),

@@ -397,7 +397,7 @@ def test_optional_tables_may_be_missing(database: Database, without: str) -> Non
 def test_an_unknown_name_is_named_with_the_known_ones(database: Database, name: str) -> None:
     make_tables(database)
     message = refusal(database, {name: "x", "actors": "actors"})
-    assert message.startswith(f"BENCH_PRODUCTION_NAMES: {name} is no name that is used; known: ")
+    assert message.startswith(f"BENCH_PRODUCTION_NAMES: unknown {name}; use names from ")
     assert all(known in message for known in KNOWN_NAMES)
 
 
