@@ -72,13 +72,13 @@ class Race:
         errors = sum(sample.outcome is Outcome.ERROR for sample in samples)
         latencies: dict[str, list[float]] = defaultdict(list)
         for sample in samples:
-            if sample.latency_ns is not None and sample.exclusion is None:
+            if sample.latency_ns is not None and sample.ranks:
                 latencies[sample.case_id].append(sample.latency_ns / 1e6)
         return Racer(
             model=model,
             medians_ms={case_id: median(of_case) for case_id, of_case in latencies.items()},
             passes=self._passes(samples),
-            failed=any(_is_failure(sample) for sample in samples),
+            failed=any(sample.outcome.disqualifies for sample in samples),
             inconclusive=measured.run.failure is not None or errors > self._prepared.protocol.error_budget,
             incumbent=model in self._incumbents,
         )
@@ -92,9 +92,5 @@ class Race:
     def _failures(self) -> Counter[str]:
         failed = Counter(self._earlier)
         for measured in self.measured.values():
-            failed.update({sample.case_id for sample in measured.samples if _is_failure(sample)})
+            failed.update({sample.case_id for sample in measured.samples if sample.outcome.disqualifies})
         return failed
-
-
-def _is_failure(sample: Sample) -> bool:
-    return sample.outcome in (Outcome.WRONG, Outcome.INVALID)

@@ -8,7 +8,6 @@ from dataclasses import replace
 from bench_pipeline.domain.measuring.protocol import Protocol
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing, score_model
-from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.storage.benchmarks import ModelRun
 
 
@@ -46,7 +45,7 @@ def model_results(
 
 def _stopped(result: ModelResult) -> ModelResult:
     if result.standing is Standing.DISQUALIFIED:
-        wrong = tuple(f for f in result.failures if f.outcome in (Outcome.WRONG, Outcome.INVALID))
+        wrong = tuple(f for f in result.failures if f.outcome.disqualifies)
         return replace(result, failures=wrong)
     return replace(
         result,
