@@ -45,7 +45,8 @@ def model_results(
 
 def _stopped(result: ModelResult) -> ModelResult:
     if result.standing is Standing.DISQUALIFIED:
-        return replace(result, failures=tuple(f for f in result.failures if f.outcome.disqualifies))
+        wrong = tuple(f for f in result.failures if f.outcome.disqualifies)
+        return replace(result, failures=wrong)
     return replace(
         result,
         standing=Standing.OUTPACED,

@@ -20,6 +20,7 @@ from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.cli.output import duration, safe
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Scoreboard, Standing, compare
+from bench_pipeline.domain.measuring.statistics import interval_text
 from bench_pipeline.domain.tasks.outcome import Outcome
 
 _MEDALS = {1: "🥇 Champion", 2: "🥈 Runner-up", 3: "🥉 Third"}
@@ -127,8 +128,7 @@ def _lead(board: Scoreboard) -> list[str]:
     found = compare(board.champion, board.runner_up, TIE_LEVEL)
     if found is None:
         return []
-    interval = f"{found.level:.0%} interval {found.low:.2f} to {found.high:.2f}, n={found.cases} cases"
-    return [f"   champion / runner-up, case by case: {found.ratio:.2f} ({interval})"]
+    return [f"   champion / runner-up, case by case: {found.ratio:.3g} ({interval_text(found)})"]
 
 
 def _why(result: ModelResult) -> str:

@@ -124,8 +124,11 @@ def _lost_connection(error: Exception) -> BenchError | None:
 
     if not isinstance(error, DBAPIError) or not error.connection_invalidated:
         return None
-    cause = str(error.orig).strip().splitlines()[0]
-    return BenchError(f"the connection to the database was lost: {cause}; the same command again does what is left")
+    from bench_pipeline.storage.database_errors import first_line
+
+    return BenchError(
+        f"the connection to the database was lost: {first_line(error)}; the same command again does what is left"
+    )
 
 
 def _show(error: BenchError) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import click
@@ -223,7 +224,7 @@ def _awaits(bench: Workbench, plan: PromotionPlan) -> str:
     with bench.database.engine.connect() as connection:
         stored = plan_by_hash(connection, plan.hash)
     if stored is not None:
-        return awaited(bench, stored)
+        return awaited(bench, replace(stored, made_at=datetime.now(UTC)))  # `bench promote` would store it again
     if plan.changes and plan.terms.approval is ApprovalMode.REQUIRED:
         return f"needs an approval: bench promote stores the plan, then bench approve {plan.hash[:12]}"
     return ""

@@ -15,7 +15,7 @@ from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.measuring.benchmark import Purpose
 from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Standing
-from bench_pipeline.domain.measuring.statistics import compare_paired
+from bench_pipeline.domain.measuring.statistics import compare_paired, interval_text
 from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.promoting.changes import Promotion, PromotionRow, Status
 from bench_pipeline.domain.promoting.plan import Bar
@@ -178,5 +178,5 @@ def _slowness(champion: ModelResult, incumbents: Sequence[ModelResult]) -> Itera
         # One pass proves no gain of a few percent: the final did. It would show that the final was wrong.
         found = compare_paired(champion.case_medians_ms, incumbent.case_medians_ms, TIE_LEVEL)
         if found is not None and found.low > 1:
-            interval = f"{TIE_LEVEL:.0%} interval {found.low - 1:.1%} to {found.high - 1:.1%}, n={found.cases} cases"
+            interval = interval_text(found, lambda ratio: ratio - 1)
             yield f"{champion.model} is {found.ratio - 1:.1%} slower than {incumbent.model} was ({interval})"

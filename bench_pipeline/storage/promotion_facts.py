@@ -10,11 +10,10 @@ from sqlalchemy import Connection, case, distinct, func, select
 from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.promoting.facts import EvidenceNow, Facts, MeasuredActor, Observed, StoredPlan
 from bench_pipeline.domain.promoting.plan import PlanEvidence
-from bench_pipeline.domain.tasks.outcome import Outcome
+from bench_pipeline.domain.tasks.outcome import DISQUALIFYING, Outcome
 from bench_pipeline.storage.plans import approvals_of, latest_freeze, requesters
 from bench_pipeline.storage.production import Production
 from bench_pipeline.storage.promotions import promotion_by_id, promotion_by_plan
-from bench_pipeline.storage.samples import DISQUALIFYING
 from bench_pipeline.storage.tables import benchmark_history, benchmark_model_runs, benchmark_runs, benchmark_samples
 
 
@@ -75,7 +74,7 @@ def _measured(
             h.actor_id,
             *line,
             func.count(distinct(case((s.outcome == Outcome.CORRECT.value, s.case_id)))),
-            func.count(case((s.outcome.in_(DISQUALIFYING), 1))),
+            func.count(case((s.outcome.in_([outcome.value for outcome in DISQUALIFYING]), 1))),
         )
         .join_from(benchmark_history, benchmark_model_runs, r.model_run_id == h.model_run_id)
         .outerjoin(benchmark_samples, s.model_run_id == h.model_run_id)

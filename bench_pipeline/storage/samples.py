@@ -9,11 +9,10 @@ from sqlalchemy import Connection, RowMapping, distinct, func, insert, select, u
 
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.models.reply import ServerTimings
-from bench_pipeline.domain.tasks.outcome import Outcome
+from bench_pipeline.domain.tasks.outcome import DISQUALIFYING, Outcome
 from bench_pipeline.storage.tables import benchmark_model_runs, benchmark_runs, benchmark_samples
 
-DISQUALIFYING = tuple(outcome.value for outcome in Outcome if outcome.disqualifies)
-"""The stored outcomes of which a single one disqualifies a model."""
+_DISQUALIFYING = [outcome.value for outcome in DISQUALIFYING]
 _INSERT_SAMPLE = insert(benchmark_samples)
 
 
@@ -105,7 +104,7 @@ def case_failures(connection: Connection, suite_hash: str) -> dict[str, int]:
         select(s.case_id, func.count(distinct(s.model_run_id)))
         .join(benchmark_model_runs, m.model_run_id == s.model_run_id)
         .join(benchmark_runs, b.benchmark_id == m.benchmark_id)
-        .where(b.suite_hash == suite_hash, s.outcome.in_(DISQUALIFYING))
+        .where(b.suite_hash == suite_hash, s.outcome.in_(_DISQUALIFYING))
         .group_by(s.case_id)
     )
     return {case_id: count for case_id, count in connection.execute(query)}  # noqa: C416 - mypy does not take a row for a pair

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -78,6 +79,14 @@ def test_log_lists_the_plans_and_what_they_wait_for(typed: Typed, world: World, 
     typed("promote", "--plan", waiting)
     (line,) = json.loads(typed("log", "--plans", "--json").stdout)
     assert (line["promotion_id"], line["awaits"]) == (1, None)
+
+
+def test_a_plan_of_now_is_not_too_old_when_it_was_stored_long_ago(typed: Typed, world: World) -> None:
+    plan = world.plan()
+    world.store(plan, at=datetime.now(UTC) - timedelta(days=30))
+    assert "more than 168 hours ago" in typed("log", "--plans").stdout
+    planned = typed("plan", "--task", "grading").stdout
+    assert (plan.hash[:12] in planned, "⏳" in planned) == (True, False)
 
 
 def test_frozen_promotions_are_refused_with_who_and_why_until_they_are_thawed(typed: Typed, world: World) -> None:

@@ -9,7 +9,7 @@ from bench_pipeline_tests.reporting.examples import hostile_samples, ranked_of, 
 
 def test_the_leaders_are_compared_case_by_case() -> None:
     ranked = ranked_of({"a": right_samples(100), "b": right_samples(200)})
-    assert "   champion / runner-up, case by case: 0.50 (95% interval 0.50 to 0.51, n=4 cases)" in summary(ranked)
+    assert "   champion / runner-up, case by case: 0.504 (95 % interval 0.499 to 0.509, n=4 cases)" in summary(ranked)
 
 
 def test_a_lone_champion_is_compared_with_nobody() -> None:

@@ -133,7 +133,7 @@ def test_a_champion_that_is_slower_than_the_incumbent_was_is_taken_back(world: W
     )
     world.server.models["fast:1b"].latency_ms = 20
     result = validate(world, promotion)
-    assert "slower than slow was (95% interval" in only(result.reasons)
+    assert "slower than slow was (95 % interval" in only(result.reasons)
     assert [one.bar for one in world.promotions()] == [None, "benchmark"]  # the next benchmark may show it faster
     assert world.holds() == [SLOW] * 3
 

@@ -17,6 +17,7 @@ from bench_pipeline.domain.measuring.scoreboard import (
     Standing,
     compare,
 )
+from bench_pipeline.domain.measuring.statistics import interval_text
 from bench_pipeline.domain.models.actor import Exclusion
 from bench_pipeline.domain.tasks.outcome import Outcome
 
@@ -96,9 +97,8 @@ def _against(champion: ModelResult, result: ModelResult) -> str:
     found = compare(result, champion, TIE_LEVEL)
     if found is None:
         return f"slower than {champion.model} by the mean ({means}; too few cases in common to compare)"
-    interval = f"{100 * found.level:.5g} % interval {found.low:.3g} to {found.high:.3g}"
     ratio = f"{found.ratio:.3g} times the latency of {champion.model} case by case"
-    return f"{ratio} ({interval}, n={found.cases} cases; {means})"
+    return f"{ratio} ({interval_text(found)}; {means})"
 
 
 def _unranked(result: ModelResult) -> tuple[ReasonCode, str]:

@@ -19,7 +19,7 @@ from bench_pipeline.domain.measuring.statistics import (
 )
 from bench_pipeline.domain.measuring.validity import ValidityRule
 from bench_pipeline.domain.models.ids import ActorId
-from bench_pipeline.domain.tasks.outcome import Outcome
+from bench_pipeline.domain.tasks.outcome import DISQUALIFYING, Outcome
 
 TIE_LEVEL = 0.95
 
@@ -218,13 +218,10 @@ def _latencies_ms(samples: Iterable[Sample]) -> dict[str, list[float]]:
     return by_case
 
 
-_WRONG = (Outcome.WRONG, Outcome.INVALID)
-
-
 def _failure_of(case_id: str, samples: Sequence[Sample], passes: int, tolerant: bool) -> CaseFailure | None:
     """Return why a case is not correct, by its worst outcome, or None."""
     right = any(sample.outcome is Outcome.CORRECT for sample in samples)
-    for outcome in _WRONG if tolerant and right else (*_WRONG, Outcome.ERROR):
+    for outcome in DISQUALIFYING if tolerant and right else (*DISQUALIFYING, Outcome.ERROR):
         for sample in samples:
             if sample.outcome is outcome:
                 return CaseFailure(case_id, outcome, sample.reason or outcome.value)

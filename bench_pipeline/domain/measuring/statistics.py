@@ -6,7 +6,7 @@ compare nothing; decisions need only `scipy.special`, and `scipy.stats` only che
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import ceil, comb, exp, fsum, inf, log, sqrt
@@ -119,6 +119,13 @@ class PairedComparison:
         from scipy.special import stdtr
 
         return 2 * float(stdtr(self.cases - 1, -distance / (self.sd_log / sqrt(self.cases))))
+
+
+def interval_text(found: PairedComparison, share: Callable[[float], float] | None = None) -> str:
+    """Render a comparison's interval: of the ratio, or of the share that `share` makes of a ratio, in percent."""
+    ends = [found.low, found.high] if share is None else sorted(map(share, (found.low, found.high)))
+    low, high = (f"{end:.3g}" if share is None else f"{end:.1%}" for end in ends)
+    return f"{100 * found.level:.5g} % interval {low} to {high}, n={found.cases} cases"
 
 
 def compare_paired(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing, met_in_final
-from bench_pipeline.domain.measuring.statistics import PairedComparison
+from bench_pipeline.domain.measuring.statistics import PairedComparison, interval_text
 from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE, Exclusion
 from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.promoting.final import decisive, gains_enough, promotable
@@ -66,7 +66,7 @@ def decide(scoreboard: Scoreboard, incumbent: Incumbent | None, policy: Promotio
     4. No actor qualified: inconclusive if one could not be measured to the end, else keep.
     5. The incumbent is the champion: keep.
     6. There is no incumbent: promote.
-    7. The incumbent is no model: keep.
+    7. The incumbent is not a model: keep.
     8. The incumbent was not measured: inconclusive if that may pass, else promote.
     9. The incumbent is disqualified: promote.
     10. The incumbent was not measured to the end: inconclusive.
@@ -75,7 +75,7 @@ def decide(scoreboard: Scoreboard, incumbent: Incumbent | None, policy: Promotio
     13. The interval does not exclude that it is no faster: keep.
     14. Otherwise: promote.
 
-    Where a rule says promote and this very change was made before and undone: keep.
+    Where a rule says promote and the very same change was undone before: keep.
     The champion is the fastest qualified actor; where the incumbent was in a final, the fastest of that final.
     """
     if incumbent is None:
@@ -174,11 +174,11 @@ def _by_cases(
 def _in_words(champion: ModelResult, measured: ModelResult, comparison: PairedComparison) -> str:
     saved = comparison.gain
     faster = f"{abs(saved):.1%} {'slower' if saved < 0 else 'faster'} than {measured.model} case by case"
-    interval = f"{100 * comparison.level:.5g} % interval {1 - comparison.high:.1%} to {1 - comparison.low:.1%}"
+    interval = interval_text(comparison, lambda ratio: 1 - ratio)
     passes = min(champion.final_passes, measured.final_passes)
     final = f", {passes} {'pass' if passes == 1 else 'passes'} of the final" if passes else ""
     means = f"mean {champion.avg_latency_ms or 0:,.0f} ms against {measured.avg_latency_ms or 0:,.0f} ms"
-    return f"{faster} ({interval}, n={comparison.cases} cases{final}; {means})"
+    return f"{faster} ({interval}{final}; {means})"
 
 
 def _without_champion(scoreboard: Scoreboard) -> Decision:

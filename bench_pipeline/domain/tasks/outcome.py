@@ -17,3 +17,7 @@ class Outcome(StrEnum):
     def disqualifies(self) -> bool:
         """Whether one sample with this outcome disqualifies its model: the reply was wrong or had no verdict."""
         return self in (Outcome.WRONG, Outcome.INVALID)
+
+
+DISQUALIFYING = tuple(outcome for outcome in Outcome if outcome.disqualifies)
+"""The outcomes of which a single sample disqualifies a model, the worst first."""

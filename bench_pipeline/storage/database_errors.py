@@ -1,0 +1,11 @@
+"""What people are told of a database's own error. Which errors are expected is decided where they are caught."""
+
+from __future__ import annotations
+
+from sqlalchemy.exc import DBAPIError
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of the driver's message: the lines below repeat the statement and its values."""
+    cause = (error.orig if isinstance(error, DBAPIError) else None) or error
+    return str(cause).strip().partition("\n")[0]
