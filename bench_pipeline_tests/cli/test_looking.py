@@ -182,7 +182,7 @@ def no_suite(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         (no_server, "a runtime", "start Ollama (ollama serve), or fetch weights"),
         (no_database, "database", "cannot be used: "),
         (no_actors, "production tables", "lacks table actors"),
-        (no_suite, "test cases", "there are no cases"),
+        (no_suite, "task grading", "there are no cases"),
     ],
 )
 def test_doctor_says_no_and_what_to_do_about_the_part_that_is_ill(
