@@ -1,4 +1,7 @@
-"""Every knob of the program, read from `BENCH_…` variables and `.env`. Nothing else reads the environment."""
+"""All settings of the program, read from `BENCH_…` variables and `.env`. No other module reads settings.
+
+What a setting means for a measurement is in domain/measuring/protocol.py, for a promotion in domain/promoting.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.measuring.protocol import CacheRegime, Strategy
 from bench_pipeline.domain.promoting.policy import ALPHA, PromotionPolicy
 
-# Families trained for code alone, or that want an image. qwen2.5-coder is chat-tuned and stays in.
+# Families trained for code only, or that need an image. qwen2.5-coder is chat-tuned and stays in.
 CODE_OR_VISION_ONLY = (
     "*codellama*", "*codegemma*", "*codestral*", "*starcoder*", "*codeqwen*", "*granite-code*", "*code-only*",
     "*llava*", "*bakllava*", "*moondream*", "*-vision*", "*vision:*", "*minicpm-v*", "*-vl:*", "*-vl-*", "*vl:*",
@@ -27,11 +30,11 @@ EMBEDDING_OR_SPECIALIST = (
 )  # fmt: skip
 
 FORMER_NAMES = {"BENCH_POLICY": "BENCH_STRATEGY", "BENCH_EVIDENCE_DAYS": "BENCH_REUSE_DAYS"}
-"""Variables that were renamed in version 0.2, by their former names."""
+"""Variables renamed in version 0.2, keyed by their former names."""
 
 
 class Settings(BaseSettings):
-    """Settings with their defaults; `docs/reference/settings.md` lists them."""
+    """The settings and their defaults; `docs/reference/settings.md` lists them."""
 
     model_config = SettingsConfigDict(
         env_prefix="BENCH_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
@@ -39,129 +42,152 @@ class Settings(BaseSettings):
 
     database_url: SecretStr = Field(
         default=SecretStr("sqlite:///.bench/bench.db"),
-        description="SQLAlchemy URL of the database that holds actors and conversations",
+        description="SQLAlchemy URL of the database with your actors and conversations",
     )
     promoter_url: SecretStr | None = Field(
         default=None,
-        description="the same PostgreSQL database as the role that may promote; default: BENCH_DATABASE_URL",
+        description="URL of the same PostgreSQL database for the promoter role; default: BENCH_DATABASE_URL",
     )
     owner_url: SecretStr | None = Field(
         default=None,
-        description="the same as the owner of its tables, for bench db install alone; default: BENCH_DATABASE_URL",
+        description="URL of the same database for the table owner, used only by bench db install; "
+        "default: BENCH_DATABASE_URL",
     )
     recorder_role: str = Field(
-        default="bench_recorder", description="role that reads and records, for bench db install"
+        default="bench_recorder", description="role that reads production and records results (bench db install)"
     )
     promoter_role: str = Field(
-        default="bench_promoter", description="role that may call the promotion and nothing else"
+        default="bench_promoter", description="role that may only call the promotion function (bench db install)"
     )
     recorder_password: SecretStr | None = Field(
-        default=None, description="password that bench db install gives the recorder; default: none is set"
+        default=None, description="password that bench db install sets for the recorder role; default: none"
     )
     promoter_password: SecretStr | None = Field(
-        default=None, description="password that bench db install gives the promoter; default: none is set"
+        default=None, description="password that bench db install sets for the promoter role; default: none"
     )
     production_names: dict[str, str] = Field(
         default_factory=dict,
-        description='your names for the tables and columns of production, such as {"actors.enabled": "is_active"}',
+        description='your names for production\'s tables and columns, such as {"actors.enabled": "is_active"}',
     )
     testcases_dir: Path | None = Field(
-        default=None, description="folder with a folder a task; default ./testcases, else the ones that ship"
+        default=None,
+        description="directory with one subdirectory per task; default: ./testcases, else the bundled tasks",
     )
-    reports_dir: Path = Field(default=Path("reports"), description="where reports are written")
+    reports_dir: Path = Field(default=Path("reports"), description="directory for reports")
     production_dir: Path = Field(
-        default=Path("production"), description="where workflow documents and the champion registry are written"
+        default=Path("production"), description="directory for workflow documents and the champion registry"
     )
     cache_dir: Path = Field(
-        default_factory=lambda: user_cache_path("bench_pipeline"), description="where downloaded weights are kept"
+        default_factory=lambda: user_cache_path("bench_pipeline"), description="directory for downloaded weights"
     )
     ollama_host: str = Field(
         default="http://127.0.0.1:11434",
         validation_alias=AliasChoices("BENCH_OLLAMA_HOST", "OLLAMA_HOST"),
-        description="the Ollama server",
+        description="address of the Ollama server",
     )
     openai_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("BENCH_OPENAI_API_KEY", "OPENAI_API_KEY"),
-        description="key for OpenAI-compatible servers that ask for one",
+        description="API key for OpenAI-compatible servers that require one",
     )
     openai_num_ctx: int | None = Field(
         default=None,
         ge=256,
-        description="context window of the OpenAI-compatible servers, tokens, as they were started",
+        description="context window that the OpenAI-compatible servers were started with, tokens",
     )
     allowed_hosts: str = Field(
         default="localhost,127.0.0.1,::1",
-        description="hosts that an actor's openai: address may name, by commas; production's texts go there",
+        description="hosts that an actor's openai: address may name, comma-separated; they receive production's texts",
     )
-    llama_cpp_threads: int | None = Field(default=None, ge=1, description="threads of the embedded runtime")
+    llama_cpp_threads: int | None = Field(default=None, ge=1, description="threads of the llama.cpp runtime")
     max_model_gb: float = Field(
-        default=8.0, gt=0, allow_inf_nan=False, description="largest model that fits the GPU, GB (1e9 bytes)"
+        default=8.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="largest model that fits the GPU, GB (1e9 bytes)",
     )
     excluded_names: tuple[str, ...] = Field(
-        default=CODE_OR_VISION_ONLY, description="name patterns of code-only and vision-only models, as JSON list"
+        default=CODE_OR_VISION_ONLY, description="name patterns of code-only and vision-only models, a JSON list"
     )
     specialist_names: tuple[str, ...] = Field(
-        default=EMBEDDING_OR_SPECIALIST, description="name patterns of embedding and other special models"
+        default=EMBEDDING_OR_SPECIALIST, description="name patterns of embedding and specialist models, a JSON list"
     )
-    batch_size: int = Field(default=5, ge=1, le=1000, description="cases run together")
-    repeats: int = Field(default=1, ge=1, le=100, description="passes over the suite")
+    batch_size: int = Field(default=5, ge=1, le=1000, description="cases per batch")
+    repeats: int = Field(default=1, ge=1, le=100, description="passes over the suite per model")
     strategy: Strategy = Field(
         default="full",
         validation_alias=AliasChoices("BENCH_STRATEGY", "BENCH_POLICY"),
-        description="full: every model makes all calls; race: a model stops when its place is decided",
+        description="full: every model makes all calls; race: a model stops once its place is decided",
     )
-    confirm_wrong: bool = Field(default=False, description="a race asks once more before a model stops at a case")
+    confirm_wrong: bool = Field(
+        default=False, description="a race asks a failed case once more before it stops the model"
+    )
     final_passes: int = Field(
-        default=20, ge=0, le=20, description="most passes of the final between challenger and incumbent; 0: none"
+        default=20, ge=0, le=20, description="maximum passes of the final between challenger and incumbent; 0: no final"
     )
-    cache_regime: CacheRegime = Field(default="as_production", description="or cold: unloaded before every pass")
-    order_seed: int | None = Field(default=None, description="shuffles the cases of every pass; default: as written")
-    retries: int = Field(default=2, ge=0, le=10, description="of a call that infrastructure failed")
+    cache_regime: CacheRegime = Field(
+        default="as_production",
+        description="as_production: the template's prefix is cached; cold: the model is unloaded before every pass",
+    )
+    order_seed: int | None = Field(
+        default=None, description="seed that shuffles the cases of every pass; default: the order of the suite"
+    )
+    retries: int = Field(default=2, ge=0, le=10, description="retries of a call after an infrastructure failure")
     retry_pause_s: float = Field(
-        default=1.0, ge=0, allow_inf_nan=False, description="before the first retry, seconds; doubled for each further"
+        default=1.0,
+        ge=0,
+        allow_inf_nan=False,
+        description="pause before the first retry, seconds; doubled before each further one",
     )
-    error_budget: int = Field(default=0, ge=0, description="failed calls that a model may have and still qualify")
+    error_budget: int = Field(default=0, ge=0, description="failed calls a model may have and still qualify")
     placement: Literal["gpu", "any"] = Field(
-        default="gpu", description="gpu: a model that Ollama holds outside the GPU is not measured; any: it is"
+        default="gpu", description="gpu: only measure models that Ollama holds entirely on the GPU; any: no such check"
     )
-    anchor: str | None = Field(default=None, description="actor or model that is measured first and last, to see drift")
+    anchor: str | None = Field(default=None, description="actor or model measured first and last to detect drift")
     load_time_limit_s: float = Field(
-        default=600.0, gt=0, allow_inf_nan=False, description="for loading one model, seconds"
+        default=600.0, gt=0, allow_inf_nan=False, description="time limit for loading one model, seconds"
     )
-    resume_hours: float = Field(default=24.0, ge=0, description="an interrupted benchmark younger than this goes on")
+    resume_hours: float = Field(
+        default=24.0, ge=0, description="maximum age of an interrupted benchmark to resume, hours"
+    )
     reuse_days: float = Field(
         default=35.0,
         ge=0,
         validation_alias=AliasChoices("BENCH_REUSE_DAYS", "BENCH_EVIDENCE_DAYS"),
-        description="how long an earlier run under the same evidence counts, days",
+        description="maximum age of an earlier run under the same evidence to reuse, days",
     )
     min_gain: float = Field(
         default=0.05, ge=0, lt=1, description="share of the incumbent's latency that a challenger must save"
     )
     alpha: float = Field(
-        default=ALPHA, gt=0, lt=0.5, description="chance, at most, of promoting a challenger that is not faster"
+        default=ALPHA, gt=0, lt=0.5, description="maximum chance of promoting a challenger that is not faster"
     )
     approval: Literal["as_marked", "required"] = Field(
         default="as_marked",
-        description="as_marked: conversations under promotion.auto in task.yaml change without asking; required: none",
+        description="as_marked: all but the conversations under promotion.auto in task.yaml need approval; "
+        "required: all need it",
     )
-    second_person: bool = Field(default=False, description="nobody approves a plan that they asked for")
+    second_person: bool = Field(default=False, description="requesters cannot approve their own plans")
     approval_hours: float = Field(
-        default=72.0, gt=0, allow_inf_nan=False, description="an approval older than this counts no more"
+        default=72.0, gt=0, allow_inf_nan=False, description="age at which an approval expires, hours"
     )
-    plan_hours: float = Field(default=168.0, gt=0, allow_inf_nan=False, description="a plan older than this is refused")
+    plan_hours: float = Field(
+        default=168.0, gt=0, allow_inf_nan=False, description="age beyond which a plan is refused, hours"
+    )
     promotion_evidence_days: float = Field(
-        default=35.0, gt=0, allow_inf_nan=False, description="a champion measured longer ago is not promoted"
+        default=35.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="maximum age of a champion's measurement, days",
     )
-    max_rows: int = Field(default=20, ge=1, description="most conversations that one promotion may change")
+    max_rows: int = Field(default=20, ge=1, description="maximum number of conversations that one promotion changes")
     validation_hook: str | None = Field(
-        default=None, description="your own runner that judges a promotion: module:callable, or a command line"
+        default=None, description="your own validation of a promotion: module:callable, or a command line"
     )
     validation_hook_limit_s: float = Field(
-        default=600.0, gt=0, allow_inf_nan=False, description="time limit of that runner, seconds"
+        default=600.0, gt=0, allow_inf_nan=False, description="time limit of the validation hook, seconds"
     )
-    schedule: str = Field(default="0 3 1 * *", description="cron of the monthly benchmark")
+    schedule: str = Field(default="0 3 1 * *", description="cron expression of the scheduled benchmark")
     schedule_timezone: str = Field(default="UTC", description="time zone of the schedule")
 
     @property
@@ -181,9 +207,9 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the settings, with a `FutureWarning` for each variable under its former name.
+    """Read the settings; warn with `FutureWarning` of each variable used under its former name.
 
-    Raises `InputError` that names each variable that is wrong.
+    Raises `InputError` with one line per invalid variable.
     """
     try:
         settings = Settings()
@@ -206,8 +232,10 @@ def _names_in_use() -> set[str]:
 
 
 def _variable_at(location: tuple[int | str, ...]) -> str:
-    name = ".".join(str(part) for part in location).upper()
-    return name if name.startswith("BENCH_") else f"BENCH_{name}"
+    """Return the variable at a validation error's location, by its former name if only that is set."""
+    name = f"BENCH_{'.'.join(str(part) for part in location).upper().removeprefix('BENCH_')}"
+    used = _names_in_use()
+    return next((old for old, new in FORMER_NAMES.items() if new == name and name not in used and old in used), name)
 
 
 def _variable_in(text: str) -> str:

@@ -1,9 +1,10 @@
-"""The two databases that everything runs on, and a small world in each."""
+"""The two database engines that everything runs on, and a small world in a database of each."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,15 +12,19 @@ from subprocess import CompletedProcess
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import create_engine, make_url
+from hypothesis import HealthCheck, settings
 
 from bench_pipeline.cli.main import main
-from bench_pipeline_tests.fakes.postgres import create_database, postgres_server
+from bench_pipeline_tests.fakes.postgres import create_database, drop_database, postgres_server
 from bench_pipeline_tests.kit.shell import Shell, Typed, shell_in
-from bench_pipeline_tests.kit.world import World, open_world
+from bench_pipeline_tests.kit.world import World, open_prepared, prepare_database
 
 if TYPE_CHECKING:
     from bench_pipeline_tests.kit.pipeline import Pipeline
+
+# How long an example takes depends on how busy the machine is.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")
@@ -36,29 +41,41 @@ def guarded_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def prepared_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database that holds what a world starts with; tests copy it."""
+    file = tmp_path_factory.mktemp("prepared") / "bench.db"
+    prepare_database(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def prepared_template(postgres: str) -> str:
+    """The name of a PostgreSQL database that holds the same; tests copy it."""
+    prepare_database(create_database(postgres, "prepared"))
+    return "prepared"
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """The address of a database that is empty, or not there yet."""
+    """The address of a database of the test's own: what a world starts with if the test has one, else nothing."""
+    prepared = "world" in request.fixturenames
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path / 'bench.db'}"
+        file = tmp_path / "bench.db"
+        if prepared:
+            shutil.copy(request.getfixturevalue("prepared_file"), file)
+        yield f"sqlite:///{file}"
         return
     server: str = request.getfixturevalue("postgres")
-    url = create_database(server, f"test_{secrets.token_hex(8)}")
-    yield url
-    _drop_database(server, str(make_url(url).database))
-
-
-def _drop_database(server: str, name: str) -> None:
-    """Each takes 8 MB; a test's child that still runs is thrown out."""
-    engine = create_engine(server, isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
-    engine.dispose()
+    template = request.getfixturevalue("prepared_template") if prepared else "template1"
+    name = f"test_{secrets.token_hex(8)}"
+    yield create_database(server, name, template)
+    drop_database(server, name)
 
 
 @pytest.fixture
 def world(database_url: str, tmp_path: Path) -> Iterator[World]:
-    with open_world(database_url, tmp_path) as world:
+    with open_prepared(database_url, tmp_path) as world:
         yield world
 
 

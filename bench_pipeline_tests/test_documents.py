@@ -18,10 +18,11 @@ from pydantic.fields import FieldInfo
 from bench_pipeline.cli.main import COMMANDS, bench
 from bench_pipeline.domain.measuring.validity import ValidityRule
 from bench_pipeline.domain.promoting.refusal import SENTENCES
+from bench_pipeline.domain.tasks.readers.contracts import Contract
 from bench_pipeline.domain.tasks.suite import parse_suite
 from bench_pipeline.domain.tasks.task import parse_task
-from bench_pipeline.domain.tasks.verdict import Contract, contract_faults
-from bench_pipeline.settings import Settings
+from bench_pipeline.domain.tasks.verdict import contract_faults
+from bench_pipeline.settings import FORMER_NAMES, Settings
 from bench_pipeline.storage.production import OPTIONAL, REQUIRED
 from bench_pipeline.storage.schema import VERSION_TABLE
 from bench_pipeline.storage.tables import metadata
@@ -77,14 +78,15 @@ def all_commands() -> Iterator[tuple[str, click.Command]]:
 
 
 def options_of(command: click.Command) -> set[str]:
-    """Return the long names of a command's options, without hidden ones: former names."""
+    """Return the names of a command's options, without hidden ones: former names."""
     shown = [option for option in command.params if isinstance(option, click.Option) and not option.hidden]
-    return {name for option in shown for name in option.opts if name.startswith("--")}
+    return {name for option in shown for name in option.opts}
 
 
 def setting_row(name: str, field: FieldInfo) -> list[str]:
     alias = field.validation_alias
-    variables = getattr(alias, "choices", None) or [f"BENCH_{name.upper()}"]
+    names = getattr(alias, "choices", None) or [f"BENCH_{name.upper()}"]
+    variables = [variable for variable in names if variable not in FORMER_NAMES]
     return [", ".join(f"`{variable}`" for variable in variables), default_text(name, field), field.description or ""]
 
 
@@ -109,7 +111,9 @@ def test_the_settings_are_listed_with_their_variables_defaults_and_meanings() ->
 def test_every_variable_that_is_named_is_a_setting(document: Path) -> None:
     known = {name for field in Settings.model_fields.items() for name in _INLINE.findall(setting_row(*field)[0])}
 
-    assert set(re.findall(r"\bBENCH_[A-Z_]*[A-Z]\b", document.read_text(encoding="utf-8"))) <= known
+    assert (
+        set(re.findall(r"\bBENCH_[A-Z_]*[A-Z]\b", document.read_text(encoding="utf-8"))) <= known | FORMER_NAMES.keys()
+    )
 
 
 def test_every_command_stands_in_the_reference_with_exactly_its_options() -> None:

@@ -69,6 +69,26 @@ def test_a_wrong_variable_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, 
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("former", "present", "value", "field"),
+    [
+        ("BENCH_POLICY", "BENCH_STRATEGY", "race", "strategy"),
+        ("BENCH_EVIDENCE_DAYS", "BENCH_REUSE_DAYS", "7.0", "reuse_days"),
+    ],
+)
+@pytest.mark.parametrize("kept_in", ["environment", ".env"])
+def test_a_former_name_works_and_says_the_present_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, former: str, present: str, value: str, field: str, kept_in: str
+) -> None:
+    if kept_in == "environment":
+        monkeypatch.setenv(former, value)
+    else:
+        (tmp_path / ".env").write_text(f"{former}={value}\n", encoding="utf-8")
+    with pytest.warns(FutureWarning, match=f"{former} is now {present}"):
+        settings = load_settings()
+    assert str(getattr(settings, field)) == value
+
+
 def test_all_wrong_variables_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("BENCH_REPEATS", "BENCH_MIN_GAIN", "BENCH_BATCH_SIZE"):
         monkeypatch.setenv(name, "x")

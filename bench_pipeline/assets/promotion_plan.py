@@ -106,7 +106,7 @@ def unblocked_check(task: str) -> dg.AssetChecksDefinition:
                 stored = plan_by_hash(connection, plan_hash)
             if stored is None:
                 raise InputError(f"there is no stored plan {plan_hash}; materialize {key.to_user_string()} again")
-            waits = awaited(bench.database, stored)
+            waits = awaited(bench, stored)
         return dg.AssetCheckResult(
             passed=not waits,
             severity=dg.AssetCheckSeverity.WARN,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from zoneinfo import available_timezones
 
 import dagster as dg
 
@@ -80,6 +81,9 @@ def monthly_schedule(job: AssetJob, settings: Settings) -> dg.ScheduleDefinition
 
     Raises `InputError` for a cron expression or a time zone that Dagster refuses.
     """
+    if settings.schedule_timezone not in available_timezones():  # Dagster takes an empty one for UTC
+        zone = settings.schedule_timezone
+        raise InputError(f"BENCH_SCHEDULE_TIMEZONE: {zone!r} is not a time zone; write one such as Europe/Berlin")
     try:
         return dg.ScheduleDefinition(
             name="monthly_benchmark",
@@ -90,15 +94,6 @@ def monthly_schedule(job: AssetJob, settings: Settings) -> dg.ScheduleDefinition
             description="All tasks and all eligible models, once a month.",
         )
     except dg.DagsterInvalidDefinitionError as error:
-        raise _refused(settings) from error
-
-
-def _refused(settings: Settings) -> InputError:
-    from zoneinfo import available_timezones
-
-    if settings.schedule_timezone not in available_timezones():
-        zone = settings.schedule_timezone
-        return InputError(f"BENCH_SCHEDULE_TIMEZONE: {zone!r} is not a time zone; write one such as Europe/Berlin")
-    return InputError(
-        f"BENCH_SCHEDULE: {settings.schedule!r} is not a cron expression; write five fields such as 0 3 1 * *"
-    )
+        raise InputError(
+            f"BENCH_SCHEDULE: {settings.schedule!r} is not a cron expression; write five fields such as 0 3 1 * *"
+        ) from error

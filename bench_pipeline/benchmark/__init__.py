@@ -1,1 +1,4 @@
-"""The measurement: what is measured, under which protocol, call by call, and the scoreboard that comes of it."""
+"""Measurement: what is measured, under which protocol, call by call, and the resulting scoreboard.
+
+What a scoreboard changes in production is in `promotion`.
+"""

@@ -1,4 +1,7 @@
-"""Who takes part: the database's rules first, then what the runtime says. Nobody disappears without a reason."""
+"""Which models take part: the database's rules first, then the runtime's. Every excluded model has a reason.
+
+Which of them are run or reused in one benchmark is in field.py.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,21 @@ from bench_pipeline.runtimes.registry import HostNotAllowed
 _DATABASE_RULES = {
     Exclusion.TYPE: "its actor_type is {actor.actor_type!r}, not 'ai_model'",
     Exclusion.DISABLED: "it is not enabled",
-    Exclusion.NAME_PATTERN: "its name is one of code-only or vision-only models (BENCH_EXCLUDED_NAMES)",
-    Exclusion.SPECIALIST: "its name is one of embedding or special models (BENCH_SPECIALIST_NAMES)",
+    Exclusion.NAME_PATTERN: "its name matches a code-only or vision-only model (BENCH_EXCLUDED_NAMES)",
+    Exclusion.SPECIALIST: "its name matches an embedding or specialist model (BENCH_SPECIALIST_NAMES)",
 }
 
 
 def candidates(bench: Workbench, only: Collection[int] | None = None) -> list[Candidate]:
-    """Return every actor as a candidate: eligible with its identity, or excluded with the reason.
+    """Return every actor as a candidate: eligible with its identity, or excluded with a reason.
 
-    With `only`, the actors with these ids; no runtime is asked about the others.
+    `only` limits this to the actors with these ids; no runtime is asked about the others.
     """
     actors = _actors(bench)
-    unnamed = unique_names(Candidate(actor.name or f"actor {actor.actor_id}", actor.actor_id, None) for actor in actors)
+    lines = unique_names(_line(actor) for actor in actors)
     return [
         _candidate(actor, line, bench)
-        for actor, line in zip(actors, unnamed, strict=True)
+        for actor, line in zip(actors, lines, strict=True)
         if only is None or actor.actor_id in only
     ]
 
@@ -36,24 +39,18 @@ def candidates(bench: Workbench, only: Collection[int] | None = None) -> list[Ca
 def named_candidates(bench: Workbench, names: Sequence[str]) -> list[Candidate]:
     """Return the candidates with these names, in this order.
 
-    A name that is no actor is taken as an execution path, or else as a model of the Ollama server; it is
-    measured and ranked, never promoted.
+    A name that is not an actor's is read as an execution path, else as a model of the Ollama server. Such a
+    model is measured and ranked, never promoted.
     """
     by_name = {actor.name: actor for actor in _actors(bench)}
-    found = []
-    for name in dict.fromkeys(names):
-        if name in by_name:
-            actor = by_name[name]
-            found.append(
-                _candidate(actor, Candidate(actor.name or f"actor {actor.actor_id}", actor.actor_id, None), bench)
-            )
-        else:
-            found.append(_unregistered(name, bench))
-    return unique_names(found)
+    return unique_names(
+        _candidate(actor, _line(actor), bench) if (actor := by_name.get(name)) else _unregistered(name, bench)
+        for name in dict.fromkeys(names)
+    )
 
 
 def unique_names(found: Iterable[Candidate]) -> list[Candidate]:
-    """Give the second of two actors with one name its id, because results are kept by name."""
+    """Append the actor's id to a name that is already taken, because results are keyed by name."""
     taken: set[str] = set()
     unique = []
     for candidate in found:
@@ -68,6 +65,10 @@ def _actors(bench: Workbench) -> list[Actor]:
         return []
     with bench.database.engine.connect() as connection:
         return bench.application.actors(connection, bench.settings.excluded_names, bench.settings.specialist_names)
+
+
+def _line(actor: Actor) -> Candidate:
+    return Candidate(actor.name or f"actor {actor.actor_id}", actor.actor_id, None)
 
 
 def _candidate(actor: Actor, line: Candidate, bench: Workbench) -> Candidate:
@@ -90,9 +91,6 @@ def _unregistered(name: str, bench: Workbench) -> Candidate:
     return _described(line, ref, bench)
 
 
-_RUNTIME_FAILURES = {FailureKind.NOT_FOUND: Exclusion.NOT_INSTALLED}
-
-
 def _described(line: Candidate, ref: ModelRef, bench: Workbench) -> Candidate:
     line = replace(line, ref=ref)
     if excluded := exclusion_by_name(ref.address, bench.settings.max_model_bytes):
@@ -102,7 +100,8 @@ def _described(line: Candidate, ref: ModelRef, bench: Workbench) -> Candidate:
     except HostNotAllowed as failure:
         return replace(line, exclusion=Exclusion.HOST_NOT_ALLOWED, detail=str(failure))
     except RuntimeFailure as failure:
-        reason = _RUNTIME_FAILURES.get(failure.kind, Exclusion.RUNTIME_UNAVAILABLE)
+        missing = failure.kind is FailureKind.NOT_FOUND
+        reason = Exclusion.NOT_INSTALLED if missing else Exclusion.RUNTIME_UNAVAILABLE
         return replace(line, exclusion=reason, detail=str(failure))
     line = replace(line, identity=identity)
     if excluded := exclusion_by_identity(identity, bench.settings.max_model_bytes):

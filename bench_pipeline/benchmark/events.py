@@ -1,4 +1,4 @@
-"""What a benchmark tells while it runs; consumed by the command line and by Dagster's log."""
+"""The events of a running benchmark. The command line and Dagster's log display them; nothing here does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench_pipeline.domain.measuring.scoreboard import ModelResult
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkStarted:
-    """The models will now be run; `resumed` when an interrupted benchmark goes on."""
+    """The models are about to run; `resumed` means that an interrupted benchmark continues."""
 
     benchmark_id: str
     task: str
@@ -23,7 +23,7 @@ class BenchmarkStarted:
 
 @dataclass(frozen=True, slots=True)
 class ModelStarted:
-    """Model `number` of `total` begins; `calls_done` were made before an interruption."""
+    """Model `number` of `total` starts; `calls_done` were made before an interruption."""
 
     model: str
     number: int
@@ -42,7 +42,7 @@ class ModelLoaded:
 
 @dataclass(frozen=True, slots=True)
 class BatchStarted:
-    """The next cases of the suite begin; `batch` counts from 1 within a repeat."""
+    """The next batch of cases starts; `batch` counts from 1 within a repeat."""
 
     model: str
     repeat: int
@@ -52,9 +52,9 @@ class BatchStarted:
 
 @dataclass(frozen=True, slots=True)
 class CallRetried:
-    """Infrastructure failed a call for the `attempt`th time, and it is made again.
+    """A call failed for infrastructure reasons for the `attempt`th time and is retried.
 
-    `case_id` is `(load)` or `(identity)` when it was no case's call.
+    `case_id` is `(load)` or `(identity)` when the call belongs to no case.
     """
 
     model: str
@@ -65,7 +65,7 @@ class CallRetried:
 
 @dataclass(frozen=True, slots=True)
 class SampleTaken:
-    """A call ended and its row is stored."""
+    """A call ended and its sample is stored."""
 
     model: str
     sample: Sample
@@ -73,7 +73,7 @@ class SampleTaken:
 
 @dataclass(frozen=True, slots=True)
 class ModelFinished:
-    """All calls of a model are made, or what stopped them is in `result.reason`."""
+    """A model is finished; `result.reason` says what stopped it if it made fewer calls."""
 
     model: str
     result: ModelResult
@@ -81,7 +81,7 @@ class ModelFinished:
 
 @dataclass(frozen=True, slots=True)
 class AnchorStarted:
-    """The anchor model makes its pass, before or after all others; it is not ranked."""
+    """The anchor model starts its pass, before or after all others; it is not ranked."""
 
     model: str
     calls: int
@@ -89,7 +89,7 @@ class AnchorStarted:
 
 @dataclass(frozen=True, slots=True)
 class FinalPass:
-    """The challenger and the incumbents go once more over the suite, in this order."""
+    """A pass of the final starts: challenger and incumbents run the suite in this order."""
 
     number: int
     models: tuple[str, ...]

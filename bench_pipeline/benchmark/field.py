@@ -1,4 +1,7 @@
-"""Who meets in a benchmark: the chosen candidates, every incumbent of the task, and the anchor."""
+"""The field of one benchmark: the chosen candidates, every incumbent of the task, and the anchor.
+
+Whether a model is eligible at all is in eligibility.py.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ from bench_pipeline.storage.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Who takes part in a benchmark.
+    """The models of a benchmark.
 
-    `candidates` are run. `incumbents` are the names of those that production uses for the task now. `beside` are
-    ranked without being run: with their earlier run in `reused`, else as not measured yet.
+    `candidates` are run. `incumbents` names the models that production uses for the task now. `beside` are ranked
+    without being run: with their earlier run in `reused`, else as not measured yet.
     """
 
     candidates: tuple[Candidate, ...]
@@ -37,7 +40,7 @@ class Field:
         return any(candidate.eligible for candidate in self.candidates)
 
     def reusing(self, runs: Mapping[str, ModelRun]) -> Field:
-        """Return the field in which the candidates with one of these earlier runs are not run again."""
+        """Return the field with these earlier runs: their candidates are not run again."""
         spared = tuple(candidate for candidate in self.candidates if candidate.name in runs)
         return replace(
             self,
@@ -47,7 +50,7 @@ class Field:
         )
 
     def among(self, others: Sequence[Candidate], runs: Mapping[str, ModelRun]) -> Field:
-        """Return the field with these other candidates beside it, each with its earlier run if it has one."""
+        """Return the field with these candidates added beside it, each with its earlier run if it has one."""
         known = {candidate.name for candidate in (*self.candidates, *self.beside)}
         beside = tuple(other for other in others if other.name not in known)
         return replace(self, beside=(*self.beside, *beside), reused={**self.reused, **runs})
@@ -56,10 +59,10 @@ class Field:
 def field_of(
     bench: Workbench, chosen: Sequence[Candidate], prepared: PreparedTask, known: Sequence[Candidate] = ()
 ) -> Field:
-    """Complete the chosen candidates by the incumbents of the task and the protocol's anchor.
+    """Add the task's incumbents and the protocol's anchor to the chosen candidates.
 
-    A challenger is only ever compared with an incumbent of the same run; without any challenger nothing is added.
-    `known` are candidates whose runtimes were asked already. Raises `InputError` when the anchor cannot be measured.
+    A challenger is only compared with an incumbent of the same run; without an eligible challenger nothing is added.
+    `known` are candidates already described by their runtimes. Raises `InputError` when the anchor cannot be measured.
     """
     incumbents = incumbent_models(bench, prepared.task)
     if not any(candidate.eligible for candidate in chosen):
@@ -82,7 +85,7 @@ def _named(bench: Workbench, names: Sequence[str], known: Sequence[Candidate]) -
 
 
 def incumbent_models(bench: Workbench, task: Task) -> list[str]:
-    """Return the names of the actors that carry out the task's conversations now, each once."""
+    """Return the names of the actors that serve the task's conversations now, each once."""
     if bench.application is None:
         return []
     with bench.database.engine.connect() as connection:
@@ -91,9 +94,9 @@ def incumbent_models(bench: Workbench, task: Task) -> list[str]:
 
 
 def fresh_enough(database: Database, prepared: PreparedTask, field: Field, reuse_days: float) -> dict[str, ModelRun]:
-    """Return the earlier runs that count as if they were made now, by candidate; none of an incumbent.
+    """Return the reusable runs of the candidates by name, except for incumbents, which are always run again.
 
-    See `reusable_runs` for what must be equal.
+    `reusable_runs` says what must be equal.
     """
     candidates = [c for c in field.candidates if c.eligible and c.name not in field.incumbents]
     return reusable_runs(database, prepared, candidates, reuse_days)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench_pipeline.benchmark.incumbents import incumbents_of
@@ -19,7 +20,7 @@ _MOST_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class PassedOver:
-    """A benchmark that is not fit for production, and why."""
+    """A benchmark that is not fit for production, with the reason."""
 
     benchmark_id: str
     reason: str
@@ -36,7 +37,7 @@ class FitBenchmark:
 def fit_benchmark(bench: Workbench, task: str) -> FitBenchmark:
     """Return the task's latest benchmark that is fit for production.
 
-    Raises `InputError` when the task was never benchmarked, `GateFailed` when no benchmark of it is fit.
+    Raises `InputError` when the task was never benchmarked, `GateFailed` when none of its benchmarks is fit.
     """
     prepared = prepare(bench, task)
     passed_over: list[PassedOver] = []
@@ -64,8 +65,8 @@ def newer_fit_benchmark(bench: Workbench, task: str, benchmark_id: str) -> Ranke
     return next((found for found in fit if isinstance(found, RankedBenchmark)), None)
 
 
-def passed_over_text(passed_over: list[PassedOver] | tuple[PassedOver, ...]) -> str:
-    """Return the first of these benchmarks with their reasons, and how many more there are."""
+def passed_over_text(passed_over: Sequence[PassedOver]) -> str:
+    """Return the first of these benchmarks with their reasons, and the number of the others."""
     named = "; ".join(f"{one.benchmark_id}: {one.reason}" for one in passed_over[:_MOST_NAMED])
     more = len(passed_over) - _MOST_NAMED
     return f"{named}; and {more} more" if more > 0 else named
@@ -77,7 +78,7 @@ def _finished(bench: Workbench, task: str) -> list[BenchmarkRow]:
 
 
 def _fit(bench: Workbench, prepared: PreparedTask, row: BenchmarkRow) -> RankedBenchmark | str:
-    """Return the benchmark, or why it is not fit; only one whose terms are right is read whole."""
+    """Return the benchmark, or why it is not fit. Checks the terms first, because reading a benchmark is slow."""
     measured = MeasuredTerms(row.suite_hash, row.prompt_hash, row.protocol)
     present = MeasuredTerms(prepared.suite.hash, prepared.prompt_hash, prepared.protocol.model_dump(mode="json"))
     if foreign := foreign_terms(measured, present):

@@ -1,4 +1,4 @@
-"""What machine this is: latencies of different machines are never ranked together."""
+"""The hardware of this machine. It is part of the evidence key, so latencies of two machines never rank together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def hardware() -> dict[str, str | int]:
-    """Return the processor, its cores, the memory (GiB) and the system of the machine that calls the models."""
+    """Return processor, cores, memory (GiB) and operating system of the machine that calls the models."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count() or 1,

@@ -1,10 +1,11 @@
-"""What production uses for a task now, and what a benchmark found about it. Decides nothing."""
+"""What production uses for a task now, and its result in a benchmark. Decides nothing: see domain/promoting."""
 
 from __future__ import annotations
 
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.promoting.decision import Incumbent
 from bench_pipeline.domain.tasks.task import Task
 from bench_pipeline.storage.production import Conversation
@@ -12,8 +13,8 @@ from bench_pipeline.storage.production import Conversation
 
 def incumbents_of(
     bench: Workbench, task: Task, ranked: RankedBenchmark
-) -> dict[int, tuple[Conversation, Incumbent] | None]:
-    """Return conversation and incumbent for each conversation that the task serves, None where there is none."""
+) -> dict[ConversationId, tuple[Conversation, Incumbent] | None]:
+    """Return each conversation of the task with its incumbent; None for one that production does not have."""
     numbers = task.conversations
     with bench.database.engine.connect() as connection:
         found = {row.conversation_id: row for row in bench.production.conversations(connection, numbers)}

@@ -1,6 +1,6 @@
-"""One model while its runtime holds it: loaded, warmed up, called, and tried again when infrastructure failed.
+"""One model while its runtime holds it: load, warm up, call, and retry after an infrastructure failure.
 
-Knows no case, no verdict and no table; what a reply is worth stands in model_run.py.
+Knows nothing of cases, verdicts or tables; replies are judged in model_run.py.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from bench_pipeline.domain.models.model_ref import ModelRef
 from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.runtimes.base import Runtime
 
-# What may pass by itself. A deadline is not among them: a second wait as long would tell nothing new.
+# Failures that may be temporary. A deadline is not one: waiting as long again would show nothing new.
 _RETRIED = (FailureKind.BUSY, FailureKind.SERVER_ERROR, FailureKind.CONNECTION_LOST, FailureKind.UNAVAILABLE)
-# After these the model may be gone from memory, or its runtime still at work on the call that was given up.
+# After these the model may be gone from memory, or its runtime may still be working on the abandoned call.
 _UNSETTLING = (
     FailureKind.SERVER_ERROR,
     FailureKind.CONNECTION_LOST,
@@ -30,13 +30,13 @@ _UNSETTLING = (
 
 OnLoad = Callable[[LoadReport], None]
 OnRetry = Callable[[int, str], None]
-"""Told how many attempts have failed, and what the last one failed of."""
+"""Called with the number of failed attempts and the last failure."""
 
 _Found = TypeVar("_Found")
 
 
 class AttemptsSpent(Exception):
-    """Nothing came of any attempt. `attempts` holds what each failed of, `last` is the last failure itself."""
+    """Every attempt failed. `attempts` holds one text per failure, `last` the last failure itself."""
 
     def __init__(self, attempts: tuple[str, ...], last: RuntimeFailure) -> None:
         self.attempts = attempts
@@ -46,7 +46,7 @@ class AttemptsSpent(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A reply, where the model was (None: the runtime failed to say), and what failed before it."""
+    """A reply, where the model was (None if the runtime could not say), and the failed attempts before it."""
 
     reply: Reply
     placement: Placement | None
@@ -54,7 +54,7 @@ class Answered:
 
 
 class LoadedModel:
-    """A model of one runtime, under one protocol; `warm_up_prompt` holds no case's text."""
+    """A model of one runtime, under one protocol; `warm_up_prompt` contains no text of any case."""
 
     def __init__(
         self, runtime: Runtime, ref: ModelRef, protocol: Protocol, warm_up_prompt: str, on_load: OnLoad
@@ -67,17 +67,17 @@ class LoadedModel:
         self._unsettled = False
 
     def load(self, on_retry: OnRetry) -> None:
-        """Load the model and warm it up. Raises `RuntimeFailure`, `unsupported` when it is not where it should be."""
+        """Load the model and warm it up. Raises `RuntimeFailure`, `unsupported` when it is not fully on the GPU."""
         try:
             self._persist(self._settle, on_retry)
         except AttemptsSpent as spent:
             raise spent.last from spent
 
     def reply_to(self, prompt: str, on_retry: OnRetry) -> Answered:
-        """Return the reply; the clock starts anew in every attempt.
+        """Return the reply; every attempt restarts the clock.
 
-        Raises `AttemptsSpent` when this call came to nothing, and `RuntimeFailure` when the model could not be
-        settled after the call before: then no further call can be made.
+        Raises `AttemptsSpent` when every attempt of this call failed, `RuntimeFailure` when the model could not be
+        reloaded after the previous call: then no further call can be made.
         """
         if self._unsettled:
             self.load(on_retry)
@@ -85,21 +85,21 @@ class LoadedModel:
         return Answered(reply, self._placement(), attempts)
 
     def identity(self, on_retry: OnRetry) -> ModelIdentity:
-        """Return who the model is now. Raises `RuntimeFailure`."""
+        """Return the model's current identity. Raises `RuntimeFailure`."""
         try:
             return self._persist(lambda: self._runtime.describe(self._ref), on_retry)[0]
         except AttemptsSpent as spent:
             raise spent.last from spent
 
     def unload(self) -> None:
-        """Give the memory back; a server that is gone has given it back already."""
+        """Free the model's memory; a server that is gone has freed it already."""
         try:
             self._runtime.unload(self._ref)
         except RuntimeFailure:
             return
 
     def _persist(self, action: Callable[[], _Found], on_retry: OnRetry) -> tuple[_Found, tuple[str, ...]]:
-        """Return what `action` returns and what failed before, within the retries of the protocol."""
+        """Return the result of `action` and the failed attempts before it, within the protocol's retries."""
         attempts: list[str] = []
         pause_s = self._protocol.retry_pause_s
         while True:
@@ -115,9 +115,9 @@ class LoadedModel:
             pause_s *= 2
 
     def _settle(self) -> None:
-        """Load and warm up, outside every latency: what is warm in production is warm, and nothing else is going on.
+        """Load and warm up, outside every latency, so that exactly what production keeps warm is warm.
 
-        A runtime that still works on a call that was given up does the warm-up after it.
+        A runtime that is still working on an abandoned call queues the warm-up behind it.
         """
         protocol = self._protocol
         report = self._runtime.load(self._ref, protocol.decoding, protocol.load_time_limit_s)
@@ -127,7 +127,7 @@ class LoadedModel:
             raise RuntimeFailure(
                 FailureKind.UNSUPPORTED,
                 f"{self._ref.address}: only {on_gpu} are on the GPU; free its memory or restart the server, or set "
-                "BENCH_PLACEMENT=any to measure it all the same",
+                "BENCH_PLACEMENT=any to measure it anyway",
             )
         for _ in range(max(protocol.warm_up_calls, 1 if self._unsettled else 0)):
             self._runtime.call(self._ref, self._warm_up_prompt, protocol.decoding, protocol.time_limit_s)
@@ -139,7 +139,7 @@ class LoadedModel:
         return self._runtime.call(self._ref, prompt, self._protocol.decoding, self._protocol.time_limit_s)
 
     def _placement(self) -> Placement | None:
-        # The reply is as right or wrong as it was; only its latency cannot be screened.
+        # The reply can still be judged; only its latency cannot be screened.
         try:
             return self._runtime.placement(self._ref)
         except RuntimeFailure:

@@ -1,7 +1,7 @@
-"""Measuring, the use case: from candidates to a ranked benchmark. The front door of this floor.
+"""The use case of measuring, from candidates to a ranked benchmark: the entry point of this package.
 
-`bench run` and Dagster's `model_runs` and `scoreboard` are two faces of it. How one model is run is in `runner.py`,
-how a benchmark is ranked in `ranking.py`, what a ranking changes in production in `promotion/delivery.py`.
+`bench run` and Dagster's `model_runs` and `scoreboard` both call it. Running the models is in `runner.py`, ranking in
+`ranking.py`, and what a ranking changes in production in `promotion/delivery.py`.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from bench_pipeline.domain.models.actor import Candidate
 class MeasurementRequest:
     """What is to be measured.
 
-    `models` are names of actors, execution paths or models of the Ollama server; None means every actor. The named
-    models are ranked with the incumbents only, or, with `among_all`, with every eligible actor: those count with
-    their earlier runs. `terms` change the protocol for this benchmark; a value of None keeps the term. `reuse`
-    spares models with an earlier run under the same evidence, except incumbents. `only_if_changed` measures
-    nothing when nothing changed since the last benchmark. `resume` continues an interrupted benchmark. `roster` are
-    all actors, when their runtimes were asked already.
+    `models` are names of actors, execution paths or models of the Ollama server; None means every actor. Named
+    models are ranked with the incumbents only, or, with `among_all`, with the earlier runs of every eligible actor.
+    `terms` change the protocol for this benchmark; a value of None keeps the term. `reuse` skips models with an
+    earlier run under the same evidence, except incumbents. `only_if_changed` measures nothing when nothing changed
+    since the last benchmark. `resume` continues an interrupted benchmark. `roster` holds all actors if they were
+    described by their runtimes before.
     """
 
     task: str
@@ -48,28 +48,30 @@ class MeasurementRequest:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What a request led to: the benchmark that answers it. `new` is False when an earlier one already does."""
+    """The benchmark that answers a request. `new` is False when it was measured earlier."""
 
     benchmark_id: str
     new: bool
 
 
 def measure(bench: Workbench, request: MeasurementRequest, on_event: OnEvent) -> RankedBenchmark:
-    """Run what was asked for and rank it. Raises as `run_models` does."""
+    """Run the requested models and rank them. Raises as `run_models` does."""
     return rank_benchmark(bench.database, run_models(bench, request, on_event).benchmark_id)
 
 
 def run_models(bench: Workbench, request: MeasurementRequest, on_event: OnEvent) -> Measurement:
-    """Run the models that were asked for, each runtime being asked once about each model. Ranks nothing.
+    """Run the requested models without ranking them; each runtime describes each model once.
 
-    Raises `InputError` for a request that names what does not exist, `FileRefused` for a faulty suite, `GateFailed`
-    when no model is eligible, and `LockTaken` while another benchmark runs on this database.
+    Raises `InputError` when the request names something that does not exist, `FileRefused` for a faulty suite,
+    `GateFailed` when no model is eligible, `LockTaken` while another benchmark runs on this database.
     """
     prepared = prepare(bench, request.task, request.suite_file).with_terms(**request.terms)
     everyone = request.roster or (_everyone(bench) if request.models is None or request.among_all else [])
     chosen = _chosen(bench, request.models, everyone)
-    if request.only_if_changed and (current := _current(bench, prepared, chosen)):
-        return Measurement(current, new=False)
+    if request.only_if_changed:
+        current = up_to_date_benchmark(bench.database, prepared, chosen, bench.settings.reuse_days)
+        if current is not None:
+            return Measurement(current, new=False)
     field = _field(bench, request, prepared, chosen, everyone)
     terms = RunTerms(
         dagster_run_id=request.dagster_run_id, resume_hours=bench.settings.resume_hours if request.resume else 0.0
@@ -93,10 +95,6 @@ def _chosen(bench: Workbench, names: Sequence[str] | None, everyone: Sequence[Ca
     if all(name in by_name for name in names):
         return [by_name[name] for name in dict.fromkeys(names)]
     return named_candidates(bench, names)
-
-
-def _current(bench: Workbench, prepared: PreparedTask, chosen: Sequence[Candidate]) -> str | None:
-    return up_to_date_benchmark(bench.database, prepared, chosen, bench.settings.reuse_days)
 
 
 def _field(

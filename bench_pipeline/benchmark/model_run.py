@@ -1,6 +1,6 @@
-"""The run of one model: load, warm up, call, unload. Each call is screened, judged and a row as soon as it ends.
+"""The run of one model: load, warm up, call, unload. Each call is screened, judged and stored as soon as it ends.
 
-Knows no other model; who runs when stands in runner.py.
+Knows nothing of other models; their order is in runner.py, retries are in loaded_model.py.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from bench_pipeline.storage.benchmarks import ModelRun
 from bench_pipeline.storage.samples import exclude_samples, insert_sample, samples_of
 
 Stop = Callable[[Sequence[Sample]], StopReason | None]
-"""Asked after every call with all samples of the model; a reason ends the model's run."""
+"""Called after every call with all samples of the model; a reason ends the model's run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class PlannedCall:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A model run with all its samples, after the calls that were asked for."""
+    """A model run with all its samples."""
 
     run: ModelRun
     samples: tuple[Sample, ...]
@@ -65,7 +65,7 @@ class ModelMeasurement:
         self._shared_chars = len(shared_beginning(prepared.template))
 
     def begin(self, entrant: Entrant, role: Role = Role.CANDIDATE) -> Measured:
-        """Return the model's run in this benchmark, begun now or before an interruption, and its samples."""
+        """Return the model's run in this benchmark with its samples; it is new, or from before an interruption."""
         with self._database.writing() as connection:
             run = store.model_run(connection, self._benchmark_id, entrant.name)
             if run is not None and run.identity != entrant.identity:
@@ -78,7 +78,7 @@ class ModelMeasurement:
     def take(self, measured: Measured, calls: Sequence[PlannedCall], stop: Stop | None = None) -> Measured:
         """Make the calls that have no sample yet and mark the run as ended; return it with all samples.
 
-        A run that infrastructure broke off is not taken up again.
+        A run that ended with an infrastructure failure is not resumed.
         """
         run, samples = measured.run, list(measured.samples)
         done = {(sample.case_id, sample.repeat) for sample in samples}
@@ -94,14 +94,14 @@ class ModelMeasurement:
             return self._stored(connection, run.model)
 
     def mark_stopped(self, measured: Measured, reason: StopReason) -> Measured:
-        """Store why a race asks no more of the model."""
+        """Store why a race stopped the model."""
         with self._database.writing() as connection:
             run = measured.run
             store.finish_model_run(connection, run.model_run_id, datetime.now(UTC), run.failure, reason)
             return self._stored(connection, run.model)
 
     def begin_final_pass(self, measured: Measured, number: int) -> Measured:
-        """Store that the model is asked for the final's pass `number`."""
+        """Store that the model starts pass `number` of the final."""
         with self._database.writing() as connection:
             store.set_final_passes(connection, measured.run.model_run_id, number)
             return self._stored(connection, measured.run.model)
@@ -115,7 +115,7 @@ class ModelMeasurement:
     def _loads(
         self, run: ModelRun, calls: Sequence[PlannedCall], samples: list[Sample], stop: Stop | None
     ) -> tuple[StopReason | None, str | None]:
-        """Make the calls in one load, or in the cold regime in a load a pass; return what stopped or broke it off."""
+        """Make the calls in one load, or one load per pass in the cold regime; return why it stopped or failed."""
         cold = self._prepared.protocol.cache_regime == "cold"
         for _, of_load in groupby(calls, key=lambda call: call.repeat if cold else 0):
             try:
@@ -128,7 +128,7 @@ class ModelMeasurement:
     def _one_load(
         self, run: ModelRun, calls: Sequence[PlannedCall], samples: list[Sample], stop: Stop | None
     ) -> StopReason | None:
-        """Load, warm up, call, unload, and look whether the model is still who it was. Raises `RuntimeFailure`."""
+        """Load, warm up, call, unload, and check that the identity did not change. Raises `RuntimeFailure`."""
         model = self._model(run)
         stopped = None
         try:
@@ -151,7 +151,7 @@ class ModelMeasurement:
                 store.record_load(connection, run.model_run_id, report)
             self._on_event(ModelLoaded(run.model, report.load_ns / 1e6))
 
-        # The production template without a case: its prefix is warm afterwards, no case's text is.
+        # The production template without a case warms its prefix, but no case's text.
         prompt = render_prompt(self._prepared.template, dict.fromkeys(PROMPT_FIELDS, "(warm-up)"))
         return LoadedModel(self._runtimes.of(run.ref), run.ref, self._prepared.protocol, prompt, loaded)
 
@@ -165,7 +165,7 @@ class ModelMeasurement:
             yield from of_batch
 
     def _check_identity(self, model: LoadedModel, run: ModelRun) -> None:
-        """Void the run unless the model is who it was: nobody knows which of its samples the other one made."""
+        """Void the run if the model changed: there is no telling which samples the other model made."""
         try:
             now = model.identity(self._retrying(run, "(identity)"))
         except RuntimeFailure as failure:
@@ -212,7 +212,7 @@ class ModelMeasurement:
         judgement = judge(self._prepared.task.verdict, call.case, reply)
         outcome, verdict, reason = judgement.outcome, judgement.verdict, judgement.reason
         if cut := truncation(reply, prompt_chars, protocol, placement):
-            # The model answered another question than the one that was asked.
+            # The model did not answer the question that was asked.
             outcome, verdict = Outcome.ERROR, None
             reason = f"prompt truncated: {cut}; raise decoding.num_ctx or shorten the prompt"
         read = outcome in (Outcome.CORRECT, Outcome.WRONG)

@@ -1,4 +1,7 @@
-"""What a benchmark is about to measure: the task, its suite and the prompt that production would send."""
+"""What a benchmark measures: the task, its suite, the prompt that production would send, and the protocol.
+
+Reading the files is in task_folders.py.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from bench_pipeline.settings import Settings
 
 @dataclass(frozen=True)
 class PreparedTask:
-    """A task whose suite is sound and whose every prompt can be rendered."""
+    """A task with a valid suite, whose prompts can all be rendered."""
 
     task: Task
     suite: Suite
@@ -42,11 +45,11 @@ class PreparedTask:
 
     @cached_property
     def case_ids(self) -> tuple[str, ...]:
-        """The cases in the order of the suite."""
+        """The ids of the cases in the order of the suite."""
         return tuple(case.id for case in self.suite.test_cases)
 
     def with_terms(self, **terms: object) -> PreparedTask:
-        """Return the task with these terms of the protocol changed; None keeps a term. Raises `InputError`."""
+        """Return the task with these protocol terms changed; None keeps a term. Raises `InputError`."""
         changed = {name: value for name, value in terms.items() if value is not None}
         try:
             protocol = Protocol.model_validate(self.protocol.model_dump(by_alias=False) | changed)
@@ -56,7 +59,7 @@ class PreparedTask:
         return replace(self, protocol=protocol)
 
     def evidence_key(self, hardware: object) -> str:
-        """Hash of all that must be equal for two model runs to be ranked together, but for the model itself."""
+        """Hash everything, except the model, that must be equal for two model runs to be ranked together."""
         return evidence_key(
             task=self.name,
             suite_hash=self.suite.hash,
@@ -68,15 +71,15 @@ class PreparedTask:
 
 
 def prepare(bench: Workbench, name: str, suite_file: Path | None = None) -> PreparedTask:
-    """Read a task and its suite, and complete both from production where the database has more.
+    """Read a task and its suite, and add the postings and the prompt that production's tables hold.
 
-    Raises `FileRefused` with every fault, so that nothing is measured on a suite that is not sound.
+    Raises `FileRefused` with every fault, so that nothing is measured on a faulty suite.
     """
     return _prepared(bench.settings, name, suite_file, bench if bench.application is not None else None)
 
 
 def prepare_from_files(settings: Settings, name: str, suite_file: Path | None = None) -> PreparedTask:
-    """Read a task and its suite from their files alone, without a database. Raises as `prepare` does."""
+    """Read a task and its suite from their files only, without a database. Raises as `prepare` does."""
     return _prepared(settings, name, suite_file, None)
 
 
@@ -139,7 +142,7 @@ def _faults(task: Task, suite: Suite, template: str, source: str, file: str) -> 
     faults = suite_faults(task, suite, file)
     needed = fields_of(template)
     if not needed:
-        faults.append(Fault(source, "template", "names no field of the case", "use {posting}, {summary} or {input}"))
+        faults.append(Fault(source, "template", "contains no field of the case", "use {posting}, {summary} or {input}"))
     for case in suite.test_cases:
         for field in sorted(needed - case.prompt_fields.keys()):
             remedy = f"add {field!r} to the case"

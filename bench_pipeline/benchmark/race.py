@@ -1,6 +1,6 @@
-"""The state of a race while it runs: from the samples so far to who goes on, with which case first, and until when.
+"""The state of a running race: from the samples so far, which models continue, with which case, and until when.
 
-The rules stand in domain/racing.py; this only keeps the figures that they ask for.
+The rules are in domain/measuring/racing.py; this module only keeps the figures that they need.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Race:
         return live(self._field(), self._prepared.protocol.repeats)
 
     def calls(self, model: str) -> list[PlannedCall]:
-        """Return the calls of the model's next pass, the cases that tell most models apart first."""
+        """Return the calls of the model's next pass, starting with the cases that most models failed."""
         protocol, by_id = self._prepared.protocol, {case.id: case for case in self._prepared.suite.test_cases}
         order = case_order(self._prepared.case_ids, self._failures())
         repeat = self._racer(model).passes + 1
@@ -46,7 +46,7 @@ class Race:
         ]
 
     def stop(self, model: str) -> Stop:
-        """Return the question whether `model` stops, to be asked after each of its calls."""
+        """Return the function that decides after each call whether `model` stops."""
 
         def asked(samples: Sequence[Sample]) -> StopReason | None:
             racer = self._racer(model, samples)
@@ -55,7 +55,7 @@ class Race:
         return asked
 
     def goes_on(self, model: str) -> bool:
-        """Whether the model is neither complete nor out for another reason than being outpaced."""
+        """Whether the model is neither complete nor failed nor inconclusive; it may be outpaced."""
         racer = self._racer(model)
         return racer.in_the_race and not racer.is_complete(self._prepared.protocol.repeats)
 
@@ -72,19 +72,19 @@ class Race:
         errors = sum(sample.outcome is Outcome.ERROR for sample in samples)
         latencies: dict[str, list[float]] = defaultdict(list)
         for sample in samples:
-            if sample.latency_ns is not None and sample.exclusion is None:
+            if sample.latency_ns is not None and sample.ranks:
                 latencies[sample.case_id].append(sample.latency_ns / 1e6)
         return Racer(
             model=model,
             medians_ms={case_id: median(of_case) for case_id, of_case in latencies.items()},
             passes=self._passes(samples),
-            failed=any(_is_failure(sample) for sample in samples),
+            failed=any(sample.outcome.disqualifies for sample in samples),
             inconclusive=measured.run.failure is not None or errors > self._prepared.protocol.error_budget,
             incumbent=model in self._incumbents,
         )
 
     def _passes(self, samples: Sequence[Sample]) -> int:
-        """Count the complete passes, the first ones without a gap."""
+        """Count the complete passes before the first incomplete one."""
         calls = Counter(sample.repeat for sample in samples)
         cases = len(self._prepared.case_ids)
         return next(number for number in range(1, len(calls) + 2) if calls[number] < cases) - 1
@@ -92,9 +92,5 @@ class Race:
     def _failures(self) -> Counter[str]:
         failed = Counter(self._earlier)
         for measured in self.measured.values():
-            failed.update({sample.case_id for sample in measured.samples if _is_failure(sample)})
+            failed.update({sample.case_id for sample in measured.samples if sample.outcome.disqualifies})
         return failed
-
-
-def _is_failure(sample: Sample) -> bool:
-    return sample.outcome in (Outcome.WRONG, Outcome.INVALID)

@@ -1,4 +1,7 @@
-"""From the stored samples of a benchmark to its scoreboard and its rows of history. Calls no model."""
+"""From the stored samples of a benchmark to its scoreboard and history rows. Calls no model.
+
+The formulae are in domain/measuring/scoreboard.py.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ class RankedBenchmark:
 
     @property
     def actor_ids(self) -> frozenset[int]:
-        """The actors that have a line on its scoreboard."""
+        """The actors on its scoreboard."""
         return frozenset(result.actor_id for result in self.scoreboard.results if result.actor_id is not None)
 
     @property
@@ -54,10 +57,10 @@ class RankedBenchmark:
 
 
 def rank_benchmark(database: Database, benchmark_id: str) -> RankedBenchmark:
-    """Rank a benchmark, store its rows of history and of the ledger, and return it.
+    """Rank a benchmark, store its history and ledger rows, and return it.
 
-    A participant that was not run counts with the earlier run that was chosen for it when the benchmark began;
-    without one it is inconclusive. Ranking again gives the same rows. Raises `InputError` for an unknown benchmark.
+    A participant that was not run counts with the earlier run chosen for it when the benchmark began; without one it
+    is inconclusive. Ranking again gives the same rows. Raises `InputError` for an unknown benchmark.
     """
     with database.writing() as connection:
         benchmark = _known(connection, benchmark_id)
@@ -85,12 +88,14 @@ def _counting_runs(
 
 
 def read_ranked(database: Database, benchmark_id: str) -> RankedBenchmark:
-    """Return a benchmark as it was ranked. Raises `InputError` when it is unknown or was not."""
+    """Return a benchmark as it was ranked. Raises `InputError` when it is unknown or was not ranked."""
     with database.engine.connect() as connection:
         benchmark = _known(connection, benchmark_id)
         scoreboard = stored_scoreboard(connection, benchmark_id)
         if scoreboard is None:
-            raise InputError(f"benchmark {benchmark_id} was not ranked; run it to its end first")
+            raise InputError(
+                f"benchmark {benchmark_id} was not ranked; run `bench run --task {benchmark.task_type}` to finish it"
+            )
         by_id = {number: model for model, number in model_run_ids(connection, benchmark_id).items()}
         runs = {by_id[run.model_run_id]: run for run in store.model_runs_by_id(connection, list(by_id))}
         samples = _samples_by_model(connection, runs)
@@ -109,7 +114,7 @@ def latest_benchmark_id(database: Database, task: str) -> str:
 
 
 def unmeasured_models(database: Database, benchmark_id: str) -> dict[str, str]:
-    """Return the models of a benchmark that infrastructure stopped, each with the reason."""
+    """Return the models of a benchmark that an infrastructure failure stopped, with the reasons."""
     with database.engine.connect() as connection:
         benchmark = _known(connection, benchmark_id)
         runs = {run.model: run for run in store.model_runs(connection, benchmark_id)}
@@ -118,7 +123,7 @@ def unmeasured_models(database: Database, benchmark_id: str) -> dict[str, str]:
 
 
 def measured_alone(database: Database, benchmark_id: str) -> tuple[ModelResult, int | None]:
-    """Return the result of a run of one model, unranked, and the memory that it held (bytes)."""
+    """Return the unranked result of a benchmark with a single model, and the memory that it held (bytes)."""
     with database.engine.connect() as connection:
         benchmark = _known(connection, benchmark_id)
         (run,) = store.model_runs(connection, benchmark_id)
@@ -130,11 +135,11 @@ def measured_alone(database: Database, benchmark_id: str) -> tuple[ModelResult, 
 def up_to_date_benchmark(
     database: Database, prepared: PreparedTask, candidates: Sequence[Candidate], reuse_days: float
 ) -> str | None:
-    """Return the latest benchmark when measuring again could tell nothing new, else None.
+    """Return the id of the latest benchmark if measuring again would show nothing new, else None.
 
-    It could not when suite, prompt, protocol, reader and hardware are the same, every eligible model was
-    run to its end with the same identity, and benchmark and runs are younger than `reuse_days`: a rescored
-    benchmark is new, its runs are not.
+    That is so when suite, prompt, protocol, reader and hardware are the same, every eligible model was run to its
+    end with the same identity, and both the benchmark and its runs are younger than `reuse_days`. The runs are
+    checked as well because a rescored benchmark is newer than its runs.
     """
     since = datetime.now(UTC) - timedelta(days=reuse_days)
     with database.engine.connect() as connection:
@@ -159,7 +164,7 @@ def up_to_date_benchmark(
 def reusable_runs(
     database: Database, prepared: PreparedTask, candidates: Sequence[Candidate], reuse_days: float
 ) -> dict[str, ModelRun]:
-    """Return the earlier runs that would count for these candidates in a benchmark that begins now.
+    """Return the earlier runs that count for these candidates in a benchmark that begins now.
 
     Suite, prompt, protocol, reader, hardware and the model's identity must be the same, and the run younger than
     `reuse_days`.

@@ -1,4 +1,4 @@
-"""Stored replies read again with the present reader. Calls no model, and never touches the old benchmark."""
+"""Re-judging of stored replies with the current reader. Calls no model and never changes the old benchmark."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.validity import ValidityRule
 from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.domain.tasks.outcome import Outcome
+from bench_pipeline.domain.tasks.readers.contracts import Contract
 from bench_pipeline.domain.tasks.suite import Suite, TestCase
 from bench_pipeline.domain.tasks.task import Task
-from bench_pipeline.domain.tasks.verdict import READER_VERSION, Contract, contract_faults, judge
+from bench_pipeline.domain.tasks.verdict import READER_VERSION, contract_faults, judge
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.copies import copy_model_run, stored_candidates, update_judgement
@@ -32,7 +33,7 @@ from bench_pipeline.storage.database import Database
 
 @dataclass(frozen=True, slots=True)
 class Rejudged:
-    """A sample as it is stored, and as the present reader judges it."""
+    """A sample as stored, and as the current reader judges it."""
 
     model: str
     before: Sample
@@ -40,15 +41,15 @@ class Rejudged:
 
     @property
     def differs(self) -> bool:
-        """Whether another outcome or verdict was read; a reason in other words is no difference."""
+        """Whether outcome or verdict differ; a differently worded reason does not count."""
         return (self.before.outcome, self.before.verdict) != (self.after.outcome, self.after.verdict)
 
 
 @dataclass(frozen=True, slots=True)
 class Rescoring:
-    """A benchmark as it is stored, and what the present reader makes of it.
+    """A benchmark as stored, and its samples as the current reader judges them.
 
-    `task` is the stored task with the contract that was read by, `samples` every call in its order.
+    `task` is the stored task with the contract used now; `samples` holds every call in order.
     """
 
     ranked: RankedBenchmark
@@ -58,21 +59,21 @@ class Rescoring:
 
     @property
     def changes(self) -> tuple[Rejudged, ...]:
-        """The samples that are worth something else now."""
+        """The samples whose outcome or verdict differs now."""
         return tuple(sample for sample in self.samples if sample.differs)
 
     @property
     def is_new_evidence(self) -> bool:
-        """Whether storing it would tell more than what is stored already."""
+        """Whether storing it would add anything to what is stored already."""
         return bool(self.changes) or self.evidence_key != self.ranked.benchmark.evidence_key
 
 
 def rescore_benchmark(database: Database, settings: Settings, task: str, benchmark_id: str | None = None) -> Rescoring:
-    """Read the replies of a benchmark again, of the task's latest one unless another is named. Stores nothing.
+    """Judge the replies of a benchmark again; the default is the task's latest one. Stores nothing.
 
-    The gold is the stored suite's. The contract is the one that `task.yaml` states now, because production
-    reads by that, and the stored one when there is no such file any more. Raises `InputError` when there is
-    no such benchmark of the task, `FileRefused` when the stored gold cannot be compared under the contract.
+    The gold is the stored suite's. The contract is the one in `task.yaml` now, because production uses that; the
+    stored one if the file no longer exists. Raises `InputError` when the task has no such benchmark, `FileRefused`
+    when the stored gold cannot be compared under the contract.
     """
     ranked = read_ranked(database, benchmark_id or latest_benchmark_id(database, task))
     row = ranked.benchmark
@@ -104,10 +105,10 @@ def rescore_benchmark(database: Database, settings: Settings, task: str, benchma
 
 
 def rejudged(contract: Contract, case: TestCase, sample: Sample) -> Sample:
-    """Return the sample as it is judged now; one without a reply, an infrastructure error, stays as it is.
+    """Return the sample as judged now; an infrastructure error has no reply and stays as it is.
 
-    The latency of a sample that had no verdict comes from the time that it took; the rules that keep a latency
-    out of the ranking stay, but for the one that there was no verdict.
+    A sample that had no verdict gets its latency from its elapsed time. Exclusions from the ranking stay, except
+    the one for a missing verdict.
     """
     if sample.outcome is Outcome.ERROR:
         return sample
@@ -137,17 +138,17 @@ def _reply(sample: Sample) -> Reply:
 
 
 def save_rescored(database: Database, rescoring: Rescoring) -> RankedBenchmark:
-    """Store and rank the rescored benchmark as a new one, with the model runs at the times when they were made.
+    """Store and rank the rescored benchmark as a new one; its model runs keep their times.
 
-    Only the task's latest benchmark can be: the new one becomes the latest, and a plan rests on that. Raises
-    `InputError` for another, `LockTaken` while a benchmark runs on this database.
+    Raises `InputError` unless it is the task's latest benchmark, because the new one becomes the latest and a plan
+    rests on that. Raises `LockTaken` while a benchmark runs on this database.
     """
     old = rescoring.ranked.benchmark
     with database.exclusive(BENCHMARK_LOCK):
         if (latest := latest_benchmark_id(database, old.task_type)) != old.benchmark_id:
             raise InputError(
-                f"{latest} is later than {old.benchmark_id}; a plan rests on the latest benchmark, so only that "
-                "one can be stored again"
+                f"{latest} is newer than {old.benchmark_id}; a plan rests on the latest benchmark, so only the "
+                "latest one can be saved again"
             )
         now = datetime.now(UTC)
         row = replace(

@@ -1,4 +1,4 @@
-"""From the stored runs and samples of models to their lines of a scoreboard, not yet ranked. Calls no model."""
+"""From the stored runs and samples of models to their unranked results. Calls no model; ranking.py ranks them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from dataclasses import replace
 from bench_pipeline.domain.measuring.protocol import Protocol
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing, score_model
-from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.storage.benchmarks import ModelRun
 
 
 def model_result(case_ids: Sequence[str], protocol: Protocol, run: ModelRun, samples: Sequence[Sample]) -> ModelResult:
-    """Return the line of one model. A race's unmade calls are no failures of the model that it stopped."""
+    """Return the result of one model. Calls that a race skipped do not count as failures."""
     result = score_model(
         run.model,
         case_ids,
@@ -40,14 +39,13 @@ def model_results(
     runs: Mapping[str, ModelRun],
     samples: Mapping[str, Sequence[Sample]],
 ) -> list[ModelResult]:
-    """Return the lines of all `runs`, by the names of their models."""
+    """Return the results of all `runs`; `samples` is keyed by model as well."""
     return [model_result(case_ids, protocol, run, samples[model]) for model, run in runs.items()]
 
 
 def _stopped(result: ModelResult) -> ModelResult:
     if result.standing is Standing.DISQUALIFIED:
-        wrong = tuple(f for f in result.failures if f.outcome in (Outcome.WRONG, Outcome.INVALID))
-        return replace(result, failures=wrong)
+        return replace(result, failures=tuple(f for f in result.failures if f.outcome.disqualifies))
     return replace(
         result,
         standing=Standing.OUTPACED,

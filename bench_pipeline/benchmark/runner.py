@@ -1,7 +1,6 @@
-"""A benchmark: who runs when. The anchor, the main passes or the race, the final, the anchor once more.
+"""The order of a benchmark: the anchor, the main passes or the race, the final, the anchor once more.
 
-A benchmark that was interrupted goes on with the calls that are missing. How one model is called stands in
-model_run.py.
+An interrupted benchmark continues with the missing calls. How one model is called is in model_run.py.
 """
 
 from __future__ import annotations
@@ -49,9 +48,9 @@ BENCHMARK_LOCK = "benchmark"
 
 @dataclass(frozen=True, slots=True)
 class RunTerms:
-    """What a benchmark is run for, on whose behalf, and which interrupted one may be continued.
+    """The purpose of a benchmark, the Dagster run that asked for it, and which interrupted one may be resumed.
 
-    An interrupted benchmark with equal evidence is continued when it began less than `resume_hours` ago.
+    An interrupted benchmark with equal evidence is resumed when it began less than `resume_hours` ago.
     """
 
     purpose: Purpose = Purpose.BENCHMARK
@@ -64,12 +63,12 @@ def run_benchmark(
 ) -> str:
     """Run every eligible candidate of the field through the suite and return the benchmark's id.
 
-    A challenger meets the incumbents in a final, which the settings' promotion policy ends. The anchor is measured
-    before and after all others. A failing model never stops the others. A candidate whose runtime cannot keep the
-    protocol is excluded before the first call. The models beside the field are recorded, so that ranking knows them.
+    Challenger and incumbents meet in a final, which ends when the settings' promotion policy is decided. The anchor is
+    measured before and after all others. A failing model never stops the others. A candidate whose runtime does not
+    support the protocol is excluded before the first call. The models beside the field are recorded for the ranking.
 
-    Raises `GateFailed` when nobody is eligible, `LockTaken` when another benchmark runs on this database: two
-    would slow each other down and measure that.
+    Raises `GateFailed` when no model is eligible, `LockTaken` while another benchmark runs on this database, because
+    the two would slow each other down.
     """
     candidates = [_bound(line, prepared, bench.runtimes) for line in field.candidates]
     eligible = [entrant for candidate in candidates if (entrant := candidate.entrant) is not None]
@@ -96,7 +95,7 @@ def run_benchmark(
 
 
 def _bound(candidate: Candidate, prepared: PreparedTask, runtimes: Runtimes) -> Candidate:
-    """Exclude a candidate whose runtime cannot keep the protocol: a silent difference would be measured instead."""
+    """Exclude a candidate whose runtime does not support the protocol, which would distort the comparison."""
     if not candidate.eligible or candidate.ref is None:
         return candidate
     refusal = runtimes.of(candidate.ref).refusal(prepared.protocol)
@@ -143,7 +142,7 @@ def _now() -> datetime:
 
 
 class _BenchmarkRun:
-    """One benchmark while it runs: what its parts share."""
+    """The shared state of one running benchmark."""
 
     def __init__(
         self, bench: Workbench, prepared: PreparedTask, field: Field, on_event: OnEvent, benchmark_id: str
@@ -205,7 +204,7 @@ class _BenchmarkRun:
     # The final
 
     def _final(self, eligible: Sequence[Entrant]) -> None:
-        """Let challenger and incumbents alternate, forward and backward, until every pair of them is decided."""
+        """Alternate challenger and incumbents, forward and backward, until every pair is decided."""
         measured = {entrant.name: self._measurement.begin(entrant) for entrant in eligible}
         main = rank((self._main_result(one) for one in measured.values()), self._incumbents)
         names = contenders(main, self._incumbents, self._policy)
@@ -223,7 +222,7 @@ class _BenchmarkRun:
             self._finished(measured[name])
 
     def _is_decided_by_a_final(self) -> bool:
-        """Whether there is somebody to protect, or a race that left its leaders close."""
+        """Whether there is an incumbent to beat, or a race that may have left its leaders close."""
         wanted = bool(self._incumbents) or self._protocol.strategy == "race"
         return wanted and self._protocol.final_passes > 0
 
@@ -234,7 +233,7 @@ class _BenchmarkRun:
         return self._measurement.take(measured, planned_calls(self._prepared, [repeat]))
 
     def _main_result(self, measured: Measured) -> ModelResult:
-        """Return the result of the main passes alone, so that a resumed final has the contenders that it began with."""
+        """Return the result of the main passes only, so that a resumed final keeps its contenders."""
         main = tuple(sample for sample in measured.samples if sample.repeat <= self._protocol.repeats)
         return self._result(Measured(replace(measured.run, final_passes=0), main))
 
@@ -266,7 +265,7 @@ class _BenchmarkRun:
 
 
 def planned_calls(prepared: PreparedTask, passes: Iterable[int]) -> list[PlannedCall]:
-    """Return the calls of a model in these passes, in batches; a seed shuffles each pass, alike for all models."""
+    """Return a model's calls in these passes, in batches; a seed shuffles each pass, the same way for all models."""
     protocol = prepared.protocol
     return [
         PlannedCall(case, repeat, position // protocol.batch_size + 1)
@@ -278,4 +277,4 @@ def planned_calls(prepared: PreparedTask, passes: Iterable[int]) -> list[Planned
 def _in_order(cases: Sequence[TestCase], seed: int | None, repeat: int) -> list[TestCase]:
     if seed is None:
         return list(cases)
-    return random.Random(f"{seed}:{repeat}").sample(cases, len(cases))  # noqa: S311 - an order, no secret
+    return random.Random(f"{seed}:{repeat}").sample(cases, len(cases))  # noqa: S311 - an order, not a secret

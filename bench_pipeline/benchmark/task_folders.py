@@ -1,6 +1,6 @@
-"""The directories of tasks: where they are, what is in them, and which of them cannot be used.
+"""The task directories: where they are, what they contain, and which of them are faulty.
 
-Reads files only. What production adds to a task, and what a benchmark makes of it, is in preparation.py.
+Reads files only. What production adds to a task is in preparation.py.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from bench_pipeline.domain.tasks.verdict import contract_faults
 from bench_pipeline.settings import Settings
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-# Groups and a job of the pipeline have these names.
+# Names of asset groups and of a job in Dagster.
 RESERVED_NAMES = frozenset({"all", "production", "models", "documents"})
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFolders:
-    """The tasks that can be used, by name, and the faults of the others, by the names of their directories."""
+    """The names of the valid tasks, and the faults of the others by directory name."""
 
     valid: tuple[str, ...]
     broken: Mapping[str, str]
 
 
 def task_folders(settings: Settings) -> TaskFolders:
-    """Read every directory of tasks. A faulty one does not keep the others from being used."""
+    """Read every task directory. A faulty one does not affect the others."""
     directory = testcases_dir(settings)
     names = sorted({path.parent.name for kind in ("task.yaml", "suite.json") for path in directory.glob(f"*/{kind}")})
     faults = {name: fault for name in names if (fault := _fault_of(settings, name))}
@@ -51,12 +51,12 @@ def _fault_of(settings: Settings, name: str) -> str:
 
 
 def suite_path(settings: Settings, name: str) -> Path:
-    """Return the path of a task's own suite."""
+    """Return the path of a task's suite."""
     return testcases_dir(settings) / name / "suite.json"
 
 
 def suite_faults(task: Task, suite: Suite, file: str) -> list[Fault]:
-    """Return why a suite does not belong to a task, as far as the files tell."""
+    """Return the faults of a suite under a task, as far as the files show them."""
     faults = contract_faults(task.verdict, suite, file)
     if suite.task_type != task.task:
         faults.append(Fault(file, "task_type", f"is {suite.task_type!r}", f"write {task.task!r}"))
@@ -64,7 +64,7 @@ def suite_faults(task: Task, suite: Suite, file: str) -> list[Fault]:
 
 
 def testcases_dir(settings: Settings) -> Path:
-    """Return the directory of tasks: the configured one, ./testcases, or the ones that ship with the program."""
+    """Return the directory of all tasks: the configured one, ./testcases, or the bundled one."""
     if settings.testcases_dir is not None:
         return settings.testcases_dir
     shipped = (_PACKAGE / "_testcases", _PACKAGE.parent / "testcases")
@@ -72,12 +72,12 @@ def testcases_dir(settings: Settings) -> Path:
 
 
 def task_names(settings: Settings) -> list[str]:
-    """Return the names of the directories that hold a `task.yaml`, valid or not."""
+    """Return the names of the directories with a `task.yaml`, valid or not."""
     return sorted(path.parent.name for path in testcases_dir(settings).glob("*/task.yaml"))
 
 
 def read_task(settings: Settings, name: str) -> Task:
-    """Read `<name>/task.yaml`. Raises `InputError` with the names that exist."""
+    """Read `<name>/task.yaml`. Raises `InputError` with the known names."""
     if name not in (known := task_names(settings)):
         raise InputError(
             f"there is no task {name!r} in {testcases_dir(settings)}; known tasks: {', '.join(known) or 'none'}"
@@ -89,14 +89,14 @@ def read_task(settings: Settings, name: str) -> Task:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     task = parse_task(raw, str(path))
     if task.task != name:
-        raise FileRefused([Fault(str(path), "task", f"is {task.task!r}", f"write {name!r}, the folder's name")])
+        raise FileRefused([Fault(str(path), "task", f"is {task.task!r}", f"write {name!r}, the directory's name")])
     return task
 
 
 def with_prompt(settings: Settings, task: Task) -> Task:
-    """Return the task with the prompt of the task that its `prompt.task` names; without one it is as it was.
+    """Return the task with the prompt of the task named in `prompt.task`; unchanged if none is named.
 
-    Raises `FileRefused` when there is no such task or it has no template of its own: no chains, so no circles.
+    Raises `FileRefused` when that task does not exist or has no template of its own. References cannot be chained.
     """
     name = task.prompt.task
     if name is None:
@@ -112,7 +112,7 @@ def with_prompt(settings: Settings, task: Task) -> Task:
 
 
 def read_suite(path: Path) -> Suite:
-    """Read a suite. Raises `InputError` when there is no such file or it is refused."""
+    """Read a suite. Raises `InputError` when the file cannot be read or is refused."""
     try:
         raw = path.read_bytes()
     except OSError as error:

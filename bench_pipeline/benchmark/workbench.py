@@ -1,6 +1,6 @@
-"""The workbench: the settings, the open database, production and the runtimes, handed on as one value.
+"""The workbench: the settings, the open database, production and the runtimes, passed on as one value.
 
-Opens and closes them. What is done with them is in the use cases, `measurement.py` and `promotion/delivery.py`.
+Opens and closes them. The use cases that work with them are `measurement.py` and `promotion/delivery.py`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from bench_pipeline.storage.writers.base import PromotionWriter
 
 @dataclass(frozen=True, slots=True)
 class Workbench:
-    """Open resources. `application` and `application_writer` are None when the database holds no `actors` table.
+    """Open resources. `application` and `application_writer` are None when the database has no `actors` table.
 
-    Everything is read and recorded through `database`; production is changed through `writer` only.
+    All reads and records go through `database`; changes to production go through `writer`.
     """
 
     settings: Settings
@@ -33,14 +33,14 @@ class Workbench:
 
     @property
     def production(self) -> Production:
-        """Production's tables. Raises `InputError` when the database does not hold them."""
+        """Production's tables. Raises `InputError` when the database does not have them."""
         if self.application is None:
             raise self._no_application()
         return self.application
 
     @property
     def writer(self) -> PromotionWriter:
-        """What changes production; it connects on first use. Raises `InputError` as `production` does."""
+        """The writer to production; it connects on first use. Raises `InputError` as `production` does."""
         if self.application_writer is None:
             raise self._no_application()
         return self.application_writer
@@ -48,7 +48,7 @@ class Workbench:
     def _no_application(self) -> InputError:
         return InputError(
             f"{self.database.name} has no table of actors; set BENCH_DATABASE_URL to your production database, "
-            "or run `bench demo` for one to try"
+            "or run `bench demo` to create one"
         )
 
     def close(self) -> None:
@@ -61,7 +61,7 @@ class Workbench:
 def make_workbench(
     settings: Settings, database: Database, application: Production | None, runtimes: Runtimes
 ) -> Workbench:
-    """Return a workbench with the writer for this database, which connects with BENCH_PROMOTER_URL when used."""
+    """Return a workbench with the writer for this database, which connects to BENCH_PROMOTER_URL on first use."""
     writer = writer_for(settings, database, application) if application is not None else None
     return Workbench(settings, database, application, writer, runtimes)
 
@@ -80,9 +80,9 @@ def writer_for(settings: Settings, database: Database, production: Production) -
 
 @contextmanager
 def open_workbench(settings: Settings) -> Iterator[Workbench]:
-    """Open the database and close it, with every runtime that was used, at the end.
+    """Open the database; close it, and every runtime that was used, at the end.
 
-    Raises `InputError` when the database cannot be used or its application tables are not complete.
+    Raises `InputError` when the database cannot be used or application tables are incomplete.
     """
     database = open_database(settings.database_url.get_secret_value())
     try:
@@ -98,7 +98,7 @@ def open_workbench(settings: Settings) -> Iterator[Workbench]:
 
 
 def account() -> str:
-    """Return the account that this process runs as; no environment variable can change it where users have ids."""
+    """Return the account of this process; on systems with user ids no environment variable can change it."""
     try:
         import pwd
     except ImportError:  # Windows

@@ -9,12 +9,15 @@ import click
 from bench_pipeline.benchmark.workbench import open_workbench
 from bench_pipeline.cli.output import duration, json_option, print_json, safe, table
 from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.models.ids import ConversationId
+from bench_pipeline.domain.promoting.changes import Promotion, PromotionRow
+from bench_pipeline.domain.promoting.facts import StoredPlan
 from bench_pipeline.promotion.blame import Blame, Grounds
 from bench_pipeline.promotion.blame import blame as blame_conversation
 from bench_pipeline.promotion.gates import awaited
 from bench_pipeline.settings import load_settings
-from bench_pipeline.storage.plans import StoredPlan, all_plans
-from bench_pipeline.storage.promotions import Promotion, PromotionRow, all_promotions
+from bench_pipeline.storage.plans import all_plans
+from bench_pipeline.storage.promotions import all_promotions
 
 
 @click.command()
@@ -32,7 +35,7 @@ def log(task: str | None, show_plans: bool, as_json: bool) -> int:
             changes = [one for one in reversed(all_promotions(connection)) if task is None or task in one.tasks]
             stored = list({one.plan_hash: one for one in all_plans(connection)}.values()) if show_plans else []
         applied = {one.plan_hash: one for one in changes}
-        waits = {one.plan_hash: awaited(bench.database, one) for one in stored if one.plan_hash not in applied}
+        waits = {one.plan_hash: awaited(bench, one) for one in stored if one.plan_hash not in applied}
     stored = [one for one in stored if task is None or task in one.plan.tasks.split(",")]
     if as_json:
         print_json([_plan_facts(one, applied, waits) for one in stored] if show_plans else changes)
@@ -53,7 +56,7 @@ def blame(conversation_id: int, as_json: bool) -> int:
     Exit status: 0 explained, 1 no change made by bench explains it.
     """
     with open_workbench(load_settings()) as bench:
-        found = blame_conversation(bench.database, bench.production, conversation_id)
+        found = blame_conversation(bench.database, bench.production, ConversationId(conversation_id))
     if as_json:
         print_json(found)
     else:

@@ -223,7 +223,7 @@ def _awaits(bench: Workbench, plan: PromotionPlan) -> str:
     with bench.database.engine.connect() as connection:
         stored = plan_by_hash(connection, plan.hash)
     if stored is not None:
-        return awaited(bench.database, stored)
+        return awaited(bench, stored)
     if plan.changes and plan.terms.approval is ApprovalMode.REQUIRED:
         return f"needs an approval: bench promote stores the plan, then bench approve {plan.hash[:12]}"
     return ""

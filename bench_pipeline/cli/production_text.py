@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from bench_pipeline.cli.output import safe, table
+from bench_pipeline.domain.promoting.changes import Promotion, PromotionRow
 from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.promotion.rollback import Rollback
 from bench_pipeline.promotion.validation import ValidationResult
-from bench_pipeline.storage.promotions import Promotion, PromotionRow
 
 
 def plan_text(found: PromotionPlan) -> str:

@@ -7,6 +7,7 @@ import click
 from bench_pipeline.benchmark.workbench import account, open_workbench
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.cli.production_text import document_lines, promotion_text, rollback_text
+from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.promoting.plan import Bar
 from bench_pipeline.promotion.failover import fail_over
 from bench_pipeline.promotion.reconciliation import write_open_documents
@@ -53,7 +54,7 @@ def failover(conversation_id: int, as_json: bool) -> int:
     Exit status: 0 done, 1 refused.
     """
     with open_workbench(load_settings()) as bench:
-        made = fail_over(bench, conversation_id, account())
+        made = fail_over(bench, ConversationId(conversation_id), account())
         written, _ = write_open_documents(bench)
     if as_json:
         print_json({"promotion": made, "documents": written})

@@ -1,7 +1,7 @@
-"""What can go wrong, told for the reader: what, where and what to do.
+"""The exceptions that cross packages; their messages say what is wrong, where, and what to do.
 
-Holds the exceptions that cross floors. The command line turns `InputError` into exit status 2 and
-`GateFailed` into 1; every other exception is a defect of this program.
+The command line turns `InputError` into exit status 2 and `GateFailed` into 1; every other exception is a defect of
+this program. Exceptions that only one module raises and catches stay in that module.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from enum import StrEnum
 
 
 class BenchError(Exception):
-    """An error that is written for its reader; its text is one clear line or a short list."""
+    """An error whose message is meant for the user: one clear line or a short list."""
 
 
 class InputError(BenchError):
-    """Something given is wrong: a file, a setting, a name. The text says which and how to mend it."""
+    """Invalid input: a file, a setting, a name. The message says which and how to correct it."""
 
 
 class GateFailed(BenchError):
-    """Everything worked and the answer is no: nothing qualified, a validation failed, a plan is stale."""
+    """A check failed or a request was refused: nothing qualified, a validation failed, a plan is stale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault in a file that a person wrote."""
+    """One fault in a user's file."""
 
     file: str
     field: str
@@ -38,7 +38,7 @@ class Fault:
 
 
 class FileRefused(InputError):
-    """A file was read and refused; `faults` names every reason at once."""
+    """A file was read and refused; `faults` holds all reasons."""
 
     def __init__(self, faults: list[Fault]) -> None:
         self.faults = tuple(faults)
@@ -46,7 +46,7 @@ class FileRefused(InputError):
 
 
 class FailureKind(StrEnum):
-    """Why a runtime gave no complete reply. Stored with the sample."""
+    """Why a runtime returned no complete reply. Stored with the sample."""
 
     UNAVAILABLE = "unavailable"
     NOT_FOUND = "not_found"
@@ -59,7 +59,7 @@ class FailureKind(StrEnum):
 
 
 class RuntimeFailure(BenchError):
-    """The runtime could not do what was asked. Never the model's fault, so never a wrong answer."""
+    """The runtime failed. Never the model's fault, so it never counts as a wrong answer."""
 
     def __init__(self, kind: FailureKind, message: str) -> None:
         self.kind = kind

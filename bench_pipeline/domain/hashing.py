@@ -1,4 +1,4 @@
-"""One way to turn a JSON-like value into bytes and a hash, so that equal evidence has an equal hash."""
+"""The canonical JSON and the hash of a value, so that equal evidence has equal hashes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 
 
 def canonical_json(value: object) -> str:
-    """Return `value` as JSON with sorted keys and no white space; NaN and infinities raise `ValueError`."""
+    """Return `value` as JSON with sorted keys and no white space. Raises `ValueError` for NaN and infinity."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

@@ -1,4 +1,7 @@
-"""Bounded reading of JSON that people or models wrote: size, depth, duplicate keys and NaN are refused."""
+"""Strict parsing of JSON from people and models: limits size and depth, refuses duplicate keys and NaN.
+
+Writing canonical JSON is in hashing.py.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,14 @@ _MAX_DEPTH = 64  # Above 255 pydantic can read a value and not write it.
 
 
 class JsonRefused(ValueError):
-    """The text is no JSON that this program accepts; the message says why."""
+    """The text is not JSON that this program accepts; the message says why."""
 
 
 def strict_json(text: str | bytes, max_bytes: int = MAX_JSON_BYTES) -> object:
-    """Return the value of a JSON document.
+    """Return the value of a JSON document. Raises `JsonRefused`.
 
-    Python's reader takes the last of two equal keys, NaN and 1e999, and dies of deep nesting; a gold label
-    or a verdict must not depend on that. Raises `JsonRefused`.
+    Python's parser keeps the last of two equal keys, accepts NaN and 1e999, and fails on deep nesting; a gold label or
+    a verdict must not depend on that.
     """
     if len(text) > max_bytes:
         raise JsonRefused(f"larger than {max_bytes} bytes")
@@ -49,13 +52,13 @@ def _unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found: dict[str, object] = {}
     for key, value in pairs:
         if key in found:
-            raise JsonRefused(f"key {key!r} stands twice in one object")
+            raise JsonRefused(f"key {key!r} occurs twice in one object")
         found[key] = value
     return found
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise JsonRefused(f"{name} is no JSON number")
+    raise JsonRefused(f"{name} is not a JSON number")
 
 
 def _finite_float(digits: str) -> float:

@@ -1,4 +1,4 @@
-"""Text that a model, a server or a person wrote, made fit to be kept."""
+"""Text from models, servers and people, made storable. Normalizing replies is in tasks/readers/text.py."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _REFUSED = re.compile("[\x00\ud800-\udfff]")
 
 
 def storable(text: str) -> str:
-    """Return text with U+FFFD for what databases refuse: PostgreSQL takes no NUL, UTF-8 no lone surrogate."""
+    """Replace what databases refuse with U+FFFD: NUL (PostgreSQL) and lone surrogates (UTF-8)."""
     return _REFUSED.sub("\ufffd", text)

@@ -9,13 +9,15 @@ from sqlalchemy import Connection
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import ModelResult
+from bench_pipeline.domain.models.ids import ConversationId
+from bench_pipeline.domain.promoting.changes import Promotion, PromotionRow
 from bench_pipeline.storage import promotions
 from bench_pipeline.storage.benchmarks import BenchmarkRow, benchmark
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.decisions import StoredDecision, decision_of
 from bench_pipeline.storage.history import model_run_ids, stored_scoreboard
 from bench_pipeline.storage.production import Conversation, Production
-from bench_pipeline.storage.promotions import Promotion, PromotionRow, Validation
+from bench_pipeline.storage.promotions import Validation
 from bench_pipeline.storage.samples import samples_of
 
 
@@ -47,7 +49,7 @@ class Blame:
     validation: Validation | None
 
 
-def blame(database: Database, production: Production, conversation_id: int) -> Blame:
+def blame(database: Database, production: Production, conversation_id: ConversationId) -> Blame:
     """Explain why a conversation has its actor. Raises `InputError` when there is no such conversation."""
     with database.engine.connect() as connection:
         found = production.conversations(connection, [conversation_id])

@@ -17,14 +17,15 @@ from bench_pipeline.benchmark.ranking import RankedBenchmark, read_ranked
 from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.promoting.changes import Promotion
+from bench_pipeline.domain.promoting.facts import StoredPlan
 from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.promotion.plan import DecidedPlan, make_plan, store_plan
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.promotion.reconciliation import reconcile, write_open_documents
 from bench_pipeline.promotion.validation import ValidationResult, validate_promotion
 from bench_pipeline.storage import promotions
-from bench_pipeline.storage.plans import StoredPlan, plan_by_hash
-from bench_pipeline.storage.promotions import Promotion
+from bench_pipeline.storage.plans import plan_by_hash
 
 
 @dataclass(frozen=True, slots=True)

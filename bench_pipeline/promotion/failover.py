@@ -8,13 +8,15 @@ from bench_pipeline.benchmark.evidence import hash_of_evidence
 from bench_pipeline.benchmark.ranking import RankedBenchmark, read_ranked
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import GateFailed, InputError
+from bench_pipeline.domain.models.ids import ConversationId
+from bench_pipeline.domain.promoting.champion import Champion
+from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.plan import Bar, PlanEvidence, PlanKind, PlanRow, PromotionPlan, identity_hash
 from bench_pipeline.promotion.rollback import reversal_terms, store_and_apply
-from bench_pipeline.storage.champions import Champion, champion
-from bench_pipeline.storage.promotions import Promotion
+from bench_pipeline.storage.champions import champion
 
 
-def fail_over(bench: Workbench, conversation_id: int, requested_by: str) -> Promotion:
+def fail_over(bench: Workbench, conversation_id: ConversationId, requested_by: str) -> Promotion:
     """Switch a conversation from its champion to the runner-up, while the benchmark of both is still valid.
 
     The champion is barred until something in its evidence changes, or until this is undone.

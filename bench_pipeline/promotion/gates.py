@@ -1,30 +1,26 @@
-"""What a person says before a promotion: agreed to a plan, stopped all promotions, let them go on."""
+"""Approvals and freezes, which people give before a promotion, and what a stored plan still waits for."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import text
-
+from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import GateFailed, InputError
-from bench_pipeline.domain.promoting.approval import approver
-from bench_pipeline.domain.promoting.plan import ApprovalMode, PlanKind
-from bench_pipeline.domain.promoting.refusal import PlanRefused
-from bench_pipeline.storage.database import Database, lock_key
-from bench_pipeline.storage.plans import (
-    Freeze,
-    StoredPlan,
-    approvals_of,
-    insert_approval,
-    insert_freeze,
-    latest_freeze,
-    plan_by_hash,
-    requesters,
-)
+from bench_pipeline.domain.promoting.approval import Freeze
+from bench_pipeline.domain.promoting.facts import StoredPlan
+from bench_pipeline.domain.promoting.plan import ApprovalMode
+from bench_pipeline.domain.promoting.refusal import APPROVAL_REASONS, PlanRefused
+from bench_pipeline.domain.promoting.rules import admit, intact
+from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.plans import insert_approval, insert_freeze, plan_by_hash, requesters
+from bench_pipeline.storage.promotion_facts import gather_facts
 
 
 def approve(database: Database, beginning: str, approved_by: str) -> StoredPlan:
-    """Agree to the stored plan whose hash begins so. Raises `InputError` without one, `GateFailed` for one's own."""
+    """Approve the stored plan whose hash has this prefix.
+
+    Raises `InputError` when there is none, and `GateFailed` when it needs no approval or `approved_by` requested it.
+    """
     with database.writing() as connection:
         stored = plan_by_hash(connection, beginning)
         if stored is None:
@@ -38,32 +34,29 @@ def approve(database: Database, beginning: str, approved_by: str) -> StoredPlan:
     return stored
 
 
-def awaited(database: Database, stored: StoredPlan) -> str:
-    """Return what a plan waits for before it may be applied, in words; empty when nothing."""
-    plan = stored.plan
-    if not plan.changes:
-        return ""
-    with database.engine.connect() as connection:
-        last = latest_freeze(connection)
-        given = approvals_of(connection, stored.plan_hash)
-        asked = requesters(connection, stored.plan_hash)
-    if last is not None and last.frozen and plan.kind is not PlanKind.ROLLBACK:
-        return f"promotions are frozen by {last.set_by}: {last.reason}; `bench thaw` ends that"
+def awaited(bench: Workbench, stored: StoredPlan) -> str:
+    """Return why a stored plan cannot be applied now, in words; empty when it can.
+
+    These are the rules by which it is applied. The identities of the models are left out: nobody asks the runtimes.
+    """
     try:
-        approver(plan.terms, given, asked, stored.plan_hash, datetime.now(UTC))
+        intact(stored.plan_hash, stored)
+        with bench.database.engine.connect() as connection:
+            facts = gather_facts(connection, bench.production, stored, datetime.now(UTC))
+        admit(stored.plan, facts)
     except PlanRefused as refused:
-        whose = f" by somebody other than {', '.join(sorted(asked))}" if plan.terms.second_person else ""
+        if refused.reason not in APPROVAL_REASONS:
+            return str(refused)
         missing = refused.reason == "approval_missing"
-        return f"{f'needs an approval: bench approve {stored.plan_hash[:12]}' if missing else refused}{whose}"
+        others = f" by somebody other than {', '.join(sorted(facts.requesters))}"
+        what = f"needs an approval: bench approve {stored.plan_hash[:12]}" if missing else str(refused)
+        return f"{what}{others if stored.plan.terms.second_person else ''}"
     return ""
 
 
 def set_freeze(database: Database, frozen: bool, reason: str, set_by: str) -> Freeze:
-    """Stop all promotions, or let them go on. Once this returns, none is applied that did not see it."""
-    now = datetime.now(UTC)
+    """Freeze or thaw all promotions. A promotion that begins after this returned has seen it."""
+    freeze = Freeze(frozen, reason, set_by, datetime.now(UTC))
     with database.writing() as connection:
-        if connection.dialect.name == "postgresql":
-            # The promotion that is under way ends first; the next one reads what is written here.
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key("promotion")})
-        insert_freeze(connection, frozen, reason, set_by, now)
-    return Freeze(frozen, reason, set_by, now)
+        insert_freeze(connection, freeze)
+    return freeze

@@ -8,11 +8,12 @@ from __future__ import annotations
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import RuntimeFailure
 from bench_pipeline.domain.models.identity import ModelIdentity
+from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.models.model_ref import ModelRef, UnknownExecutionPath, parse_execution_path
+from bench_pipeline.domain.promoting.facts import Observed
 from bench_pipeline.domain.promoting.plan import PlanRow, PromotionPlan, identity_hash
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.runtimes.registry import Runtimes
-from bench_pipeline.storage.writers.base import Observed
 
 
 def observe(bench: Workbench, plan: PromotionPlan) -> list[Observed]:
@@ -22,7 +23,7 @@ def observe(bench: Workbench, plan: PromotionPlan) -> list[Observed]:
         return [_observed(bench, runtimes, actor_id, row) for actor_id, row in rows.items()]
 
 
-def _observed(bench: Workbench, runtimes: Runtimes, actor_id: int, row: PlanRow) -> Observed:
+def _observed(bench: Workbench, runtimes: Runtimes, actor_id: ActorId, row: PlanRow) -> Observed:
     with bench.database.engine.connect() as connection:
         actor = bench.production.actor_now(connection, actor_id)
     if actor is None:

@@ -11,16 +11,25 @@ from bench_pipeline.benchmark.incumbents import incumbents_of
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.promoting.decision import Decision, Incumbent
 from bench_pipeline.domain.promoting.impact import WINDOW_DAYS, Impact, impact
-from bench_pipeline.domain.promoting.plan import ApprovalMode, PlanEvidence, PlanRow, PlanTerms, PromotionPlan, plan_row
+from bench_pipeline.domain.promoting.plan import (
+    ApprovalMode,
+    Holding,
+    PlanEvidence,
+    PlanRow,
+    PlanTerms,
+    PromotionPlan,
+    plan_row,
+)
 from bench_pipeline.domain.promoting.replay import DecisionInput
 from bench_pipeline.domain.tasks.task import Task
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage import decisions, plans
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.production import Conversation
-from bench_pipeline.storage.promotions import bar_on
+from bench_pipeline.storage.promotions import read_bars
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +122,7 @@ def store_plan(database: Database, made: DecidedPlan, requested_by: str) -> None
             decisions.insert_decision(connection, made.plan, one.row, one.input, one.decision, now)
 
 
-def impacts(bench: Workbench, made: DecidedPlan, now: datetime) -> dict[int, Impact]:
+def impacts(bench: Workbench, made: DecidedPlan, now: datetime) -> dict[ConversationId, Impact]:
     """Return what each conversation's challenger would save, from the number of calls in the days before `now`.
 
     A conversation without known calls or without a comparison is left out. The plan does not include the impact,
@@ -134,19 +143,20 @@ def _impact(one: DecidedRow, calls: int) -> Impact | None:
 def _decided(bench: Workbench, ranked: RankedBenchmark, evidence: PlanEvidence, task: Task) -> list[DecidedRow]:
     decided = []
     with bench.database.engine.connect() as connection:
+        bars = read_bars(connection, [evidence.benchmark_id])
         for number, found in incumbents_of(bench, task, ranked).items():
             conversation, incumbent = found or (None, None)
             one = _decided_row(bench, number, conversation, incumbent, ranked)
-            bar = bar_on(connection, one.row, evidence) if one.row.changes else None
+            bar = bars.on(one.row, evidence) if one.row.changes else None
             if incumbent is not None and bar is not None:
-                one = _decided_row(bench, number, conversation, replace(incumbent, undone=bar.took_back), ranked)
+                one = _decided_row(bench, number, conversation, replace(incumbent, undone=bar.removal), ranked)
             decided.append(one)
     return decided
 
 
 def _decided_row(
     bench: Workbench,
-    number: int,
+    number: ConversationId,
     conversation: Conversation | None,
     incumbent: Incumbent | None,
     ranked: RankedBenchmark,
@@ -156,10 +166,13 @@ def _decided_row(
     return DecidedRow(_row(number, conversation, decision, ranked), decided_from, decision)
 
 
-def _row(number: int, conversation: Conversation | None, decision: Decision, ranked: RankedBenchmark) -> PlanRow:
+def _row(
+    number: ConversationId, conversation: Conversation | None, decision: Decision, ranked: RankedBenchmark
+) -> PlanRow:
     task = ranked.benchmark.task_type
     if conversation is None:
-        return plan_row(task, number, "unknown", None, None, decision, None)
+        return plan_row(Holding(task, number, "unknown", None, None), decision, None)
     run = ranked.runs.get(decision.challenger.model) if decision.challenger else None
     measured = (run.ref.execution_path, run.identity) if run else None
-    return plan_row(task, number, conversation.name, conversation.actor_id, conversation.actor_name, decision, measured)
+    holding = Holding(task, number, conversation.name, conversation.actor_id, conversation.actor_name)
+    return plan_row(holding, decision, measured)

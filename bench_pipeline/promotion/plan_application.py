@@ -12,6 +12,8 @@ from bench_pipeline.benchmark.fitness import newer_fit_benchmark
 from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.promoting.changes import Promotion
+from bench_pipeline.domain.promoting.facts import Observed
 from bench_pipeline.domain.promoting.fitness import outdated_row
 from bench_pipeline.domain.promoting.plan import PlanEvidence, PlanKind, PromotionPlan
 from bench_pipeline.domain.promoting.refusal import PlanRefused
@@ -21,8 +23,7 @@ from bench_pipeline.promotion.validation_hook import check_hook
 from bench_pipeline.storage import benchmarks, history
 from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.plans import plan_by_hash
-from bench_pipeline.storage.promotions import Promotion, bar_on, promotion_by_id, promotion_by_plan
-from bench_pipeline.storage.writers.base import Observed
+from bench_pipeline.storage.promotions import promotion_by_id, promotion_by_plan, read_bars
 
 
 def apply_plan(
@@ -112,9 +113,10 @@ def _check_not_outdated(bench: Workbench, plan: PromotionPlan, evidence: PlanEvi
 
 def _check_bars(connection: Connection, plan: PromotionPlan) -> None:
     """Refuse to restore what was undone after the plan was made."""
+    bars = read_bars(connection, [evidence.benchmark_id for evidence in plan.evidence])
     for row in plan.changes:
         evidence = plan.evidence_of(row.task)
-        bar = bar_on(connection, row, evidence) if evidence else None
+        bar = bars.on(row, evidence) if evidence else None
         if bar is not None:
-            facts = {"actor": row.new_actor, "conversation_id": row.conversation_id, "why": bar.took_back}
+            facts = {"actor": row.new_actor, "conversation_id": row.conversation_id, "why": bar.removal}
             raise PlanRefused("barred", facts | {"promotion_id": bar.promotion_id})

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import GateFailed
+from bench_pipeline.domain.promoting.changes import Promotion, Status
 from bench_pipeline.promotion.rollback import Rollback
 from bench_pipeline.promotion.validation import undo_failed
 from bench_pipeline.reporting.workflow_docs import write_documents
 from bench_pipeline.storage import promotions
-from bench_pipeline.storage.promotions import Promotion, Status, Validation
+from bench_pipeline.storage.promotions import Validation
 
 _WAIT_S = 60  # for another process that writes the same documents
 

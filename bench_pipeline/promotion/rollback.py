@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import GateFailed, InputError
+from bench_pipeline.domain.promoting.changes import Promotion, PromotionRow, last_link, latest_of
 from bench_pipeline.domain.promoting.plan import (
     ApprovalMode,
     Bar,
@@ -21,7 +22,6 @@ from bench_pipeline.promotion.plan import terms_of
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.storage import promotions
 from bench_pipeline.storage.plans import insert_plan
-from bench_pipeline.storage.promotions import Promotion, PromotionRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def change_to_undo(connection: Connection, promotion_id: int | None, task: str |
     """
     changes = promotions.all_promotions(connection)  # read once: another rollback may commit between two reads
     if promotion_id is None:
-        found = promotions.latest_of(changes, task)
+        found = latest_of(changes, task)
     else:
         found = next((one for one in changes if one.promotion_id == promotion_id), None)
     if found is None:
@@ -98,10 +98,10 @@ def change_to_undo(connection: Connection, promotion_id: int | None, task: str |
         )
     if not found.in_force:
         raise GateFailed(
-            f"promotion {found.promotion_id} was undone already: {found.undone_because}; "
+            f"promotion {found.promotion_id} is already undone: {found.undone_because}; "
             f"`bench rollback {found.undone_by}` restores it"
         )
-    return promotions.last_link(changes, found.promotion_id)
+    return last_link(changes, found.promotion_id)
 
 
 def _back(row: PromotionRow, reason: str) -> PlanRow:

@@ -20,11 +20,12 @@ from bench_pipeline.domain.measuring.benchmark import Purpose
 from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Standing
 from bench_pipeline.domain.measuring.statistics import compare_paired
 from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.promoting.changes import Promotion, PromotionRow, Status
 from bench_pipeline.domain.promoting.plan import Bar
 from bench_pipeline.promotion.rollback import Rollback, change_to_undo, undo
 from bench_pipeline.promotion.validation_hook import run_hook
 from bench_pipeline.storage import promotions
-from bench_pipeline.storage.promotions import Promotion, PromotionRow, Status, Validation
+from bench_pipeline.storage.promotions import Validation
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from bench_pipeline.domain.models.actor import Actor, Exclusion
+from bench_pipeline.domain.models.ids import ActorId, ConversationId, WorkflowId
 from bench_pipeline.domain.models.model_ref import UnknownExecutionPath, parse_execution_path
+from bench_pipeline.domain.promoting.champion import Champion
 from bench_pipeline.reporting.files import path_in, slug, write_if_changed
 from bench_pipeline.reporting.markdown import render
 from bench_pipeline.storage import documents
-from bench_pipeline.storage.champions import Champion, all_champions
+from bench_pipeline.storage.champions import all_champions
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.documents import LastBenchmark, ModelCost
 from bench_pipeline.storage.production import Conversation, Production, Workflow
@@ -33,9 +35,9 @@ class StepFacts:
     """
 
     number: int
-    conversation_id: int
+    conversation_id: ConversationId
     conversation: str
-    actor_id: int | None
+    actor_id: ActorId | None
     actor: str | None
     model: str | None
     status: str
@@ -62,7 +64,7 @@ class WorkflowFacts:
     `saved_ms` is the time (ms) that this would save, None if a load was never measured.
     """
 
-    workflow_id: int
+    workflow_id: WorkflowId
     name: str
     steps: tuple[StepFacts, ...]
     loads: tuple[Batch, ...]
@@ -80,15 +82,15 @@ class _Snapshot:
     """The content of the database, read once."""
 
     workflows: Sequence[Workflow]
-    actors: Mapping[int, Actor]
-    champions: Mapping[int, Champion]
-    benchmarks: Mapping[int, LastBenchmark]
-    latencies: Mapping[tuple[str, int], float]
+    actors: Mapping[ActorId, Actor]
+    champions: Mapping[ConversationId, Champion]
+    benchmarks: Mapping[ConversationId, LastBenchmark]
+    latencies: Mapping[tuple[str, ActorId], float]
     costs: Mapping[str, ModelCost]
-    too_large: Mapping[int, str]
+    too_large: Mapping[ActorId, str]
     max_model_bytes: int
 
-    def name_of(self, actor_id: int | None) -> str | None:
+    def name_of(self, actor_id: ActorId | None) -> str | None:
         if actor_id is None:
             return None
         actor = self.actors.get(actor_id)
@@ -148,7 +150,7 @@ def write_documents(
     return [path for path, text in texts.items() if write_if_changed(path, text)]
 
 
-def _registered(row: Champion, conversation: Conversation | None, actors: Mapping[int, Actor]) -> dict[str, Any]:
+def _registered(row: Champion, conversation: Conversation | None, actors: Mapping[ActorId, Actor]) -> dict[str, Any]:
     return {
         "conversation_id": row.conversation_id,
         "conversation": conversation.name if conversation else None,
@@ -162,7 +164,7 @@ def _registered(row: Champion, conversation: Conversation | None, actors: Mappin
     }
 
 
-def _actor(actor_id: int | None, actors: Mapping[int, Actor]) -> dict[str, Any] | None:
+def _actor(actor_id: ActorId | None, actors: Mapping[ActorId, Actor]) -> dict[str, Any] | None:
     if actor_id is None:
         return None
     actor = actors.get(actor_id)

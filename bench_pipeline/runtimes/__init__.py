@@ -1,1 +1,1 @@
-"""How a model is called and asked who it is. Knows nothing of cases, verdicts or ranks."""
+"""Runtimes: how a model is identified, loaded and called. Cases, verdicts and ranks are in domain and benchmark."""

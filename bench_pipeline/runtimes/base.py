@@ -1,4 +1,4 @@
-"""The one protocol that every runtime keeps, so that the runner never asks which one it talks to."""
+"""The protocol that every runtime implements, so that no caller depends on a particular one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bench_pipeline.domain.models.reply import Reply
 
 
 class Runtime(Protocol):
-    """What answers a call. Every method raises `RuntimeFailure` when the runtime is at fault, never the model."""
+    """What answers a call. Every method raises `RuntimeFailure` when the runtime, not the model, is at fault."""
 
     def describe(self, model: ModelRef) -> ModelIdentity:
-        """Say who `model` is, without loading it. Kind `not_found` when it is not installed."""
+        """Return the identity of `model` without loading it. Raises kind `not_found` when it is not installed."""
         ...
 
     def refusal(self, terms: Terms) -> str | None:
-        """Return which of the terms this runtime cannot keep and what to do, None when it keeps all."""
+        """Return which of the terms this runtime does not support and what to do; None if it supports all."""
         ...
 
     def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
@@ -31,11 +31,11 @@ class Runtime(Protocol):
         ...
 
     def placement(self, model: ModelRef) -> Placement:
-        """Say where the loaded model is, and what is in memory beside it."""
+        """Return where the loaded model is, and which other models are in memory."""
         ...
 
     def unload(self, model: ModelRef) -> None:
-        """Give the model's memory back; no error when it was not loaded."""
+        """Free the model's memory; does nothing when it is not loaded."""
         ...
 
     def close(self) -> None:

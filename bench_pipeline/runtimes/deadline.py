@@ -1,6 +1,7 @@
-"""HTTP exchanges whose time-outs are totals, and what their failures mean to a runtime.
+"""HTTP requests with a total time-out, and the mapping of their failures to `RuntimeFailure`.
 
-Holds the transport and the one way to send a request. Knows no API's fields.
+Holds the transport and the only way to send a request. The fields of each API are in ollama.py and
+openai_compatible.py.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ CONNECT_LIMIT_S = 5.0
 LONGEST_ANSWER_BYTES = 32 * 2**20
 _LONGEST_REASON = 200
 _QUOTE_BEGINS = re.compile(r"""[:'"`]""")
-# A host name that no DNS query can carry is a UnicodeError.
+# A host name that no DNS query can carry raises UnicodeError.
 _UNREACHABLE = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.UnsupportedProtocol, UnicodeError)
 _KIND_OF_STATUS = {
     404: FailureKind.NOT_FOUND,
     429: FailureKind.BUSY,
     503: FailureKind.BUSY,
-    # What the server will refuse every time: a field, a key, a host, a prompt that is too long.
+    # What the server refuses every time: a field, a key, a host, a prompt that is too long.
     **dict.fromkeys((400, 401, 403, 413, 422), FailureKind.UNSUPPORTED),
 }
 _TOO_LONG = re.compile(r"\bcontext\b|context_length", re.IGNORECASE)
@@ -49,7 +50,7 @@ def _seconds_until(moment: float | None) -> float | None:
 
 
 class _TotalStream(httpcore.NetworkStream):
-    """A connection whose `timeout` arguments are moments of the monotonic clock, not durations."""
+    """A connection whose `timeout` arguments are points of the monotonic clock, not durations."""
 
     def __init__(self, inner: httpcore.NetworkStream) -> None:
         self._inner = inner
@@ -73,7 +74,7 @@ class _TotalStream(httpcore.NetworkStream):
 
 
 class _TotalBackend(httpcore.SyncBackend):
-    """Opens connections whose `timeout` arguments are moments of the monotonic clock."""
+    """Opens connections whose `timeout` arguments are points of the monotonic clock."""
 
     def connect_tcp(
         self,
@@ -88,7 +89,7 @@ class _TotalBackend(httpcore.SyncBackend):
 
 
 class _AnswerTooLong(Exception):
-    """More bytes arrived than any real answer has."""
+    """The answer is longer than any real one."""
 
 
 class _Body(httpx.SyncByteStream):
@@ -110,10 +111,10 @@ class _Body(httpx.SyncByteStream):
 
 
 class TotalTimeoutTransport(httpx.BaseTransport):
-    """httpx's transport with one difference: a request's time-out bounds all of it, not each read.
+    """httpx's transport with one difference: a request's time-out bounds the whole request, not each read.
 
-    httpx starts its read time-out anew with every chunk, so a server that drips would never trip it.
-    Raises httpcore's exceptions as they are.
+    httpx restarts its read time-out with every chunk, so a server that sends slowly would never exceed it.
+    Raises httpcore's exceptions unchanged.
     """
 
     def __init__(self, tls: bool) -> None:
@@ -122,7 +123,7 @@ class TotalTimeoutTransport(httpx.BaseTransport):
         self._pool = httpcore.ConnectionPool(ssl_context=context, network_backend=_TotalBackend())
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send `request`; its time-out is in seconds from now to the last byte of the answer."""
+        """Send `request`; its time-out is the seconds from now to the last byte of the answer."""
         limit = request.extensions["timeout"]["read"]
         now = time.monotonic()
         moments = {
@@ -150,16 +151,16 @@ class TotalTimeoutTransport(httpx.BaseTransport):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer; `elapsed_ns` runs from sending to the last byte on the monotonic clock."""
+    """A complete answer; `elapsed_ns` is from sending to the last byte on the monotonic clock."""
 
     body: bytes
     elapsed_ns: int
 
 
 class Server:
-    """One HTTP server and the words for its failures.
+    """One HTTP server and the texts for its failures.
 
-    `if_down` and `if_missing` are texts with the fields `{address}` and, in the latter, `{model}`.
+    `if_down` and `if_missing` have the field `{address}`, the latter also `{model}`.
     """
 
     def __init__(self, http: httpx.Client, if_down: str, if_missing: str) -> None:
@@ -179,12 +180,12 @@ class Server:
         body: object = None,
         quote_errors: bool = True,
     ) -> Answer:
-        """Send one request and read its answer to the end, within `limit_s` seconds.
+        """Send one request and read its whole answer within `limit_s` seconds.
 
         `quote_errors` must be False for a request with a prompt: parsers quote the text in their errors.
         Raises `RuntimeFailure`.
         """
-        # ASCII escapes carry a lone surrogate, which UTF-8 cannot.
+        # ASCII escapes can carry a lone surrogate; UTF-8 cannot.
         content = None if body is None else json.dumps(body).encode("ascii")
         request = self._http.build_request(method, path, content=content, timeout=limit_s)
         begun = time.perf_counter_ns()
@@ -198,7 +199,7 @@ class Server:
             ) from error
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise RuntimeFailure(
-                FailureKind.CONNECTION_LOST, f"{model}: the connection to {self.address} broke off"
+                FailureKind.CONNECTION_LOST, f"{model}: the connection to {self.address} was lost"
             ) from error
         except (httpx.DecodingError, _AnswerTooLong) as error:
             raise bad_response(model, "is garbled or endless") from error
@@ -208,11 +209,11 @@ class Server:
         return Answer(response.content, elapsed_ns)
 
     def missing(self, model: str) -> RuntimeFailure:
-        """Return the failure of a model that the server does not have."""
+        """Return the failure for a model that the server does not have."""
         return RuntimeFailure(FailureKind.NOT_FOUND, self._if_missing.format(model=model, address=self.address))
 
     def with_reason(self, text: str, words: str, quote: bool) -> str:
-        """Return `text` and the server's `words` on one line; without `quote` only their first clause."""
+        """Return `text` and the server's `words` on one line; without `quote`, only their first clause."""
         if not quote:
             words = _QUOTE_BEGINS.split(words, maxsplit=1)[0]
         if self._secret:
@@ -255,7 +256,7 @@ def _error_in(body: bytes) -> str:
 
 
 def bad_response(model: str, problem: str) -> RuntimeFailure:
-    """Return the failure of an answer that breaks its API."""
+    """Return the failure for an answer that violates its API."""
     return RuntimeFailure(FailureKind.BAD_RESPONSE, f"{model}: the server's answer {problem}")
 
 
@@ -265,4 +266,4 @@ def read(wire: type[Wire], body: bytes, model: str) -> Wire:
         return wire.model_validate_json(body)
     except ValidationError:
         # The validation's own text quotes the reply.
-        raise bad_response(model, "is not what its API promises") from None
+        raise bad_response(model, "does not follow its API") from None

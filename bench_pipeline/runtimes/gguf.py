@@ -1,6 +1,6 @@
-"""The head of a GGUF file: who the model in it is. Reads the metadata and stops before the tensors.
+"""The head of a GGUF file, which identifies its model. Reads the metadata and stops before the tensors.
 
-Skips arrays without building them, so that a vocabulary of 150,000 words costs a tenth of a second.
+Skips arrays without building them, so a vocabulary of 150,000 words takes a tenth of a second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MOST_FIELDS = 65_536
 _STRING, _ARRAY = 8, 9
 _SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 
-# llama.cpp's enum llama_ftype; the numbers that are missing are of formats that were withdrawn.
+# llama.cpp's enum llama_ftype; the missing numbers are formats that were withdrawn.
 _QUANTIZATIONS = {
     0: "F32",
     1: "F16",
@@ -65,7 +65,7 @@ _Scalar = int | float | str
 
 @dataclass(frozen=True, slots=True)
 class GgufHead:
-    """What a GGUF file says of its model; `None` where it says nothing.
+    """What a GGUF file says about its model; `None` where it says nothing.
 
     `context_length` is in tokens, `template_hash` the SHA-256 of the chat template.
     """
@@ -80,11 +80,11 @@ class GgufHead:
 
 
 class _Unusable(Exception):
-    """The bytes are not the head of a whole GGUF file."""
+    """The bytes are not the head of a complete GGUF file."""
 
 
 class _Cursor:
-    """Reads values one after another; no more than `_LONGEST_HEAD_BYTES` of them."""
+    """Reads values one after another, up to `_LONGEST_HEAD_BYTES`."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -93,13 +93,13 @@ class _Cursor:
     def _spend(self, count: int) -> None:
         self._left -= count
         if self._left < 0:
-            raise _Unusable("its head does not end")
+            raise _Unusable(f"its head is longer than {_LONGEST_HEAD_BYTES // 2**20} MiB")
 
     def take(self, count: int) -> bytes:
         self._spend(count)
         data = self._file.read(count)
         if len(data) < count:
-            raise _Unusable("it is cut off in its head")
+            raise _Unusable("it ends within its head")
         return data
 
     def skip(self, count: int) -> None:
@@ -135,29 +135,29 @@ class _Cursor:
     @staticmethod
     def _scalar(kind: int) -> str:
         if kind not in _SCALARS:
-            raise _Unusable(f"it has a value of the unknown type {kind}")
+            raise _Unusable(f"it contains a value of unknown type {kind}")
         return _SCALARS[kind]
 
 
 def read_head(path: Path) -> GgufHead:
-    """Return what the file at `path` says of its model.
+    """Return what the file at `path` says about its model.
 
-    Raises `InputError` when it cannot be read, is no GGUF file, or is one part of several.
+    Raises `InputError` when it cannot be read, is not a GGUF file, or is one part of several.
     """
     try:
         with path.open("rb") as file:
             fields = _read_fields(_Cursor(file))
         return _head_of(fields)
     except (_Unusable, OSError) as error:
-        raise InputError(f"{path}: no usable GGUF file: {error}; give a whole one") from error
+        raise InputError(f"{path}: is not a usable GGUF file: {error}; give a complete one") from error
 
 
 def _read_fields(cursor: _Cursor) -> dict[str, _Scalar]:
     if cursor.take(len(MAGIC)) != MAGIC:
-        raise _Unusable("it does not begin with GGUF")
+        raise _Unusable("it does not start with GGUF")
     version = cursor.unsigned("<I")
     if version not in _READABLE_VERSIONS:
-        raise _Unusable(f"its version is {version}, readable are 2 and 3, little-endian")
+        raise _Unusable(f"its version is {version}; supported are 2 and 3, little-endian")
     cursor.skip(struct.calcsize("<Q"))
     count = cursor.unsigned("<Q")
     if count > _MOST_FIELDS:
@@ -173,9 +173,9 @@ def _read_fields(cursor: _Cursor) -> dict[str, _Scalar]:
 def _head_of(fields: dict[str, _Scalar]) -> GgufHead:
     architecture = _text(fields, "general.architecture")
     if architecture is None:
-        raise _Unusable("it names no general.architecture")
+        raise _Unusable("it lacks general.architecture")
     if (_count(fields, "split.count") or 1) > 1:
-        raise _Unusable("it is one part of several, to be joined with llama-gguf-split --merge")
+        raise _Unusable("it is one part of several; join them with llama-gguf-split --merge")
     template = _text(fields, "tokenizer.chat_template")
     return GgufHead(
         architecture=architecture,

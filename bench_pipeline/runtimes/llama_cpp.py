@@ -1,6 +1,6 @@
-"""GGUF models in this process, through xllamacpp, one at a time.
+"""GGUF models in this process, through xllamacpp, one at a time. Finding the weights is in catalogue.py.
 
-The binding is imported when the first model is loaded: it is heavy, and naming a model does not need it.
+The binding is heavy and not needed to identify a model, so it is imported when the first model is loaded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bench_pipeline.domain.models.reply import Reply, ServerTimings
 from bench_pipeline.runtimes.catalogue import Catalogue
 from bench_pipeline.runtimes.gguf import GgufHead, read_head
 
-# llama.cpp computes 512 tokens at once whatever the batch; a batch of as many reports back after each.
+# llama.cpp computes 512 tokens at a time whatever the batch size; with a batch of 512 it reports after each step.
 _PROMPT_BATCH_TOKENS = 512
 _IDLE_POLL_S = 0.005
 _INTERRUPT_POLL_S = 0.5
@@ -67,7 +67,7 @@ class _Chunk(BaseModel):
 
 
 class _Stream:
-    """Collects the chunks of one reply and asks llama.cpp to stop when time is up or nobody waits any more."""
+    """Collects the chunks of one reply and stops llama.cpp at the deadline or when the caller gave up."""
 
     def __init__(self, deadline_ns: int) -> None:
         self.chunks: list[object] = []
@@ -84,21 +84,21 @@ class _Stream:
 class LlamaCppRuntime:
     """The models of `catalogue`, run in this process by llama.cpp on `threads` threads (None: its own choice).
 
-    Loading cannot be interrupted, and a call only between two steps: after at most 512 tokens of the prompt, or
-    one token of the reply. So a call may outlast its limit by one step before it fails. A defect that aborts
-    llama.cpp, such as memory running out, ends this process.
+    Loading cannot be interrupted. A call can be interrupted only between steps of up to 512 prompt tokens or one
+    reply token, so it may exceed its limit by one step before it fails. If llama.cpp aborts, for example out of
+    memory, this process ends.
     """
 
     def __init__(self, catalogue: Catalogue, threads: int | None = None) -> None:
         self._catalogue = catalogue
         self._threads = threads
-        # Read through the attribute only: a local name would live on in tracebacks and keep the memory.
+        # Only used through the attribute: a local variable would survive in tracebacks and keep the memory.
         self._server: Any = None
         self._loaded: tuple[str, int] | None = None
         self._placement = Placement()
 
     def describe(self, model: ModelRef) -> ModelIdentity:
-        """Say who `model` is, from its file. Kind `not_found` when there is none, `server_error` when it is broken."""
+        """Return the identity from the model's file. Raises kind `not_found` or, for a broken file, `server_error`."""
         path, head = self._file_of(model)
         return ModelIdentity(
             name=model.address,
@@ -114,15 +114,15 @@ class LlamaCppRuntime:
             capabilities=("embedding",) if head.embeds else ("completion",),
         )
 
-    def refusal(self, terms: Protocol) -> str | None:  # noqa: ARG002 - all terms are this process's own
-        """Return None: this process keeps every term."""
+    def refusal(self, terms: Protocol) -> str | None:  # noqa: ARG002 - every term is supported
+        """Return None: this runtime supports every term."""
         return None
 
     def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
-        """Drop the model in memory and load this one.
+        """Unload the model in memory and load this one; `memory_bytes` is how much this process grew.
 
-        `memory_bytes` is how much this process grew. Kind `server_error` when llama.cpp refuses the file,
-        `deadline` when it took longer than `time_limit_s` seconds; the model is dropped then.
+        Raises kind `server_error` when llama.cpp refuses the file, `deadline` when loading took longer than
+        `time_limit_s` seconds; the model is unloaded again in that case.
         """
         path, head = self._file_of(model)
         binding = _binding()
@@ -131,7 +131,7 @@ class LlamaCppRuntime:
         memory_before, begun = process.memory_info().rss, time.perf_counter_ns()
         try:
             self._server = binding.Server(self._parameters(binding, path, decoding.num_ctx))
-            # xllamacpp hangs for ever when a server is dropped before its loop has begun; an answer proves the loop.
+            # xllamacpp 2026.10 hangs when a server is dropped before its loop runs; an answer shows that it runs.
             self._server.handle_completions({"prompt": "a", "n_predict": 1})
         except RuntimeError as error:
             raise RuntimeFailure(
@@ -139,7 +139,6 @@ class LlamaCppRuntime:
                 f"{model.address}: llama.cpp cannot load it: it is damaged, of a kind that xllamacpp "
                 f"{_binding_version()} does not know, or too large with num_ctx {decoding.num_ctx}",
             ) from error
-        # A server that is dropped before its loop runs never ends (seen with xllamacpp 2026.10).
         self._wait_until_idle()
         load_ns = time.perf_counter_ns() - begun
         if load_ns > time_limit_s * 1e9:
@@ -158,8 +157,8 @@ class LlamaCppRuntime:
     def call(self, model: ModelRef, prompt: str, decoding: DecodingOptions, time_limit_s: float) -> Reply:
         """Send `prompt` as one user message; a model that is not loaded is loaded before the clock starts.
 
-        Kind `deadline` when the reply was not complete within `time_limit_s` seconds, raised once llama.cpp is
-        idle again, so that the next call is not slowed; `unsupported` when the prompt is longer than the context.
+        Raises kind `deadline` when the reply is not complete within `time_limit_s` seconds, but only once llama.cpp
+        is idle, so that the next call is not slowed; `unsupported` when the prompt is longer than the context.
         """
         if self._loaded != (model.address, decoding.num_ctx):
             self.load(model, decoding, time_limit_s)
@@ -173,16 +172,16 @@ class LlamaCppRuntime:
         return _reply(model, stream.chunks, elapsed_ns)
 
     def placement(self, model: ModelRef) -> Placement:  # noqa: ARG002 - there is one model at a time
-        """Say what the model in memory holds; there is no other beside it."""
+        """Return the placement of the model in memory, which is the only one."""
         return self._placement
 
     def unload(self, model: ModelRef) -> None:
-        """Give the model's memory back; nothing happens when it is not the one in memory."""
+        """Free the model's memory; does nothing when another model is loaded."""
         if self._loaded and self._loaded[0] == model.address:
             self.close()
 
     def close(self) -> None:
-        """Drop the model in memory, if any."""
+        """Free the model in memory, if any."""
         self._server = None
         self._loaded = None
 
@@ -202,11 +201,11 @@ class LlamaCppRuntime:
         except InputError as error:
             raise RuntimeFailure(FailureKind.SERVER_ERROR, str(error)) from error
         remedy = (
-            "`bench demo` fetches it"
+            "`bench demo` downloads it"
             if model.address in self._catalogue.names()
             else "check the path, as in llama_cpp:/path/to/file.gguf"
         )
-        raise RuntimeFailure(FailureKind.NOT_FOUND, f"{model.address}: not on this machine; {remedy}")
+        raise RuntimeFailure(FailureKind.NOT_FOUND, f"{model.address}: is not on this machine; {remedy}")
 
     def _parameters(self, binding: Any, path: Path, num_ctx: int) -> Any:  # noqa: ANN401 - no stubs
         parameters = binding.CommonParams()
@@ -216,30 +215,30 @@ class LlamaCppRuntime:
         parameters.n_batch = _PROMPT_BATCH_TOKENS
         if self._threads:
             parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = self._threads
-        # The cache beyond the running prompt would answer a repeat's prompts from memory, up to 8 GiB of it.
+        # Without the prompt cache of up to 8 GiB, which would answer repeated prompts from memory.
         parameters.cache_ram_mib = 0
         parameters.verbosity = 0
         parameters.endpoint_metrics = True
-        # The binding always listens on a loopback port; only who knows this key gets an answer there.
+        # The binding always listens on a loopback port; a random key keeps others out.
         parameters.api_keys = [secrets.token_hex()]
         parameters.ui = False
         parameters.n_threads_http = 1
         return parameters
 
     def _exchange(self, model: ModelRef, request: dict[str, Any], stream: _Stream) -> int:
-        """Run the request to its end, or until `stream` stops it; return nanoseconds.
+        """Run the request to its end, or until `stream` stops it; return its nanoseconds.
 
-        In a thread, because an interrupt (Ctrl-C) inside the binding's callback would be lost.
+        It runs in a thread, because an interrupt (Ctrl-C) inside the binding's callback would be lost.
         """
         with ThreadPoolExecutor(max_workers=1) as pool:
             running = pool.submit(self._timed, request, stream)
             try:
-                # An interrupt just before the wait begins would be seen at its end alone, which may never come.
+                # Polls, because an interrupt just before the wait begins is only seen when the wait ends.
                 while not wait([running], timeout=_INTERRUPT_POLL_S).done:
                     pass
                 return running.result()
             except (RuntimeError, ValueError):
-                # The binding's own words quote the request.
+                # The binding's error quotes the request.
                 raise RuntimeFailure(
                     FailureKind.UNSUPPORTED,
                     f"{model.address}: llama.cpp cannot read the request; check json_schema and the prompt's "
@@ -259,7 +258,7 @@ class LlamaCppRuntime:
 
 
 def _binding() -> Any:  # noqa: ANN401 - no stubs
-    # Spinning threads fall from 45 tokens a second to 1 when another process wants the same cores.
+    # Spinning threads drop from 45 tokens per second to 1 when another process uses the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         import xllamacpp
@@ -277,7 +276,7 @@ def _binding_version() -> str:
 
 def _no_binding() -> RuntimeFailure:
     return RuntimeFailure(
-        FailureKind.UNAVAILABLE, "llama_cpp: xllamacpp does not run here; install it, or call models through Ollama"
+        FailureKind.UNAVAILABLE, "llama_cpp: xllamacpp cannot be imported; install it, or use models through Ollama"
     )
 
 
@@ -289,7 +288,7 @@ def _request(prompt: str, decoding: DecodingOptions) -> dict[str, Any]:
         "seed": decoding.seed,
         "cache_prompt": True,
         "stream": True,
-        # Without it llama.cpp first calls back when the whole prompt is read, and could not be stopped before.
+        # Otherwise llama.cpp calls back only after reading the whole prompt, and cannot be stopped before.
         "return_progress": True,
     }
     if decoding.json_schema is not None:
@@ -303,7 +302,7 @@ def _reply(model: ModelRef, chunks: Iterable[object], elapsed_ns: int) -> Reply:
     except ValidationError:
         # The validation's own text quotes the reply.
         raise RuntimeFailure(
-            FailureKind.BAD_RESPONSE, f"{model.address}: xllamacpp {_binding_version()} answers in an unknown form"
+            FailureKind.BAD_RESPONSE, f"{model.address}: xllamacpp {_binding_version()} answers in an unknown format"
         ) from None
     if error := next((chunk.error for chunk in read if chunk.error), None):
         raise _refusal(model, error)
@@ -334,8 +333,8 @@ def _refusal(model: ModelRef, error: _Error) -> RuntimeFailure:
     if error.type == "exceed_context_size_error":
         return RuntimeFailure(
             FailureKind.UNSUPPORTED,
-            f"{model.address}: the prompt has {error.n_prompt_tokens} tokens and the context {error.n_ctx}; raise "
-            "num_ctx or shorten the prompt",
+            f"{model.address}: the prompt has {error.n_prompt_tokens} tokens, the context only {error.n_ctx}; raise "
+            "decoding.num_ctx or shorten the prompt",
         )
     kind = FailureKind.UNSUPPORTED if error.code == 400 else FailureKind.SERVER_ERROR
     return RuntimeFailure(kind, f"{model.address}: llama.cpp answered {error.code} {error.type}")

@@ -1,7 +1,7 @@
-"""Models of an Ollama server, over its native API.
+"""Models of an Ollama server, over its native API. Sending requests is in deadline.py.
 
-Uses the `ollama` package's client but reads raw answers: the package drops digests, capabilities and cached
-counts, and takes a reply that was cut off for a whole one.
+Uses the `ollama` package's client but reads raw answers: the package drops digests, capabilities and cached token
+counts, and treats a truncated reply as complete.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class _ChatPart(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """What the server had installed at the moment `taken`, by lower-case name with tag."""
+    """The models installed at the time `taken`, by lower-case name with tag."""
 
     taken: float
     version: str
@@ -105,7 +105,7 @@ class _Listing:
 
 @dataclass(frozen=True, slots=True)
 class _Described:
-    """Who a model was, and what the server's list said of it then."""
+    """A model's identity, and the list entry and server version from which it was read."""
 
     entry: _Installed
     version: str
@@ -113,9 +113,9 @@ class _Described:
 
 
 class OllamaRuntime:
-    """The models of one Ollama server; `keep_alive` is how long it holds a model after a call.
+    """The models of one Ollama server; `keep_alive` is how long it keeps a model loaded after a call.
 
-    Raises `InputError` when `host` is no address.
+    Raises `InputError` when `host` is not a valid address.
     """
 
     def __init__(self, host: str, keep_alive: str = "10m") -> None:
@@ -127,26 +127,26 @@ class OllamaRuntime:
                 follow_redirects=False,  # A redirect could carry prompts to another host.
             )
         except (ValueError, httpx.InvalidURL):
-            # The address is not repeated, for it may carry a password.
-            raise InputError("BENCH_OLLAMA_HOST is no address; write it as http://HOST:PORT") from None
+            # The address is not repeated, because it may contain a password.
+            raise InputError("BENCH_OLLAMA_HOST is not a valid address; write it as http://HOST:PORT") from None
         self._server = Server(
-            client._client,  # noqa: SLF001 - the package offers no other way to a raw answer
+            client._client,  # noqa: SLF001 - the only way to raw answers
             if_down="no Ollama server answers at {address}; start it (ollama serve) or set BENCH_OLLAMA_HOST",
-            if_missing="{model} is not installed on the Ollama server at {address}; ollama pull {model}",
+            if_missing="{model} is not installed on the Ollama server at {address}; run `ollama pull {model}`",
         )
         self._keep_alive = keep_alive
         self._listing: _Listing | None = None
         self._described: dict[str, _Described] = {}
 
     def describe(self, model: ModelRef) -> ModelIdentity:
-        """Say who `model` is, without loading it. Raises `RuntimeFailure`, `not_found` when not installed."""
+        """Return the identity of `model` without loading it. Raises `RuntimeFailure`, `not_found` if not installed."""
         listing = self._list()
         entry = listing.models.get(_key(model.address))
         if entry is None:
             raise self._server.missing(model.address)
         known = self._described.get(model.address)
         if known is not None and (known.entry, known.version) == (entry, listing.version):
-            return known.identity  # the digest is of a manifest that holds template and parameters, too
+            return known.identity  # the digest covers template and parameters
         body = {"model": entry.name}
         answer = self._server.exchange("POST", "/api/show", model.address, _QUESTION_LIMIT_S, body)
         identity = _identity(model, entry, read(_Shown, answer.body, model.address), listing.version)
@@ -157,8 +157,8 @@ class OllamaRuntime:
         """Return the names of the models on the server. Raises `RuntimeFailure`."""
         return sorted(entry.name for entry in self._list().models.values())
 
-    def refusal(self, terms: Protocol) -> str | None:  # noqa: ARG002 - the native API has a field for every term
-        """Return None: the native API keeps every term."""
+    def refusal(self, terms: Protocol) -> str | None:  # noqa: ARG002 - every term is supported
+        """Return None: the native API supports every term."""
         return None
 
     def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
@@ -186,7 +186,7 @@ class OllamaRuntime:
         return _reply(*self._chat(model, body, time_limit_s, quote_errors=False))
 
     def placement(self, model: ModelRef) -> Placement:
-        """Say where the loaded model is, and what is in memory beside it. Raises `RuntimeFailure`."""
+        """Return where the loaded model is, and which other models are in memory. Raises `RuntimeFailure`."""
         residents = self._residents(model)
         others = tuple(entry.name for entry in residents if not self._is_same(entry, model))
         mine = next((entry for entry in residents if self._is_same(entry, model)), None)
@@ -197,7 +197,7 @@ class OllamaRuntime:
         )
 
     def unload(self, model: ModelRef) -> None:
-        """Ask the server to let go of the model; it does so soon after. Raises `RuntimeFailure`."""
+        """Ask the server to unload the model, which it does shortly after. Raises `RuntimeFailure`."""
         self._release(model.address, _QUESTION_LIMIT_S)
 
     def close(self) -> None:
@@ -211,8 +211,8 @@ class OllamaRuntime:
         self.close()
 
     def _list(self) -> _Listing:
-        # Describing 200 models in a row lists once; a load, call or unload drops the list, so a digest
-        # that is read after a model's run was never read before it.
+        # Describing 200 models in a row lists them once. A load, call or unload drops the list, so the identity
+        # check after a model's run reads a new one.
         listing = self._listing
         if listing is None or time.monotonic() - listing.taken > _LISTING_AGE_S:
             taken = time.monotonic()
@@ -228,7 +228,7 @@ class OllamaRuntime:
         except RuntimeFailure as failure:
             if failure.kind is not FailureKind.NOT_FOUND:
                 raise
-            text = f"the server at {self._server.address} is no Ollama server, for it has no {path}"
+            text = f"the server at {self._server.address} is not an Ollama server: it has no {path}"
             raise RuntimeFailure(FailureKind.UNAVAILABLE, text) from failure
 
     def _known(self, model: ModelRef) -> ModelIdentity:
@@ -246,8 +246,8 @@ class OllamaRuntime:
             "model": name,
             "messages": messages,
             "stream": True,
-            # A prompt that does not fit is refused, not cut. `shift` is a matter of launching: a call without it
-            # would load the model again. Servers that do not know the fields ignore them.
+            # A prompt that does not fit is refused, not truncated. `shift` is a launch option: a call without it
+            # would reload the model. Servers that do not know these fields ignore them.
             "truncate": False,
             "shift": False,
             "options": options,
@@ -263,9 +263,9 @@ class OllamaRuntime:
         answer = self._server.exchange("POST", "/api/chat", name, limit_s, body, quote_errors)
         parts = [read(_ChatPart, line, name) for line in answer.body.splitlines() if line.strip()]
         for part in parts:
-            # Once a reply has begun its status is 200, so a failure can only be a line of it.
+            # Once a reply has begun, its status is 200; a later failure is a line of its body.
             if part.error is not None:
-                text = self._server.with_reason(f"{name}: the server broke off the reply", part.error, quote_errors)
+                text = self._server.with_reason(f"{name}: the server aborted the reply", part.error, quote_errors)
                 raise RuntimeFailure(FailureKind.SERVER_ERROR, text)
         return parts, answer.elapsed_ns
 
@@ -275,7 +275,7 @@ class OllamaRuntime:
         try:
             self._chat(ref, body, limit_s)
         except RuntimeFailure as failure:
-            # A model that is not even installed holds no memory.
+            # A model that is not installed holds no memory.
             if failure.kind is not FailureKind.NOT_FOUND:
                 raise
 
@@ -284,7 +284,7 @@ class OllamaRuntime:
         return read(_Residents, answer.body, model.address).models or []
 
     def _is_same(self, resident: _Resident, model: ModelRef) -> bool:
-        # Two names of one manifest share a runner, and the server lists it under the first name only.
+        # Two names of one manifest share a runner, which the server lists under the first name only.
         digest = self._known(model).digest
         return _key(resident.name) == _key(model.address) or (digest is not None and resident.digest == digest)
 
@@ -297,7 +297,7 @@ class OllamaRuntime:
             if time.monotonic() >= ends:
                 raise RuntimeFailure(
                     FailureKind.BUSY,
-                    f"{model.address}: {', '.join(others)} stays loaded at {self._server.address}; "
+                    f"{model.address}: {', '.join(others)} remains loaded at {self._server.address}; "
                     "stop the program that uses it",
                 )
             time.sleep(pause)
@@ -312,7 +312,7 @@ def _until(moment: float) -> float:
 
 
 def _key(name: str) -> str:
-    """Return the form in which Ollama compares names: lower case, with a tag."""
+    """Return a name as Ollama compares it: lower case, with a tag."""
     lower = name.lower()
     return lower if ":" in lower.rsplit("/", 1)[-1] else f"{lower}:latest"
 
@@ -339,7 +339,7 @@ def _identity(model: ModelRef, entry: _Installed, shown: _Shown, version: str) -
 
 
 def _template_hash(shown: _Shown) -> str:
-    # Ollama prints the parameters in a random order.
+    # Ollama returns the parameters in random order.
     parameters = sorted(shown.parameters.splitlines())
     return content_hash({"template": shown.template, "parameters": parameters, "system": shown.system})
 

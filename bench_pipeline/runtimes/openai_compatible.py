@@ -1,6 +1,7 @@
-"""Models behind an OpenAI-compatible server: `/chat/completions` and `/models`, nothing vendor-specific.
+"""Models of an OpenAI-compatible server: `/chat/completions` and `/models`, nothing vendor-specific.
 
-Such servers say little of who a model is, and no standard request loads or unloads one.
+The API says little about a model's identity and has no request to load or unload one. Sending requests is in
+deadline.py.
 """
 
 from __future__ import annotations
@@ -65,13 +66,16 @@ class _Chunk(BaseModel):
 class OpenAICompatibleRuntime:
     """The models of one server at `base_url`, which usually ends in `/v1`.
 
-    The context window is the server's own, for this API cannot ask for one: `num_ctx` is what its operator says.
-    Raises `RuntimeFailure`, `unsupported` when `base_url` is no address, and `InputError` for an unusable key.
+    The context window is fixed by the server; `num_ctx` is what its operator states. Raises `RuntimeFailure`,
+    `unsupported` when `base_url` is not a valid address, and `InputError` for an unusable key.
     """
 
     def __init__(self, base_url: str, api_key: str | None, num_ctx: int | None = None) -> None:
         if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
-            raise InputError(f"the API key for {base_url} has characters that no HTTP header can carry")
+            raise InputError(
+                f"the API key for {base_url} contains characters that HTTP headers cannot carry; "
+                "correct BENCH_OPENAI_API_KEY"
+            )
         headers = {"Content-Type": "application/json"}
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"
@@ -83,7 +87,7 @@ class OpenAICompatibleRuntime:
                 trust_env=False,  # HTTP_PROXY must never see a private address.
             )
         except httpx.InvalidURL as error:
-            text = f"{base_url} is no address; write openai:http://HOST:PORT/v1#MODEL"
+            text = f"{base_url} is not a valid address; write openai:http://HOST:PORT/v1#MODEL"
             raise RuntimeFailure(FailureKind.UNSUPPORTED, text) from error
         self._num_ctx = num_ctx
         self._server = Server(
@@ -93,9 +97,9 @@ class OpenAICompatibleRuntime:
         )
 
     def describe(self, model: ModelRef) -> ModelIdentity:
-        """Say who `model` is: its name only, for this API tells no more.
+        """Return the identity of `model`, which is only its name: the API gives nothing more.
 
-        Raises `RuntimeFailure`, `not_found` when the server lists its models and this one is not among them.
+        Raises `RuntimeFailure`, `not_found` when the server lists its models without this one.
         """
         names = self._listed_names(model)
         if names and model.address not in names:
@@ -103,24 +107,21 @@ class OpenAICompatibleRuntime:
         return ModelIdentity(name=model.address, runtime=RuntimeKind.OPENAI_COMPATIBLE.value)
 
     def refusal(self, terms: Protocol) -> str | None:
-        """Return which of the terms this API cannot keep: the context window, unless it is known, and unloading."""
+        """Return why the terms are not supported: the context window is unknown or too small, or cold runs."""
         asked = terms.decoding.num_ctx
         if self._num_ctx is None:
             return (
-                f"an OpenAI-compatible server cannot be asked for num_ctx {asked}; start it with that context and "
-                f"set BENCH_OPENAI_NUM_CTX={asked}"
+                f"num_ctx {asked} cannot be requested from an OpenAI-compatible server; start it with that context "
+                f"and set BENCH_OPENAI_NUM_CTX={asked}"
             )
         if self._num_ctx < asked:
-            return f"num_ctx {asked} is more than the server's own {self._num_ctx} (BENCH_OPENAI_NUM_CTX)"
+            return f"num_ctx {asked} exceeds the server's {self._num_ctx} (BENCH_OPENAI_NUM_CTX)"
         if terms.cache_regime == "cold":
-            return "an OpenAI-compatible server cannot be asked to unload a model; use cache_regime as_production"
+            return "an OpenAI-compatible server cannot unload a model; set BENCH_CACHE_REGIME=as_production"
         return None
 
     def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
-        """Ask for one token, so that the server loads the model; what else it holds is its own affair.
-
-        Raises `RuntimeFailure`.
-        """
+        """Request one token, so that the server loads the model. Raises `RuntimeFailure`."""
         one_token = decoding.model_copy(update={"num_predict": 1, "json_schema": None})
         return LoadReport(load_ns=self.call(model, "Hello", one_token, time_limit_s).elapsed_ns)
 
@@ -134,19 +135,19 @@ class OpenAICompatibleRuntime:
         answer = self._server.exchange("POST", "/chat/completions", name, time_limit_s, body, quote_errors=False)
         chunks = _chunks(answer.body, name)
         for chunk in chunks:
-            # Once a reply has begun its status is 200, so a failure can only be an event of it.
+            # Once a reply has begun, its status is 200; a later failure is an event of its body.
             if chunk.error is not None:
-                text = f"{name}: the server broke off the reply"
+                text = f"{name}: the server aborted the reply"
                 text = self._server.with_reason(text, chunk.error, quote=False)
                 raise RuntimeFailure(FailureKind.SERVER_ERROR, text)
         return _reply(chunks, answer.elapsed_ns)
 
     def placement(self, model: ModelRef) -> Placement:  # noqa: ARG002 - the same for every model
-        """Return the context window that the operator states; this API tells nothing else."""
+        """Return the context window that the operator states; the API gives nothing more."""
         return Placement(context_length=self._num_ctx)
 
     def unload(self, model: ModelRef) -> None:
-        """Do nothing: this API has no request for it, and such a server usually serves one model for good."""
+        """Do nothing: the API has no request for it, and such servers usually serve a single model."""
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,4 +1,4 @@
-"""Which runtime answers for a model; each is made once, when it is first needed, and closed with the registry."""
+"""Which runtime answers for a model. Each is created once, on first use, and closed with the registry."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bench_pipeline.settings import Settings
 
 
 class HostNotAllowed(RuntimeFailure):
-    """An actor's address names a host that texts may not be sent to."""
+    """An actor's address names a host to which texts must not be sent."""
 
     def __init__(self, host: str) -> None:
         super().__init__(
-            FailureKind.UNSUPPORTED, f"host {host} is not in BENCH_ALLOWED_HOSTS; add it if texts may go there"
+            FailureKind.UNSUPPORTED, f"host {host} is not in BENCH_ALLOWED_HOSTS; add it if texts may be sent there"
         )
 
 

@@ -1,4 +1,4 @@
-"""Benchmarks as rows: begun, resumed, sampled, ranked. Every stage's result is here before it is anywhere else."""
+"""Rows of benchmarks, their candidates and model runs. Single calls are in samples.py, scoreboards in history.py."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bench_pipeline.domain.measuring.benchmark import Purpose, Role, RunStatus
 from bench_pipeline.domain.measuring.racing import StopReason
 from bench_pipeline.domain.models.actor import Candidate, Entrant, Exclusion
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity
+from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.models.model_ref import ModelRef, parse_execution_path
 from bench_pipeline.domain.models.new_models import Attempts
 from bench_pipeline.storage.tables import (
@@ -25,7 +26,7 @@ from bench_pipeline.storage.tables import (
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkRow:
-    """A benchmark as it is stored."""
+    """A benchmark as stored."""
 
     benchmark_id: str
     task_type: str
@@ -53,15 +54,15 @@ class BenchmarkRow:
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """A model that is ranked in a benchmark. `reused_run_id` is the earlier run that counts when it was not run."""
+    """A model that is ranked in a benchmark. `reused_run_id` is the earlier run that counts if it was not run."""
 
     model: str
-    actor_id: int | None
+    actor_id: ActorId | None
     reused_run_id: int | None
 
 
 class ExcludedModel(NamedTuple):
-    """A model that did not take part, and why."""
+    """A model that did not take part, with the reason."""
 
     model: str
     exclusion: Exclusion
@@ -70,12 +71,12 @@ class ExcludedModel(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelRun:
-    """All calls of one model in one benchmark. Memory in bytes and context in tokens are what its load took."""
+    """All calls of one model in one benchmark. Memory (bytes) and context (tokens) are as its load reported them."""
 
     model_run_id: int
     benchmark_id: str
     model: str
-    actor_id: int | None
+    actor_id: ActorId | None
     ref: ModelRef
     identity: ModelIdentity
     failure: str | None
@@ -101,7 +102,7 @@ def benchmark(connection: Connection, benchmark_id: str) -> BenchmarkRow | None:
 
 
 def latest_benchmark(connection: Connection, task: str) -> BenchmarkRow | None:
-    """Return the task's latest benchmark that ended."""
+    """Return the task's latest finished benchmark."""
     return _first_benchmark(
         connection,
         benchmark_runs.c.task_type == task,
@@ -111,7 +112,7 @@ def latest_benchmark(connection: Connection, task: str) -> BenchmarkRow | None:
 
 
 def finished_benchmarks(connection: Connection, task: str) -> list[BenchmarkRow]:
-    """Return the task's benchmarks that ended, newest first."""
+    """Return the task's finished benchmarks, newest first."""
     query = (
         select(*(benchmark_runs.c[name] for name in BenchmarkRow.__slots__))
         .where(
@@ -127,7 +128,7 @@ def finished_benchmarks(connection: Connection, task: str) -> list[BenchmarkRow]
 def interrupted_benchmark(
     connection: Connection, purpose: Purpose, evidence_key: str, since: datetime
 ) -> BenchmarkRow | None:
-    """Return the latest run of `purpose` under this evidence key that began after `since` and did not end."""
+    """Return the latest unfinished run of `purpose` under this evidence key that began after `since`."""
     return _first_benchmark(
         connection,
         benchmark_runs.c.purpose == purpose,
@@ -150,7 +151,7 @@ def _benchmark_row(row: RowMapping) -> BenchmarkRow:
 
 
 def finish_benchmark(connection: Connection, benchmark_id: str, at: datetime) -> None:
-    """Mark a benchmark as ended."""
+    """Mark a benchmark as finished."""
     connection.execute(
         update(benchmark_runs)
         .where(benchmark_runs.c.benchmark_id == benchmark_id)
@@ -159,20 +160,20 @@ def finish_benchmark(connection: Connection, benchmark_id: str, at: datetime) ->
 
 
 def record_evidence_hash(connection: Connection, benchmark_id: str, evidence_hash: str) -> None:
-    """Store what the ranking that was just made amounts to: a plan that rests on another one is stale."""
+    """Store the hash of the current ranking; a plan that rests on another one is stale."""
     c = benchmark_runs.c
     connection.execute(update(benchmark_runs).where(c.benchmark_id == benchmark_id).values(evidence_hash=evidence_hash))
 
 
 def record_incumbents(connection: Connection, benchmark_id: str, names: Iterable[str]) -> None:
-    """Store whom production uses for the task while it is measured."""
+    """Store the models that production uses for the task during the benchmark."""
     connection.execute(
         update(benchmark_runs).where(benchmark_runs.c.benchmark_id == benchmark_id).values(incumbents=sorted(names))
     )
 
 
 def replace_candidates(connection: Connection, benchmark_id: str, candidates: Iterable[Candidate]) -> None:
-    """Store who takes part, and why the others do not."""
+    """Store which models take part, and why the others do not."""
     connection.execute(delete(benchmark_candidates).where(benchmark_candidates.c.benchmark_id == benchmark_id))
     _insert_candidates(connection, benchmark_id, candidates)
 
@@ -180,7 +181,7 @@ def replace_candidates(connection: Connection, benchmark_id: str, candidates: It
 def add_candidates(
     connection: Connection, benchmark_id: str, candidates: Sequence[Candidate], reused: Mapping[str, ModelRun]
 ) -> None:
-    """Store models that are ranked without being run, each with the earlier run in `reused` that counts for it."""
+    """Store models that are ranked without being run, each with its earlier run in `reused`, if any."""
     _insert_candidates(connection, benchmark_id, candidates, reused)
 
 
@@ -228,7 +229,7 @@ def participants(connection: Connection, benchmark_id: str) -> list[Participant]
 def insert_model_run(
     connection: Connection, benchmark_id: str, entrant: Entrant, at: datetime, role: Role = Role.CANDIDATE
 ) -> int:
-    """Store that a model begins; return the id of its run."""
+    """Store a new model run; return its id."""
     row = insert(benchmark_model_runs).values(
         benchmark_id=benchmark_id,
         model_name=entrant.name,
@@ -314,7 +315,7 @@ def _model_run(row: RowMapping) -> ModelRun:
 
 
 def attempts_of(connection: Connection, evidence_key: str) -> dict[tuple[str, str], Attempts]:
-    """Return how often each model, by name and digest, was run under this evidence key, and whether to the end."""
+    """Return, by model name and digest, how often a model was run under this evidence key and if any run finished."""
     query = (
         select(
             benchmark_model_runs.c.model_name,
@@ -334,30 +335,30 @@ def attempts_of(connection: Connection, evidence_key: str) -> dict[tuple[str, st
 
 
 def delete_model_run(connection: Connection, model_run_id: int) -> None:
-    """Remove a model run with its samples: its model was changed before it could end."""
+    """Delete a model run with its samples, because its model changed before it ended."""
     connection.execute(delete(benchmark_samples).where(benchmark_samples.c.model_run_id == model_run_id))
     connection.execute(delete(benchmark_model_runs).where(benchmark_model_runs.c.model_run_id == model_run_id))
 
 
 def record_load(connection: Connection, model_run_id: int, report: LoadReport) -> None:
-    """Store what loading the model cost."""
+    """Store the load report of a model run."""
     _update_model_run(connection, model_run_id, report.model_dump(exclude={"others"}))
 
 
 def finish_model_run(
     connection: Connection, model_run_id: int, at: datetime, failure: str | None, stopped: str | None = None
 ) -> None:
-    """Mark a model run as ended; `failure` is what broke it off, `stopped` why a race needs no more of it."""
+    """Mark a model run as ended, by an infrastructure failure in `failure` or by a race for the reason in `stopped`."""
     _update_model_run(connection, model_run_id, {"finished_at": at, "failure": failure, "stopped": stopped})
 
 
 def set_final_passes(connection: Connection, model_run_id: int, passes: int) -> None:
-    """Store how many passes of the final the model has been asked for."""
+    """Store how many passes of the final the model has started."""
     _update_model_run(connection, model_run_id, {"final_passes": passes})
 
 
 def invalidate_benchmark(connection: Connection, benchmark_id: str, why: str) -> None:
-    """Mark a benchmark as one from which nothing may be decided."""
+    """Mark a benchmark as invalid, so that nothing is decided from it."""
     connection.execute(update(benchmark_runs).where(benchmark_runs.c.benchmark_id == benchmark_id).values(invalid=why))
 
 

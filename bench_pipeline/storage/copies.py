@@ -1,4 +1,7 @@
-"""Model runs copied to another benchmark, row by row, so that they can be judged again while the old ones stay."""
+"""Copies of model runs in another benchmark, so that they can be judged again while the old rows stay unchanged.
+
+Judging is in benchmark/rescoring.py.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from bench_pipeline.storage.tables import benchmark_candidates, benchmark_model_
 
 
 def stored_candidates(connection: Connection, benchmark_id: str) -> list[Candidate]:
-    """Return who was looked at for a benchmark; who a model is stands with its run."""
+    """Return the candidates of a benchmark, without identities: those are stored with the model runs."""
     c = benchmark_candidates.c
     query = select(c.model_name, c.actor_id, c.execution_path, c.exclusion, c.detail).where(
         c.benchmark_id == benchmark_id
@@ -42,7 +45,7 @@ def copy_model_run(connection: Connection, model_run_id: int, benchmark_id: str)
 
 
 def update_judgement(connection: Connection, model_run_id: int, sample: Sample) -> None:
-    """Store what a call of a copied run is worth now; what the runtime returned stays as it was."""
+    """Store the new judgement of a copied sample; what the runtime returned stays unchanged."""
     c = benchmark_samples.c
     connection.execute(
         update(benchmark_samples)
@@ -60,7 +63,7 @@ def update_judgement(connection: Connection, model_run_id: int, sample: Sample) 
 def _copy(
     connection: Connection, table: Table, changed: Mapping[str, object], key: Column[object], value: object
 ) -> None:
-    """Copy the rows where `key` is `value`, in their order, with these columns changed and numbers of their own."""
+    """Copy the rows where `key` is `value`, in order, with these columns changed and new primary keys."""
     own_number = table.autoincrement_column
     columns = [column for column in table.columns if column is not own_number]
     values = [literal(changed[c.name], c.type) if c.name in changed else c for c in columns]

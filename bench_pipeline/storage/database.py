@@ -1,4 +1,4 @@
-"""The one database: its engine, its schema version and its locks."""
+"""The database connection: engine, transactions and locks. Tables are in tables.py, their version in schema.py."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from bench_pipeline.storage.schema import NO_RIGHT, REMEDY, SchemaRefused, begin
 
 _LOCK_NOT_AVAILABLE = "55P03"
 SQLITE_BUSY_LIMIT_S = 30
-"""How long a transaction waits for another one that writes."""
+"""How long a transaction waits for another writer."""
 
 
 class LockTaken(BenchError):
-    """Another process does what only one may do at a time."""
+    """Another process holds a lock that only one may hold."""
 
 
 class Database:
@@ -33,7 +33,7 @@ class Database:
 
     @property
     def name(self) -> str:
-        """The address without its password, for people."""
+        """The address without its password, for messages."""
         return _shown(self.engine.url)
 
     @contextmanager
@@ -44,9 +44,9 @@ class Database:
 
     @contextmanager
     def exclusive(self, purpose: str, wait_s: int = 0) -> Iterator[None]:
-        """Hold the lock named `purpose` across processes; it ends with the process.
+        """Hold the lock named `purpose` across processes; it is released when the process ends.
 
-        Raises `LockTaken` when another process holds it for longer than `wait_s` seconds.
+        Raises `LockTaken` when another process still holds it after `wait_s` seconds.
         """
         lock = self._advisory_lock if self.engine.dialect.name == "postgresql" else self._file_lock
         with lock(purpose, wait_s):
@@ -102,13 +102,13 @@ def lock_key(purpose: str) -> int:
 
 
 def _taken(purpose: str) -> str:
-    return f"another process holds the {purpose} lock on this database; wait for it to end, then try again"
+    return f"another process holds the {purpose} lock on this database; wait until it ends, then try again"
 
 
 def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
-    """Open the database at `url` and bring our tables up to date; SQLite's file and folder are made.
+    """Open the database at `url` and bring our tables up to date; SQLite's file and directory are created.
 
-    Raises `InputError` when the address is wrong or nobody answers there.
+    Raises `InputError` when the address is invalid or the server does not answer.
     """
     address = _checked_url(variable, url)
     try:
@@ -116,7 +116,7 @@ def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
         if address.get_backend_name() == "sqlite":
             _prepare_sqlite(engine, address)
         bring_up_to_date(engine)
-        event.listen(engine, "handle_error", _tell_of_missing_rights)
+        event.listen(engine, "handle_error", _explain_missing_privilege)
     except SchemaRefused as error:
         raise InputError(f"{variable}: {_shown(address)} {error}") from None
     except (DBAPIError, ArgumentError, ImportError, OSError) as error:
@@ -125,8 +125,8 @@ def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
     return Database(engine)
 
 
-def _tell_of_missing_rights(context: ExceptionContext) -> None:
-    """A login that lacks a right lacks it everywhere, so the remedy is told here, but for the one that installs."""
+def _explain_missing_privilege(context: ExceptionContext) -> None:
+    """Raise `InputError` with the remedy for a missing privilege, except while the owner installs."""
     if getattr(context.original_exception, "pgcode", None) not in NO_RIGHT or context.engine is None:
         return
     if context.connection is None or not context.connection.get_execution_options().get("as_owner"):
@@ -139,7 +139,7 @@ def _shown(address: URL) -> str:
 
 
 def connect_to(variable: str, url: str) -> Engine:
-    """Return an engine for the address in `variable`; it connects when it is used. Raises `InputError`."""
+    """Return an engine for the address in `variable`; it connects on first use. Raises `InputError`."""
     address = _checked_url(variable, url)
     return create_engine(address, **_engine_options(address))
 
@@ -147,21 +147,23 @@ def connect_to(variable: str, url: str) -> Engine:
 def _checked_url(variable: str, url: str) -> URL:
     try:
         address = make_url(url)
-    except (ArgumentError, ValueError):  # ValueError: a port that is no number
+    except (ArgumentError, ValueError):  # ValueError: a port that is not a number
         raise InputError(
-            f"{variable}: is no database address; write sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME"
+            f"{variable}: must be a database address; write sqlite:///FILE or postgresql+psycopg2://USER@HOST/NAME"
         ) from None
     if "@" in f"{address.host}{address.database}" and address.password is not None:
-        # What stands there now is the rest of the password, which no message may show.
-        raise InputError(f"{variable}: a password has to be percent-encoded: write %40 for each @ in it")
+        # The host now contains the rest of the password, which no message may show.
+        raise InputError(f"{variable}: the password must be percent-encoded: write %40 for each @ in it")
     if address.drivername in ("postgresql", "postgres"):
-        # SQLAlchemy 2.1 reads a bare postgresql:// as psycopg 3, which is not what dagster-postgres brings.
+        # SQLAlchemy 2.1 takes a bare postgresql:// for psycopg 3, but dagster-postgres installs psycopg2.
         address = address.set(drivername="postgresql+psycopg2")
     if address.get_backend_name() not in ("sqlite", "postgresql"):
         raise InputError(f"{variable}: {address.drivername} is not supported; use SQLite or PostgreSQL")
     file = address.database or ":memory:"
     if address.get_backend_name() == "sqlite" and file.startswith((":memory:", "file:")):
-        raise InputError(f"{variable}: SQLite needs a file, because several processes share the database")
+        raise InputError(
+            f"{variable}: SQLite needs a file, because several processes share the database; write sqlite:///FILE"
+        )
     return address
 
 
@@ -179,7 +181,7 @@ def _prepare_sqlite(engine: Engine, address: URL) -> None:
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: Any, record: object) -> None:  # noqa: ANN401, ARG001 - the DB-API's own type
-        connection.isolation_level = None  # the driver would begin late and lose the immediate lock
+        connection.isolation_level = None  # otherwise the driver begins transactions late, without the immediate lock
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.execute("PRAGMA foreign_keys=ON")
 
@@ -190,7 +192,7 @@ def _prepare_sqlite(engine: Engine, address: URL) -> None:
 
 
 def _make_file(file: Path) -> None:
-    """Make a database file in WAL mode, which it keeps; two processes that switch at once would lock each other out."""
+    """Create a database file in WAL mode, which is permanent; a lock, because two concurrent switches would fail."""
     from filelock import FileLock
 
     with FileLock(f"{file}.open.lock"), closing(sqlite3.connect(file)) as connection:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select
 
+from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.promoting.decision import Decision, DecisionKind
 from bench_pipeline.domain.promoting.plan import PlanRow, PromotionPlan
 from bench_pipeline.domain.promoting.replay import DecisionInput
@@ -23,7 +24,7 @@ class StoredDecision:
     plan_hash: str
     benchmark_id: str
     task_type: str
-    conversation_id: int
+    conversation_id: ConversationId
     kind: DecisionKind
     reason: str
     input: Mapping[str, Any]
@@ -63,7 +64,7 @@ def decision_by_id(connection: Connection, decision_id: int) -> StoredDecision |
     return _decision(row) if row else None
 
 
-def decision_of(connection: Connection, plan_hash: str, conversation_id: int) -> StoredDecision | None:
+def decision_of(connection: Connection, plan_hash: str, conversation_id: ConversationId) -> StoredDecision | None:
     """Return the decision that a plan made about a conversation, or None."""
     mine = decisions.c.plan_hash == plan_hash, decisions.c.conversation_id == conversation_id
     row = connection.execute(select(decisions).where(*mine).limit(1)).mappings().first()

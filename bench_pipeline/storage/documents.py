@@ -1,4 +1,4 @@
-"""What the workflow documents need beyond the other queries. Reads our own tables alone."""
+"""Queries that only the workflow documents need. Reads our own tables only; production's are in production.py."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from bench_pipeline.domain.measuring.benchmark import Purpose
 from bench_pipeline.domain.models.actor import Exclusion
+from bench_pipeline.domain.models.ids import ActorId, ConversationId
 from bench_pipeline.storage.benchmarks import latest_benchmark, model_runs_by_id
 from bench_pipeline.storage.tables import (
     benchmark_candidates,
@@ -30,14 +31,14 @@ class LastBenchmark:
 
 @dataclass(frozen=True, slots=True)
 class ModelCost:
-    """What the latest run of a model said it takes: bytes of weights, nanoseconds to load."""
+    """The cost of a model as its latest run reported it: size of the weights (bytes), time to load (nanoseconds)."""
 
     size_bytes: int | None
     load_ns: int | None
 
 
-def last_benchmarks(connection: Connection) -> dict[int, LastBenchmark]:
-    """Return the last benchmark that ended, for every conversation that a task serves."""
+def last_benchmarks(connection: Connection) -> dict[ConversationId, LastBenchmark]:
+    """Return the latest finished benchmark for every conversation that a task serves."""
     tasks = select(benchmark_runs.c.task_type).where(benchmark_runs.c.purpose == Purpose.BENCHMARK).distinct()
     found = (
         latest_benchmark(connection, task)
@@ -51,8 +52,8 @@ def last_benchmarks(connection: Connection) -> dict[int, LastBenchmark]:
     }
 
 
-def latencies(connection: Connection, benchmark_ids: Iterable[str]) -> dict[tuple[str, int], float]:
-    """Return the mean latency (ms) of every actor that these benchmarks measured, by benchmark and actor."""
+def latencies(connection: Connection, benchmark_ids: Iterable[str]) -> dict[tuple[str, ActorId], float]:
+    """Return the mean latency (ms) of every actor in these benchmarks, by benchmark and actor."""
     h = benchmark_history.c
     query = select(h.benchmark_id, h.actor_id, h.avg_latency_ms).where(
         h.benchmark_id.in_(list(benchmark_ids)), h.actor_id.is_not(None), h.avg_latency_ms.is_not(None)
@@ -61,14 +62,14 @@ def latencies(connection: Connection, benchmark_ids: Iterable[str]) -> dict[tupl
 
 
 def model_costs(connection: Connection) -> dict[str, ModelCost]:
-    """Return what the latest run of every model said, by execution path."""
+    """Return the costs from the latest run of every model, by execution path."""
     latest = select(func.max(benchmark_model_runs.c.model_run_id)).group_by(benchmark_model_runs.c.execution_path)
     runs = model_runs_by_id(connection, connection.scalars(latest).all())
     return {run.ref.execution_path: ModelCost(run.identity.size_bytes, run.load_ns) for run in runs}
 
 
-def too_large(connection: Connection) -> dict[int, str]:
-    """Return the actors that the last benchmark they were looked at for found too large, with its words."""
+def too_large(connection: Connection) -> dict[ActorId, str]:
+    """Return the actors that were too large in the latest benchmark that looked at them, with the reason."""
     c = benchmark_candidates.c
     newest_first = func.row_number().over(
         partition_by=c.actor_id, order_by=(benchmark_runs.c.started_at.desc(), c.benchmark_id)
@@ -82,4 +83,4 @@ def too_large(connection: Connection) -> dict[int, str]:
     query = select(lines.c.actor_id, lines.c.detail).where(
         lines.c.age == 1, lines.c.exclusion == Exclusion.TOO_LARGE.value
     )
-    return {actor: detail for actor, detail in connection.execute(query)}  # noqa: C416 - a row is no pair to mypy
+    return {actor: detail for actor, detail in connection.execute(query)}  # noqa: C416 - mypy does not take a row for a pair

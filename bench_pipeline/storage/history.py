@@ -1,4 +1,4 @@
-"""`benchmark_history`: the scoreboards as rows, in the columns that the user fixed and a few more."""
+"""Rows of `benchmark_history`: the stored scoreboards. Ranking itself is in domain/measuring/scoreboard.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench_pipeline.storage.tables import benchmark_history
 
 @dataclass(frozen=True, slots=True)
 class PastBenchmark:
-    """The leaders of one benchmark, for the evolution over time."""
+    """The leaders of one benchmark, for the trend over time."""
 
     benchmark_id: str
     date: datetime
@@ -33,7 +33,7 @@ def replace_history(
     scoreboard: Scoreboard,
     model_run_ids: Mapping[str, int],
 ) -> None:
-    """Store a scoreboard: a row for every model, ranked or not. Ranking again gives the same rows."""
+    """Store a scoreboard, one row per model, ranked or not. Storing it again gives the same rows."""
     connection.execute(delete(benchmark_history).where(benchmark_history.c.benchmark_id == benchmark.benchmark_id))
     rows = [
         {
@@ -77,7 +77,7 @@ def replace_history(
 
 
 def stored_scoreboard(connection: Connection, benchmark_id: str) -> Scoreboard | None:
-    """Return the scoreboard of a benchmark as it was ranked, or None when it was not."""
+    """Return the stored scoreboard of a benchmark, or None when it was not ranked."""
     h = benchmark_history.c
     query = (
         select(benchmark_history)
@@ -89,10 +89,10 @@ def stored_scoreboard(connection: Connection, benchmark_id: str) -> Scoreboard |
 
 
 def model_run_ids(connection: Connection, benchmark_id: str) -> dict[str, int]:
-    """Return the model run that each line of a scoreboard rests on."""
+    """Return the model run behind each result of a scoreboard."""
     h = benchmark_history.c
     query = select(h.model_name, h.model_run_id).where(h.benchmark_id == benchmark_id, h.model_run_id.is_not(None))
-    return {name: number for name, number in connection.execute(query)}  # noqa: C416 - rows are no pairs to mypy
+    return {name: number for name, number in connection.execute(query)}  # noqa: C416 - mypy does not take a row for a pair
 
 
 def past_benchmarks(connection: Connection, task: str) -> list[PastBenchmark]:
@@ -106,7 +106,7 @@ def past_benchmarks(connection: Connection, task: str) -> list[PastBenchmark]:
 
 
 def model_trend(connection: Connection, task: str, model: str) -> list[ModelResult]:
-    """Return what became of `model` in the task's benchmarks, oldest first."""
+    """Return the results of `model` in the task's benchmarks, oldest first."""
     h = benchmark_history.c
     query = (
         select(benchmark_history)

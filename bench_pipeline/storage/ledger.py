@@ -1,4 +1,7 @@
-"""The elimination ledger: what became of every model of every benchmark, in the rows of `benchmark_candidates`."""
+"""The elimination ledger: the fate of every model in every benchmark, in the rows of `benchmark_candidates`.
+
+The reason codes are decided in domain/measuring/ledger.py.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _ENTRY = (_b.started_at, _b.task_type, _b.benchmark_id, _c.model_name, _c.reason
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """What became of a model in one benchmark; `model` is None when the benchmark did not look at it."""
+    """The fate of a model in one benchmark; `model` is None when the benchmark did not look at it."""
 
     date: datetime
     task: str
@@ -42,7 +45,7 @@ def looked_at(connection: Connection, benchmark_id: str) -> list[LookedAt]:
 
 
 def record_ledger(connection: Connection, benchmark_id: str, lines: Sequence[LedgerLine]) -> None:
-    """Store what became of the models of a benchmark."""
+    """Store the ledger of a benchmark."""
     if lines:
         connection.execute(
             update(benchmark_candidates)
@@ -53,7 +56,7 @@ def record_ledger(connection: Connection, benchmark_id: str, lines: Sequence[Led
 
 
 def benchmark_ledger(connection: Connection, benchmark_id: str) -> list[LedgerEntry]:
-    """Return what became of every model that a benchmark looked at, by name."""
+    """Return the ledger of a benchmark, by model name."""
     query = (
         select(*_ENTRY)
         .join(benchmark_candidates, _c.benchmark_id == _b.benchmark_id)
@@ -64,9 +67,9 @@ def benchmark_ledger(connection: Connection, benchmark_id: str) -> list[LedgerEn
 
 
 def model_ledger(connection: Connection, model: str, task: str | None = None) -> list[LedgerEntry]:
-    """Return what became of a model in every benchmark since the first that looked at it, newest first.
+    """Return a model's entries in every benchmark since the first that looked at it, newest first.
 
-    `model` is the name of an actor, an execution path, or what a runtime calls the model. Empty when no
+    `model` is the name of an actor, an execution path, or the runtime's name of the model. Empty when no
     benchmark (of `task`) ever looked at it.
     """
     query = (
@@ -110,5 +113,5 @@ def _entry(row: RowMapping) -> LedgerEntry:
     elif code is None and row["exclusion"] is not None:
         code, reason = row["exclusion"], row["detail"]
     elif code is None:
-        code, reason = ReasonCode.UNRANKED.value, "no ranking of this benchmark has told yet what became of it"
+        code, reason = ReasonCode.UNRANKED.value, "this benchmark was not ranked yet"
     return LedgerEntry(row["started_at"], row["task_type"], row["benchmark_id"], row["model_name"], code, reason)

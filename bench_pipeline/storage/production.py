@@ -1,4 +1,7 @@
-"""Production's tables, which the user's application owns. Read here; `conversations.actor_id` is written here alone."""
+"""Production's tables, which the user's application owns: all reads, and the only write, `conversations.actor_id`.
+
+Our own tables are in tables.py; the rules of a promotion are in domain/promoting.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,8 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.hashing import content_hash
-from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE, Actor, Exclusion
+from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE, Actor, ActorNow, Exclusion
+from bench_pipeline.domain.models.ids import ActorId, ConversationId, WorkflowId
 from bench_pipeline.storage.database import Database
 
 REQUIRED = {
@@ -56,11 +60,11 @@ KNOWN_NAMES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """A step of a workflow, and who carries it out now."""
+    """A step of a workflow, with the actor that serves it now."""
 
-    conversation_id: int
+    conversation_id: ConversationId
     name: str
-    actor_id: int | None
+    actor_id: ActorId | None
     actor_name: str | None
     actor_type: str | None
     execution_path: str | None
@@ -68,21 +72,11 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A workflow with its steps in their order."""
+    """A workflow with its steps in execution order."""
 
-    workflow_id: int
+    workflow_id: WorkflowId
     name: str
     steps: tuple[Conversation, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ActorNow:
-    """An actor's row as it is at this moment."""
-
-    name: str | None
-    kind: str
-    execution_path: str
-    enabled: bool
 
 
 class Production:
@@ -93,7 +87,7 @@ class Production:
         self.optional = frozenset(tables) & OPTIONAL.keys()
 
     def table(self, name: str) -> Table:
-        """Return a table by our name; its columns are keyed by ours and named by the application's."""
+        """Return a table by our name; its columns have our keys and the application's names."""
         return self._tables[name]
 
     @property
@@ -102,14 +96,14 @@ class Production:
         return tuple(self._tables.values())
 
     def schema_hash(self, database: Database) -> str:
-        """Hash the live types and foreign keys of the required tables, as far as they are relied on."""
+        """Hash the live column types and foreign keys of the required tables, limited to the columns in use."""
         inspector = inspect(database.engine)
         return content_hash({name: _live_schema(inspector, self._tables[name]) for name in REQUIRED})
 
     def actors(
         self, connection: Connection, excluded_names: Sequence[str], specialist_names: Sequence[str]
     ) -> list[Actor]:
-        """Return every actor by id, each with the first rule of the database that excludes it."""
+        """Return every actor, ordered by id, with the first database rule that excludes it."""
         a = self._tables["actors"].c
         exclusion = case(
             (func.coalesce(cast(a.actor_type, String), "") != MODEL_ACTOR_TYPE, Exclusion.TYPE.value),
@@ -127,8 +121,8 @@ class Production:
             for number, name, kind, path, enabled, reason in rows
         ]
 
-    def conversations(self, connection: Connection, ids: Iterable[int] | None = None) -> list[Conversation]:
-        """Return the conversations with these ids (all without), by id."""
+    def conversations(self, connection: Connection, ids: Iterable[ConversationId] | None = None) -> list[Conversation]:
+        """Return the conversations with these ids, or all of them, ordered by id."""
         c = self._tables["conversations"].c
         query = self._conversation_query().order_by(c.conversation_id)
         if ids is not None:
@@ -136,7 +130,7 @@ class Production:
         return [Conversation(*row) for row in connection.execute(query)]
 
     def workflows(self, connection: Connection) -> list[Workflow]:
-        """Return every workflow by id, its steps in execution order."""
+        """Return every workflow, ordered by id, with its steps in execution order."""
         w, link = self._tables["workflows"].c, self._tables["workflow_conversations"].c
         links, step_id = self._tables["workflow_conversations"], self._tables["conversations"].c.conversation_id
         steps = (
@@ -145,7 +139,7 @@ class Production:
             .join(links, link.conversation_id == step_id)
             .order_by(link.workflow_id, link.execution_order, link.conversation_id)
         )
-        of_workflow: dict[int, list[Conversation]] = {}
+        of_workflow: dict[WorkflowId, list[Conversation]] = {}
         for row in connection.execute(steps):
             of_workflow.setdefault(row[-1], []).append(Conversation(*row[:-1]))
         return [
@@ -153,8 +147,10 @@ class Production:
             for number, name in connection.execute(select(w.workflow_id, w.workflow_name).order_by(w.workflow_id))
         ]
 
-    def templates(self, connection: Connection, conversation_ids: Iterable[int]) -> dict[int, str]:
-        """Return the prompt templates that these conversations have of their own."""
+    def templates(
+        self, connection: Connection, conversation_ids: Iterable[ConversationId]
+    ) -> dict[ConversationId, str]:
+        """Return the conversations' own prompt templates."""
         if "prompt_templates" not in self.optional:
             return {}
         t = self._tables["prompt_templates"].c
@@ -172,11 +168,11 @@ class Production:
         return {str(number): posting for number, posting in connection.execute(query) if posting}
 
     def calls(
-        self, connection: Connection, conversation_ids: Iterable[int], since: datetime, until: datetime
-    ) -> dict[int, int]:
+        self, connection: Connection, conversation_ids: Iterable[ConversationId], since: datetime, until: datetime
+    ) -> dict[ConversationId, int]:
         """Return how many interactions these conversations had from `since` to `until`, both with a time zone.
 
-        Conversations without any are left out; so are all when interactions, or their moments, are not kept.
+        Conversations without any are left out. Empty when the application stores no interactions or no timestamps.
         """
         if "interactions" not in self.optional:
             return {}
@@ -190,24 +186,44 @@ class Production:
             .where(i.created_at >= _as_kept(since, kept_as), i.created_at <= _as_kept(until, kept_as))
             .group_by(i.conversation_id)
         )
-        return {number: count for number, count in connection.execute(query)}  # noqa: C416 - rows are no pairs to mypy
+        return {number: count for number, count in connection.execute(query)}  # noqa: C416 - mypy does not take a row for a pair
 
-    def actor_now(self, connection: Connection, actor_id: int) -> ActorNow | None:
+    def actor_now(self, connection: Connection, actor_id: ActorId) -> ActorNow | None:
         """Return an actor's row, or None when it is gone."""
-        a = self._tables["actors"].c
-        query = select(a.actor_name, cast(a.actor_type, String), a.execution_path, cast(a.enabled, Integer))
-        row = connection.execute(query.where(a.actor_id == actor_id)).first()
-        return ActorNow(row[0], row[1] or "", row[2] or "", bool(row[3])) if row else None
+        return self.actors_now(connection, [actor_id]).get(actor_id)
 
-    def set_actor(self, connection: Connection, conversation_id: int, old: int | None, new: int | None) -> bool:
-        """Give the conversation its new actor only while it still holds `old`; return whether it did."""
+    def actors_now(self, connection: Connection, actor_ids: Iterable[ActorId]) -> dict[ActorId, ActorNow]:
+        """Return the rows of these actors, without those that are gone."""
+        a = self._tables["actors"].c
+        columns = a.actor_id, a.actor_name, cast(a.actor_type, String), a.execution_path, cast(a.enabled, Integer)
+        query = select(*columns).where(a.actor_id.in_(list(actor_ids)))
+        return {
+            number: ActorNow(name, kind or "", path or "", bool(enabled))
+            for number, name, kind, path, enabled in connection.execute(query)
+        }
+
+    def holders(
+        self, connection: Connection, conversation_ids: Iterable[ConversationId]
+    ) -> dict[ConversationId, list[ActorId | None]]:
+        """Return the actor of every row that has one of these ids; without a key, a conversation may have several."""
+        c = self._tables["conversations"].c
+        query = select(c.conversation_id, c.actor_id).where(c.conversation_id.in_(list(conversation_ids)))
+        found: dict[ConversationId, list[ActorId | None]] = {}
+        for number, actor_id in connection.execute(query):
+            found.setdefault(number, []).append(actor_id)
+        return found
+
+    def set_actor(
+        self, connection: Connection, conversation_id: ConversationId, old: ActorId | None, new: ActorId | None
+    ) -> int:
+        """Give the conversation its new actor only while it still holds `old`; return how many rows that changed."""
         table = self._tables["conversations"]
         done = connection.execute(
             update(table)
             .where(table.c.conversation_id == conversation_id, table.c.actor_id.is_not_distinct_from(old))
             .values({table.c.actor_id: new})
         )
-        return done.rowcount == 1
+        return done.rowcount
 
     def _conversation_query(self) -> Select[Any]:
         c, a = self._tables["conversations"].c, self._tables["actors"].c
@@ -231,7 +247,7 @@ def _live_schema(inspector: Inspector, table: Table) -> object:
 
 
 def _as_kept(moment: datetime, column: DateTime) -> datetime:
-    """A column without a time zone is read as UTC."""
+    """Convert a moment for a column; one without a time zone is taken to hold UTC."""
     return moment if column.timezone else moment.astimezone(UTC).replace(tzinfo=None)
 
 
@@ -242,20 +258,19 @@ def _named_like(columns: ReadOnlyColumnCollection[str, Any], patterns: Sequence[
 
 
 def _like(pattern: str) -> str:
-    """Turn `*` and `?` into LIKE's wildcards; everything else stands for itself."""
+    """Turn `*` and `?` into LIKE's wildcards; everything else is literal."""
     quoted = pattern.lower().replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
     return quoted.replace("*", "%").replace("?", "_")
 
 
 def open_production(database: Database, names: Mapping[str, str]) -> Production:
-    """Find production's tables under their configured names.
+    """Open production's tables under their configured names.
 
-    Raises `InputError` that names every table and column which the live schema lacks.
+    Raises `InputError` with every table and column that the live schema lacks.
     """
     if unknown := sorted(names.keys() - KNOWN_NAMES):
         raise InputError(
-            f"BENCH_PRODUCTION_NAMES: {', '.join(unknown)} is no name that is used; "
-            f"known: {', '.join(sorted(KNOWN_NAMES))}"
+            f"BENCH_PRODUCTION_NAMES: unknown {', '.join(unknown)}; use names from {', '.join(sorted(KNOWN_NAMES))}"
         )
     faults: list[str] = []
     tables: dict[str, Table] = {}
@@ -283,12 +298,12 @@ def open_production(database: Database, names: Mapping[str, str]) -> Production:
         raise InputError(
             f"{database.name} lacks {', '.join(faults)}; "
             "set BENCH_DATABASE_URL to your production database, BENCH_PRODUCTION_NAMES to your names, "
-            "or run `bench demo` for a database to try"
+            "or run `bench demo` to create a database to try"
         )
     return Production(tables)
 
 
 def has_production(database: Database, names: Mapping[str, str]) -> bool:
-    """Whether the database holds an `actors` table at all; without one, models are named by hand."""
+    """Whether the database has an `actors` table; without one, models must be named explicitly."""
     schema, _, real_name = names.get("actors", "actors").rpartition(".")
     return inspect(database.engine).has_table(real_name, schema=schema or None)

@@ -1,7 +1,6 @@
-"""Every change of production's as rows: promotions, failovers, rollbacks, and what the known cases said after them.
+"""Changes of production as rows, with their validations and the intents to write documents.
 
-Nothing here changes production. A rollback is a change of its own that names the one it takes back; a change is in
-force unless a change that is in force takes it back.
+Nothing here changes production. Which change is in force, and what it bars, is decided in `domain/promoting`.
 """
 
 from __future__ import annotations
@@ -9,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from bench_pipeline.domain.models.identity import ModelIdentity
-from bench_pipeline.domain.promoting.plan import Bar, PlanEvidence, PlanKind, PlanRow
-from bench_pipeline.storage.champions import Champion, champion_of
+from bench_pipeline.domain.models.ids import ActorId
+from bench_pipeline.domain.promoting import changes
+from bench_pipeline.domain.promoting.bars import Bars, MeasuredAs, barred_rows
+from bench_pipeline.domain.promoting.champion import champion_of
+from bench_pipeline.domain.promoting.changes import Promotion, PromotionRow, RecordedChange, linked
+from bench_pipeline.domain.promoting.plan import Bar, PlanKind
 from bench_pipeline.storage.tables import (
     benchmark_history,
     benchmark_model_runs,
@@ -28,92 +30,9 @@ from bench_pipeline.storage.tables import (
 )
 
 
-class Status(StrEnum):
-    """What became of a change.
-
-    `failed`: its validation did, and it is not undone yet. `reapplied`: it was undone, and a person undid that.
-    """
-
-    APPLIED = "applied"
-    VALIDATED = "validated"
-    FAILED = "failed"
-    ROLLED_BACK = "rolled_back"
-    REAPPLIED = "reapplied"
-
-
-@dataclass(frozen=True, slots=True)
-class PromotionRow:
-    """One conversation of a change. `changed` is False where a rollback left it alone."""
-
-    conversation_id: int
-    conversation: str
-    task: str
-    benchmark_id: str | None
-    evidence_hash: str | None
-    old_actor_id: int | None
-    old_actor: str | None
-    new_actor_id: int | None
-    new_actor: str | None
-    identity_hash: str | None
-    runner_up_actor_id: int | None
-    expected_gain: float | None
-    reason: str
-    changed: bool
-    old_champion: Champion | None
-
-
-@dataclass(frozen=True, slots=True)
-class Promotion:
-    """A change of production as it is stored. `undone_by` names the change in force that took it back.
-
-    `forward`: it put a measured model into production; what undoes it goes back, and what undoes that goes
-    forward again.
-    """
-
-    promotion_id: int
-    kind: PlanKind
-    plan_hash: str
-    terms_hash: str
-    undoes: int | None
-    bar: Bar | None
-    reason: str
-    requested_by: str
-    approved_by: str | None
-    dagster_run_id: str | None
-    applied_at: datetime
-    rows: tuple[PromotionRow, ...]
-    status: Status
-    forward: bool
-    undone_by: int | None
-    undone_because: str | None
-    first_undone_because: str | None
-
-    @property
-    def in_force(self) -> bool:
-        """Whether it was not taken back."""
-        return self.undone_by is None
-
-    @property
-    def took_back(self) -> str:
-        """What a rollback or a failover took back and why, in words."""
-        if self.undoes is None:
-            return f"failover {self.promotion_id} took it away ({self.reason})"
-        return f"promotion {self.undoes} did this and was undone ({self.reason})"
-
-    @property
-    def changed(self) -> tuple[PromotionRow, ...]:
-        """The rows that it changed."""
-        return tuple(row for row in self.rows if row.changed)
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """The tasks whose conversations it is about."""
-        return tuple(dict.fromkeys(row.task for row in self.rows))
-
-
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """What the known cases said after a promotion. `bar` is None when it passed."""
+    """The outcome of a validation. `bar` is None when it passed."""
 
     promotion_id: int
     passed: bool
@@ -136,29 +55,13 @@ def all_promotions(connection: Connection) -> list[Promotion]:
             select(validations.c.promotion_id, validations.c.passed).order_by(validations.c.validation_id)
         )
     }
-    return _linked(heads, lines, passed)
-
-
-def _linked(
-    heads: Sequence[RowMapping], lines: Mapping[int, Sequence[PromotionRow]], passed: Mapping[int, bool]
-) -> list[Promotion]:
-    """A change is always younger than what it undoes, so one walk back tells who is in force, one forth who goes on."""
-    forward: dict[int, bool] = {}
-    for head in heads:
-        forward[head["promotion_id"]] = head["undoes"] is None or not forward[head["undoes"]]
-    undoing = {head["undoes"]: head for head in heads if head["undoes"] is not None}
-    found: dict[int, Promotion] = {}
-    for head in reversed(heads):
-        number = head["promotion_id"]
-        child = undoing.get(number)
-        undone = child is not None and found[child["promotion_id"]].in_force
-        found[number] = _promotion(head, lines[number], child, undone, passed.get(number), forward[number])
-    return list(found.values())[::-1]
+    return linked([_recorded(head, lines[head["promotion_id"]]) for head in heads], passed)
 
 
 def promotion_by_plan(connection: Connection, plan_hash: str) -> Promotion | None:
     """Return the change that applied this plan, or None."""
-    return next((one for one in all_promotions(connection) if one.plan_hash == plan_hash), None)
+    number = connection.scalar(select(promotions.c.promotion_id).where(promotions.c.plan_hash == plan_hash))
+    return promotion_by_id(connection, number) if number is not None else None
 
 
 def promotion_by_id(connection: Connection, promotion_id: int) -> Promotion | None:
@@ -168,90 +71,35 @@ def promotion_by_id(connection: Connection, promotion_id: int) -> Promotion | No
 
 def latest_promotion(connection: Connection, task: str | None = None) -> Promotion | None:
     """Return the last promotion or failover in force, of `task` or of any."""
-    return latest_of(all_promotions(connection), task)
-
-
-def latest_of(changes: Iterable[Promotion], task: str | None = None) -> Promotion | None:
-    """Return the last promotion or failover in force among all changes, of `task` or of any."""
-    found = [
-        one
-        for one in changes
-        if one.in_force and one.kind is not PlanKind.ROLLBACK and (task is None or task in one.tasks)
-    ]
-    return found[-1] if found else None
+    return changes.latest_of(all_promotions(connection), task)
 
 
 def unvalidated(connection: Connection, task: str | None = None) -> list[Promotion]:
     """Return the promotions (of `task`) that no validation judged and no later change replaced, oldest first."""
-    changes = all_promotions(connection)
-    last = {row.conversation_id: one.promotion_id for one in changes for row in one.changed}
-    return [
-        one
-        for one in changes
-        if (one.kind, one.status) == (PlanKind.PROMOTION, Status.APPLIED)
-        and (task is None or task in one.tasks)
-        and any(last[row.conversation_id] == one.promotion_id for row in one.changed)
-    ]
+    return changes.unvalidated(all_promotions(connection), task)
 
 
-def last_change(connection: Connection, promotion_id: int) -> Promotion:
-    """Return the change that decides whether this one is in force: itself, or the last link of its undoings."""
-    return last_link(all_promotions(connection), promotion_id)
+def read_bars(connection: Connection, benchmark_ids: Iterable[str]) -> Bars:
+    """Return the bars, for rows that rest on one of these benchmarks."""
+    found = all_promotions(connection)
+    by_id = {change.promotion_id: change for change in found}
+    barring = [change for change in found if change.bar is not None and change.in_force]
+    then = {row.benchmark_id for change in barring for row in barred_rows(change, by_id) if row.benchmark_id}
+    return Bars(found, _measured(connection, then | set(benchmark_ids)) if then else {})
 
 
-def last_link(changes: Iterable[Promotion], promotion_id: int) -> Promotion:
-    """Return the last link of a change's undoings among all changes, or the change itself."""
-    by_id = {one.promotion_id: one for one in changes}
-    undone_by = {one.undoes: one.promotion_id for one in by_id.values() if one.undoes is not None}
-    while promotion_id in undone_by:
-        promotion_id = undone_by[promotion_id]
-    return by_id[promotion_id]
-
-
-def bar_on(connection: Connection, planned: PlanRow, evidence: PlanEvidence) -> Promotion | None:
-    """Return the change in force that bars a row's new actor from its conversation on this evidence, or None.
-
-    A rollback bars what it took back, a failover the champion that failed. With `Bar.EVIDENCE` while suite, prompt,
-    protocol, reader, hardware and the model's identity are what they were; with
-    `Bar.BENCHMARK` on the very evidence that it took back.
-    """
-    changes = all_promotions(connection)
-    by_id = {one.promotion_id: one for one in changes}
-    subject = planned.conversation_id, planned.new_actor_id
-    for change in reversed(changes):
-        if change.bar is None or not change.in_force:
-            continue
-        for row in _barred_rows(change, by_id):
-            if (row.conversation_id, _barred_actor(change, row)) != subject:
-                continue
-            if row.evidence_hash == evidence.evidence_hash:
-                return change
-            if change.bar is Bar.EVIDENCE and row.benchmark_id is not None:
-                then = _measured(connection, row.benchmark_id, planned.new_actor_id)
-                if then is not None and then == _measured(connection, evidence.benchmark_id, planned.new_actor_id):
-                    return change
-    return None
-
-
-def _barred_rows(change: Promotion, by_id: Mapping[int, Promotion]) -> tuple[PromotionRow, ...]:
-    return change.rows if change.undoes is None else by_id[change.undoes].rows
-
-
-def _barred_actor(change: Promotion, row: PromotionRow) -> int | None:
-    return row.old_actor_id if change.kind is PlanKind.FAILOVER else row.new_actor_id
-
-
-def _measured(connection: Connection, benchmark_id: str, actor_id: int | None) -> tuple[str, ModelIdentity] | None:
-    """Return the evidence key of a benchmark, and the identity of an actor's model as it was measured there."""
+def _measured(connection: Connection, benchmark_ids: Iterable[str]) -> dict[tuple[str, ActorId], MeasuredAs]:
     b, h, r = benchmark_runs.c, benchmark_history.c, benchmark_model_runs.c
     query = (
-        select(b.evidence_key, r.identity)
+        select(b.benchmark_id, h.actor_id, b.evidence_key, r.identity)
         .join_from(benchmark_runs, benchmark_history, h.benchmark_id == b.benchmark_id)
         .join(benchmark_model_runs, r.model_run_id == h.model_run_id)
-        .where(b.benchmark_id == benchmark_id, h.actor_id == actor_id)
+        .where(b.benchmark_id.in_(sorted(benchmark_ids)), h.actor_id.is_not(None))
     )
-    row = connection.execute(query).first()
-    return (row[0], ModelIdentity.model_validate(row[1])) if row else None
+    return {
+        (benchmark_id, actor_id): MeasuredAs(key, ModelIdentity.model_validate(identity))
+        for benchmark_id, actor_id, key, identity in connection.execute(query)
+    }
 
 
 def _row(line: RowMapping) -> PromotionRow:
@@ -274,19 +122,8 @@ def _row(line: RowMapping) -> PromotionRow:
     )
 
 
-def _promotion(
-    head: RowMapping,
-    rows: Sequence[PromotionRow],
-    child: RowMapping | None,
-    undone: bool,
-    passed: bool | None,
-    forward: bool,
-) -> Promotion:
-    if child is not None:
-        status = Status.ROLLED_BACK if undone else Status.REAPPLIED
-    else:
-        status = {None: Status.APPLIED, True: Status.VALIDATED, False: Status.FAILED}[passed]
-    return Promotion(
+def _recorded(head: RowMapping, rows: Sequence[PromotionRow]) -> RecordedChange:
+    return RecordedChange(
         promotion_id=head["promotion_id"],
         kind=PlanKind(head["kind"]),
         plan_hash=head["plan_hash"],
@@ -299,11 +136,6 @@ def _promotion(
         dagster_run_id=head["dagster_run_id"],
         applied_at=head["applied_at"],
         rows=tuple(rows),
-        status=status,
-        forward=forward,
-        undone_by=child["promotion_id"] if child is not None and undone else None,
-        undone_because=child["reason"] if child is not None and undone else None,
-        first_undone_because=child["reason"] if child is not None else None,
     )
 
 

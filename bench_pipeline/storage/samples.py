@@ -1,4 +1,4 @@
-"""Samples as rows: every call of a model run, stored as soon as it ends."""
+"""Rows of samples: every call of a model run, stored as soon as it ends. Model runs are in benchmarks.py."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from bench_pipeline.domain.models.reply import ServerTimings
 from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.storage.tables import benchmark_model_runs, benchmark_runs, benchmark_samples
 
+DISQUALIFYING = tuple(outcome.value for outcome in Outcome if outcome.disqualifies)
+"""The stored outcomes of which a single one disqualifies a model."""
 _INSERT_SAMPLE = insert(benchmark_samples)
 
 
@@ -90,20 +92,20 @@ def _sample(row: RowMapping) -> Sample:
 
 
 def exclude_samples(connection: Connection, model_run_id: int, exclusion: str) -> None:
-    """Keep every latency of a model run out of the ranking, by this rule."""
+    """Exclude every latency of a model run from the ranking by this rule."""
     connection.execute(
         update(benchmark_samples).where(benchmark_samples.c.model_run_id == model_run_id).values(exclusion=exclusion)
     )
 
 
 def case_failures(connection: Connection, suite_hash: str) -> dict[str, int]:
-    """Return how many model runs failed each case of a suite so far; a case that nobody failed is not in it."""
+    """Return how many model runs have failed each case of a suite; cases without a failure are left out."""
     s, m, b = benchmark_samples.c, benchmark_model_runs.c, benchmark_runs.c
     query = (
         select(s.case_id, func.count(distinct(s.model_run_id)))
         .join(benchmark_model_runs, m.model_run_id == s.model_run_id)
         .join(benchmark_runs, b.benchmark_id == m.benchmark_id)
-        .where(b.suite_hash == suite_hash, s.outcome.in_((Outcome.WRONG.value, Outcome.INVALID.value)))
+        .where(b.suite_hash == suite_hash, s.outcome.in_(DISQUALIFYING))
         .group_by(s.case_id)
     )
-    return {case_id: count for case_id, count in connection.execute(query)}  # noqa: C416 - rows are no pairs to mypy
+    return {case_id: count for case_id, count in connection.execute(query)}  # noqa: C416 - mypy does not take a row for a pair

@@ -1,4 +1,7 @@
-"""The version of our tables: made at once in a fresh database, brought forward by migrations in an older one."""
+"""The schema version of our tables: created directly in a new database, migrated in an older one.
+
+The tables themselves are in tables.py, the steps between versions in migrations/.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +21,16 @@ _VERSION = Table(
 )
 VERSION_TABLE = _VERSION.name
 NO_RIGHT = ("42501", "25006")
-"""SQLSTATE of a login that may not do it, and of a session that may not write."""
+"""SQLSTATE of a missing privilege and of a read-only session."""
 REMEDY = "log in as the recorder, and run `bench db install` as the owner of the tables"
 
 
 class SchemaRefused(Exception):
-    """The database's tables are not ones that this program may use; the message goes on from its address."""
+    """This program cannot use the database's tables; the message continues after its address."""
 
 
 def is_ours(name: str | None, kind: str, parents: object) -> bool:  # noqa: ARG001 - Alembic's signature
-    """Tell Alembic which tables it may compare: the application's tables are none of its business."""
+    """Whether Alembic may compare this object; it must ignore the application's tables."""
     return kind != "table" or name in metadata.tables
 
 
@@ -39,10 +42,10 @@ def begin_immediate(engine: Engine) -> Iterator[Connection]:
 
 
 def bring_up_to_date(engine: Engine) -> None:
-    """Make our tables, or migrate them to the version of this program.
+    """Create our tables, or migrate them to this program's version.
 
-    Raises `SchemaRefused` for tables of a newer version, or of somebody else under our names, and for a login that
-    may not make or migrate them.
+    Raises `SchemaRefused` for tables of a newer version, for foreign tables with our names, and for a login that
+    lacks the privilege to create or migrate them.
     """
     with engine.connect() as connection:
         if _version_of(connection) == SCHEMA_VERSION:
@@ -53,7 +56,7 @@ def bring_up_to_date(engine: Engine) -> None:
     except DBAPIError as error:
         if getattr(error.orig, "pgcode", None) in NO_RIGHT:
             raise SchemaRefused(
-                f"needs our tables in version {SCHEMA_VERSION}, and this login may not make them; {REMEDY}"
+                f"needs our tables in version {SCHEMA_VERSION}, which this login may not create; {REMEDY}"
             ) from None
         raise
 
@@ -69,16 +72,16 @@ def _make_or_migrate(connection: Connection) -> None:
 
 
 def _create(connection: Connection) -> None:
-    # Importing Alembic for a fresh database would cost 0.2 s of the first run; a test holds both ways equal.
+    # Importing Alembic would cost 0.2 s of the first run; a test checks that migrations give the same tables.
     if taken := sorted(metadata.tables.keys() & set(inspect(connection).get_table_names())):
-        raise SchemaRefused(f"holds a table {', '.join(taken)} that is not ours; rename it, its rows are yours")
+        raise SchemaRefused(f"has a table {', '.join(taken)} that bench_pipeline did not create; rename it")
     metadata.create_all(connection, checkfirst=False)
     _VERSION.create(connection)
     connection.execute(_VERSION.insert().values(version_num=SCHEMA_VERSION))
 
 
 def upgrade(connection: Connection, to: str = "head") -> None:
-    """Run the migrations up to a version. Raises `SchemaRefused` for a database of one that they do not know."""
+    """Run the migrations up to a version. Raises `SchemaRefused` when the database has an unknown version."""
     from alembic import command
     from alembic.config import Config
     from alembic.util import CommandError
@@ -89,7 +92,7 @@ def upgrade(connection: Connection, to: str = "head") -> None:
     try:
         command.upgrade(config, to)
     except CommandError as error:
-        raise SchemaRefused(f"was made by a newer version; update bench_pipeline ({error})") from None
+        raise SchemaRefused(f"was created by a newer version; update bench_pipeline ({error})") from None
 
 
 def _version_of(connection: Connection) -> str | None:

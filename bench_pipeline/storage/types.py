@@ -1,4 +1,4 @@
-"""Column types for what SQLite and PostgreSQL would otherwise keep differently or refuse."""
+"""Column types for values that SQLite and PostgreSQL would store differently or refuse. Tables are in tables.py."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from bench_pipeline.domain.text import storable
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment with its time zone. SQLite forgets the zone, so every value is kept and given back in UTC."""
+    """A timestamp with time zone. SQLite drops the zone, so every value is stored and returned in UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Convert to UTC; a naive moment raises `ValueError`."""
+        """Convert to UTC. Raises `ValueError` for a naive timestamp."""
         if value is None:
             return None
         if value.tzinfo is None:
-            raise ValueError("a moment needs its time zone")
+            raise ValueError("a timestamp must have a time zone")
         utc = value.astimezone(UTC)
         return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ANN401, ARG002
-        """Give the moment back in UTC."""
+        """Return the timestamp in UTC."""
         if value is None:
             return None
         moment: datetime = value
@@ -35,11 +35,11 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class ForeignText(TypeDecorator[str]):
-    """Text that a model or a server wrote: PostgreSQL refuses NUL, UTF-8 refuses lone surrogates."""
+    """Text from a model or a server, which may contain NUL (refused by PostgreSQL) or lone surrogates (by UTF-8)."""
 
     impl = Text
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """Replace what the database would refuse by U+FFFD."""
+        """Replace characters that the database would refuse with U+FFFD."""
         return None if value is None else storable(value)

@@ -109,3 +109,26 @@ def test_an_update_alone_applies_the_plan_that_was_materialized_not_one_that_was
 
     assert only(pipeline.world.promotions()).plan_hash == shown
     assert pipeline.world.holds() == [FAST] * 3
+
+
+@ONE_ENGINE
+def test_the_runtimes_are_asked_about_each_model_once_per_run(pipeline: Pipeline) -> None:
+    pipeline.run(assets=["eligible_models"])
+    before = len(pipeline.world.server.log)
+
+    pipeline.run(partition="fast")
+
+    asked = [record.model for record in pipeline.world.server.log[before:] if record.path == "/api/show"]
+    assert asked.count("wrong:3b") == 1  # neither measured nor promoted
+
+
+@ONE_ENGINE
+def test_the_definitions_work_on_the_settings_they_were_built_with_whatever_the_environment_says(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATABASE_URL", "sqlite:////nowhere/else.db")
+    monkeypatch.setenv("BENCH_OLLAMA_HOST", "http://127.0.0.1:1")
+
+    pipeline.run()
+
+    assert pipeline.world.holds() == [FAST] * 3

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.domain.models.actor import Candidate, Exclusion
 from bench_pipeline.runtimes.registry import Runtimes
-from bench_pipeline_tests.fakes.ollama_server import FakeModel
+from bench_pipeline_tests.fakes.ollama_state import FakeModel
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import FAST, SCRIPT
 from bench_pipeline_tests.kit.production import actors

@@ -10,8 +10,8 @@ import pytest
 
 from bench_pipeline.benchmark.preparation import prepare_from_files
 from bench_pipeline.domain.tasks.gold import Gold
+from bench_pipeline.domain.tasks.readers.text import visible
 from bench_pipeline.domain.tasks.suite import TestCase
-from bench_pipeline.domain.tasks.verdict import visible
 from bench_pipeline.settings import Settings
 
 SETTINGS = Settings(testcases_dir=Path(__file__).parents[2] / "testcases")

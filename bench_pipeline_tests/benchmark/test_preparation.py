@@ -19,8 +19,8 @@ from bench_pipeline.domain.errors import FileRefused, InputError
 from bench_pipeline.domain.measuring.protocol import Protocol
 from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.tasks.gold import Gold
+from bench_pipeline.domain.tasks.readers.contracts import JsonFields
 from bench_pipeline.domain.tasks.task import PromptSource, Task
-from bench_pipeline.domain.tasks.verdict import JsonFields
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database, open_database
@@ -155,7 +155,7 @@ def test_without_any_task_it_is_said_that_there_is_none(folder: Folder) -> None:
 
 def test_a_task_has_the_name_of_its_folder(folder: Folder) -> None:
     folder.write("formatting")
-    with pytest.raises(FileRefused, match="task: is 'grading'; write 'formatting', the folder's name"):
+    with pytest.raises(FileRefused, match="task: is 'grading'; write 'formatting', the directory's name"):
         prepare_from_files(folder.settings, "formatting")
 
 

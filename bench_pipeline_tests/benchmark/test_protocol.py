@@ -16,7 +16,7 @@ from bench_pipeline.domain.measuring.scoreboard import Standing
 from bench_pipeline.domain.promoting.final import LOOKS
 from bench_pipeline.storage import tables
 from bench_pipeline_tests.fakes.faults import Fault
-from bench_pipeline_tests.fakes.ollama_server import FakeModel
+from bench_pipeline_tests.fakes.ollama_state import FakeModel
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import FAST
 from bench_pipeline_tests.kit.tasks import CASES, SERVED
@@ -77,9 +77,9 @@ def test_cold_unloads_the_model_before_every_pass(world: World, regime: str, loa
 @pytest.mark.parametrize(
     ("terms", "own", "says"),
     [
-        ({}, None, "cannot be asked for num_ctx 2048; start it with that context and set BENCH_OPENAI_NUM_CTX=2048"),
-        ({}, 1024, "num_ctx 2048 is more than the server's own 1024"),
-        ({"cache_regime": "cold"}, 4096, "cannot be asked to unload a model"),
+        ({}, None, "start it with that context and set BENCH_OPENAI_NUM_CTX=2048"),
+        ({}, 1024, "num_ctx 2048 exceeds the server's 1024"),
+        ({"cache_regime": "cold"}, 4096, "cannot unload a model"),
     ],
     ids=["context unknown", "context too small", "cold"],
 )

@@ -23,7 +23,8 @@ from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import Standing
 from bench_pipeline.domain.models.reply import ServerTimings
 from bench_pipeline.domain.tasks.outcome import Outcome
-from bench_pipeline.domain.tasks.verdict import READER_VERSION, FinalLine, LeadingTag
+from bench_pipeline.domain.tasks.readers.contracts import FinalLine, LeadingTag
+from bench_pipeline.domain.tasks.verdict import READER_VERSION
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.database import LockTaken
 from bench_pipeline_tests.domain.tasks.judging import case_of
@@ -317,7 +318,7 @@ def test_only_the_latest_benchmark_can_be_stored_again(world: World) -> None:
     first = world.ranked("fast").benchmark.benchmark_id
     world.ranked("fast")
     state_contract(world, LAST_LINE)
-    with pytest.raises(InputError, match="only that one can be stored again"):
+    with pytest.raises(InputError, match="only the latest one can be saved again"):
         save_rescored(world.database, rescored(world, first))
 
 

@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.benchmark.workbench import make_workbench
 from bench_pipeline.domain.errors import GateFailed
+from bench_pipeline.domain.promoting.facts import Observed
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.gates import set_freeze
 from bench_pipeline.promotion.plan_application import apply_plan
@@ -27,7 +28,7 @@ from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.production import open_production
-from bench_pipeline.storage.writers.base import Observed, PromotionWriter
+from bench_pipeline.storage.writers.base import PromotionWriter
 from bench_pipeline_tests.campaigns.template_world import FORK, Copy
 from bench_pipeline_tests.kit.production import actors, conversations
 
@@ -244,7 +245,7 @@ def _told(change: Callable[[], Any]) -> Outcome:
     except PlanRefused as refused:
         return Outcome(refused.reason)
     except GateFailed as refused:
-        return Outcome("undone_already" if "was undone already" in str(refused) else str(refused))
+        return Outcome("undone_already" if "is already undone" in str(refused) else str(refused))
     return Outcome(APPLIED, promotion_id=made.promotion_id)
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from sqlalchemy import select
 
+from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.plan import PlanKind
 from bench_pipeline.reporting.workflow_docs import write_documents
 from bench_pipeline.storage.champions import all_champions
 from bench_pipeline.storage.database import open_database
 from bench_pipeline.storage.production import open_production
-from bench_pipeline.storage.promotions import Promotion, all_promotions
+from bench_pipeline.storage.promotions import all_promotions
 from bench_pipeline.storage.tables import intents, promotion_rows
 from bench_pipeline_tests.campaigns.template_world import NEW, OLD, Copy
 

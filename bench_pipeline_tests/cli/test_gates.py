@@ -26,7 +26,7 @@ def waiting(typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch) -> str:
     assert world.holds() == [SLOW] * 3
     (plan_hash,) = {plan_hash for (plan_hash,) in world.rows("benchmark_plans", "plan_hash")}
     assert f"⏳ needs an approval: bench promote stores the plan, then bench approve {plan_hash[:12]}" in planned.stdout
-    assert f"the plan waits for approval; `bench approve {plan_hash[:12]}`" in refused.stderr
+    assert f"the plan waits for approval; run `bench approve {plan_hash[:12]}`" in refused.stderr
     return str(plan_hash[:12])
 
 
@@ -59,8 +59,8 @@ def test_nobody_approves_their_own_plan_when_a_second_person_is_wanted(
 
 @pytest.mark.parametrize(
     ("plan_hash", "says"),
-    [("0123456789ab", "there is no stored plan 0123456789ab"), ("short", "give the first 8 or more characters"),
-     ("ABCDEF0123456789", "is no plan")],
+    [("0123456789ab", "there is no stored plan 0123456789ab"), ("short", "give its first 8 or more characters"),
+     ("ABCDEF0123456789", "is not the hash of a plan")],
 )  # fmt: skip
 def test_a_plan_that_is_not_there_is_bad_input(typed: Typed, world: World, plan_hash: str, says: str) -> None:
     for command in (("approve", plan_hash), ("promote", "--plan", plan_hash)):

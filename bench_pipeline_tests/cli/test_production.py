@@ -115,7 +115,7 @@ def test_rollback_undoes_the_promotion_that_is_named(typed: Typed, world: World)
     assert ([row["conversation_id"] for row in value["restored"]], value["left"]) == (list(SERVED), [])
     refused = typed("rollback", "1")
     assert refused.returncode == 1
-    assert refused.stderr.startswith("bench: promotion 1 was undone already: requested by ")
+    assert refused.stderr.startswith("bench: promotion 1 is already undone: requested by ")
 
 
 def test_docs_writes_what_the_database_says_and_the_second_time_nothing(typed: Typed, world: World) -> None:

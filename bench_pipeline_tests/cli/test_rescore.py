@@ -41,7 +41,7 @@ def test_it_shows_every_sample_that_would_change_and_stores_nothing(
     assert [line.split()[:3] for line in lines[2:6]] == [
         ["fast", case, "1"] for case in ("PASS_001", "PASS_002", "FAIL_001", "FAIL_002")
     ]
-    assert "correct PASS → invalid  the last line is not PASS or FAIL alone" in lines[2]
+    assert "correct PASS → invalid  the last line is not just PASS or FAIL" in lines[2]
     assert f"{benchmark_id}: 4 of 8 samples are judged differently (reader final_line" in done.stdout
     assert lines[-1] == "`bench rescore --task grading --save` stores this as a new benchmark"
     assert len(world.rows("benchmark_runs", "benchmark_id")) == 1
@@ -75,7 +75,7 @@ def test_as_json_it_gives_the_changes_and_the_new_benchmark(typed: Typed, benchm
         "before": "correct",
         "after": "invalid",
         "verdict": None,
-        "reason": "the last line is not PASS or FAIL alone",
+        "reason": "the last line is not just PASS or FAIL",
     }
     assert facts["saved"].startswith("grading-")
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench_pipeline.benchmark.events import Event, SampleTaken
 from bench_pipeline_tests.fakes.faults import Fault
-from bench_pipeline_tests.fakes.ollama_server import FakeModel
+from bench_pipeline_tests.fakes.ollama_state import FakeModel
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import BROKEN, WRONG
 from bench_pipeline_tests.kit.shell import Typed
@@ -215,10 +215,30 @@ def test_with_reuse_nothing_runs_when_everything_is_known_and_nobody_is_an_incum
 
 
 def test_a_race_makes_fewer_calls_for_the_same_champion(typed: Typed, world: World) -> None:
-    done = typed("run", "--task", "grading", "--policy", "race", "--repeats", "2")
+    done = typed("run", "--task", "grading", "--strategy", "race", "--repeats", "2")
     assert "🥇 Champion: fast" in done.stdout
     assert "(1 of 4 cases asked)" in done.stdout
     assert len(world.calls()) < 5 * 4 * 2
+
+
+@pytest.mark.parametrize("by_setting", [True, False])
+def test_the_former_name_of_the_strategy_works_with_one_line_of_notice(
+    typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch, by_setting: bool
+) -> None:
+    if by_setting:
+        monkeypatch.setenv("BENCH_POLICY", "race")
+    options = () if by_setting else ("--policy", "race")
+    done = typed("run", "--task", "grading", "--models", "slow", *options)
+    (protocol,) = only(world.rows("benchmark_runs", "protocol"))
+    assert protocol["policy"] == "race"
+    notes = [line for line in done.stderr.splitlines() if line.startswith("bench: note: ")]
+    assert len(notes) == 1
+    assert "the former name works until version 0.3" in notes[0]
+
+
+def test_among_all_without_names_is_invalid(typed: Typed) -> None:
+    done = typed("run", "--task", "grading", "--among-all")
+    assert (done.returncode, "--among-all needs --models" in done.stderr) == (2, True)
 
 
 def test_the_final_is_told_pass_by_pass(typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ pytestmark = ONE_ENGINE
         ("slow", "runner_up", "400 times the latency of fast case by case"),
         ("slow:7b", "runner_up", "400 times the latency of fast case by case"),
         ("wrong", "wrong", "1 of 4 cases wrong; FAIL_002: said PASS, gold is FAIL"),
-        ("silent", "invalid", "4 of 4 cases without a verdict that could be read; first PASS_001: "),
+        ("silent", "invalid", "4 of 4 cases without a readable verdict; first PASS_001: "),
         ("broken", "inconclusive", ""),
         ("ticket.py", "type", "its actor_type is 'script', not 'ai_model'"),
     ],

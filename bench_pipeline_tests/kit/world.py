@@ -21,16 +21,18 @@ from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
 from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench, make_workbench
 from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.promoting.champion import Champion
+from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.promotion.plan import DecidedPlan, make_plan
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
-from bench_pipeline.storage.champions import Champion, all_champions
+from bench_pipeline.storage.champions import all_champions
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.plans import insert_plan
 from bench_pipeline.storage.production import Production, open_production
-from bench_pipeline.storage.promotions import Promotion, all_promotions
+from bench_pipeline.storage.promotions import all_promotions
 from bench_pipeline.storage.tables import metadata as own_tables
 from bench_pipeline.storage.writers.installation import Roles, install
 from bench_pipeline_tests.fakes.ollama_server import FakeOllama
@@ -44,6 +46,8 @@ from bench_pipeline_tests.kit.production import (
     prompt_templates,
 )
 from bench_pipeline_tests.kit.tasks import SERVED, case_of, write_task
+
+_ROLES = Roles("bench_recorder", "bench_promoter")
 
 
 @dataclass
@@ -98,8 +102,9 @@ class World:
     def ranked(
         self, *names: str, on_event: Callable[[Event], None] | None = None, task: str = "grading", **protocol: object
     ) -> RankedBenchmark:
-        """Benchmark, and rank by the latencies of the table above."""
-        benchmark_id = self.run(*names, on_event=on_event, task=task, **protocol)
+        """Benchmark, and rank by `RANKED_LATENCIES_MS`; nobody waits for the models' own."""
+        with self._hurried():
+            benchmark_id = self.run(*names, on_event=on_event, task=task, **protocol)
         runs, samples = own_tables.tables["benchmark_model_runs"].c, own_tables.tables["benchmark_samples"]
         for model, latency_ms in RANKED_LATENCIES_MS.items():
             mine = select(runs.model_run_id).where(runs.benchmark_id == benchmark_id, runs.model_name == model)
@@ -114,6 +119,18 @@ class World:
         field = Field(named, frozenset(incumbent_models(self.bench, prepared.task)))
         field = field.among(everyone, reusable_runs(self.database, prepared, everyone, days))
         return rank_benchmark(self.database, run_benchmark(self.bench, prepared, field, self.events.append))
+
+    @contextmanager
+    def _hurried(self) -> Iterator[None]:
+        """Let every model answer at once."""
+        waiting = [(model, model.latency_ms) for model in self.server.models.values() if model.latency_ms]
+        for model, _ in waiting:
+            model.latency_ms = 0
+        try:
+            yield
+        finally:
+            for model, latency_ms in waiting:
+                model.latency_ms = latency_ms
 
     # Promotions
 
@@ -242,15 +259,29 @@ class World:
 
 @contextmanager
 def open_world(url: str, folder: Path, passwords: Mapping[str, str] | None = None) -> Iterator[World]:
-    """The world in the database at `url`, its task in `folder`, its models on a server of their own.
+    """Prepare the database at `url`, which is empty, and open the world in it.
 
     `passwords` are those of the two roles, by name, where the server asks for one.
     """
-    write_task(folder / "testcases")
+    prepare_database(url, passwords)
+    with open_prepared(url, folder, passwords) as world:
+        yield world
+
+
+def prepare_database(url: str, passwords: Mapping[str, str] | None = None) -> None:
+    """Create production, our tables and, in PostgreSQL, the two roles with the function."""
     owner = open_database(url)
     fill_production(url)
-    recorder_url, promoter_url = install_roles(owner, url, passwords or {})
-    database = open_database(recorder_url)
+    install_roles(owner, url, passwords or {})
+    owner.close()
+
+
+@contextmanager
+def open_prepared(url: str, folder: Path, passwords: Mapping[str, str] | None = None) -> Iterator[World]:
+    """The world in a prepared database, its task in `folder`, its models on a server of their own."""
+    write_task(folder / "testcases")
+    recorder_url, promoter_url = _role_urls(url, passwords or {})
+    owner, database = open_database(url), open_database(recorder_url)
     with FakeOllama(fake_models()) as server:
         settings = Settings.model_construct(
             database_url=SecretStr(recorder_url),
@@ -270,13 +301,17 @@ def open_world(url: str, folder: Path, passwords: Mapping[str, str] | None = Non
     owner.close()
 
 
-def install_roles(owner: Database, url: str, passwords: Mapping[str, str]) -> tuple[str, str | None]:
-    """What `bench db install` does; return the recorder's and the promoter's addresses."""
-    if owner.engine.dialect.name == "sqlite":
+def install_roles(owner: Database, url: str, passwords: Mapping[str, str]) -> None:
+    """What `bench db install` does; SQLite has no roles."""
+    if owner.engine.dialect.name == "postgresql":
+        install(owner, open_production(owner, {}), _ROLES, dict(passwords))
+
+
+def _role_urls(url: str, passwords: Mapping[str, str]) -> tuple[str, str | None]:
+    """The recorder's and the promoter's addresses."""
+    if make_url(url).get_backend_name() == "sqlite":
         return url, None
-    roles = Roles("bench_recorder", "bench_promoter")
-    install(owner, open_production(owner, {}), roles, dict(passwords))
-    recorder, promoter = (as_role(url, role, passwords.get(role)) for role in (roles.recorder, roles.promoter))
+    recorder, promoter = (as_role(url, role, passwords.get(role)) for role in (_ROLES.recorder, _ROLES.promoter))
     return recorder, promoter
 
 

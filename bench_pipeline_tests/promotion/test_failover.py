@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import update
 
 from bench_pipeline.domain.errors import GateFailed, InputError
+from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.failover import fail_over
 from bench_pipeline.promotion.gates import set_freeze
 from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage import tables
-from bench_pipeline.storage.promotions import Promotion
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
 from bench_pipeline_tests.kit.tasks import GRADE_A, GRADE_B, REGRADE
@@ -99,7 +99,7 @@ def test_the_champion_that_failed_is_not_planned_again_until_something_in_its_ev
     world.give(GRADE_A, SLOW)
     again = world.plan(world.ranked("fast", "slow"))
     assert [row.decision for row in again.rows] == ["promote", "keep", "keep"]
-    assert "failover 2 took it away (requested by the tests" in again.rows[1].reason
+    assert "failover 2 replaced it (requested by the tests" in again.rows[1].reason
     world.server.models["fast:1b"].digest = "sha256:fb"
     world.runtimes.close()
     assert world.plan(world.ranked("fast", "slow")).rows[1].decision == "promote"

@@ -101,7 +101,9 @@ def test_what_becomes_of_a_conversation_depends_on_who_carries_it_out(
     ("values", "kind", "reason"),
     [
         pytest.param({"enabled": False}, PROMOTE, "slow is no longer eligible (disabled)", id="disabled"),
-        pytest.param({"execution_path": "ollama:gone:7b"}, PROMOTE, "any more (not_installed)", id="not installed"),
+        pytest.param(
+            {"execution_path": "ollama:gone:7b"}, PROMOTE, "no longer eligible (not_installed)", id="not installed"
+        ),
         pytest.param(
             {"execution_path": "openai:http://127.0.0.1:1/v1#gpt"},
             INCONCLUSIVE,

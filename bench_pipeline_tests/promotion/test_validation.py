@@ -11,9 +11,9 @@ from sqlalchemy import update
 
 from bench_pipeline.benchmark.ranking import latest_benchmark_id
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.promotion.validation import ValidationResult, validate_promotion
 from bench_pipeline.storage import tables
-from bench_pipeline.storage.promotions import Promotion
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG

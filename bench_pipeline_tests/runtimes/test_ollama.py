@@ -14,7 +14,8 @@ from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.runtimes import deadline
 from bench_pipeline.runtimes.ollama import OllamaRuntime
 from bench_pipeline_tests.fakes.faults import SCRIPTS, Fault
-from bench_pipeline_tests.fakes.ollama_server import FakeModel, FakeOllama, Resident
+from bench_pipeline_tests.fakes.ollama_server import FakeOllama
+from bench_pipeline_tests.fakes.ollama_state import FakeModel, Resident
 
 JUDGE = ollama_ref("judge:7b")
 OTHER = ollama_ref("other:1b")
@@ -207,7 +208,7 @@ def test_neither_prompt_nor_reply_is_in_a_message(
     monkeypatch.setitem(SCRIPTS, Fault.ERROR_IN_STREAM, script)
     judge.fault = Fault.ERROR_IN_STREAM
     message = str(failure_of(lambda: ask(ollama)))
-    assert message == "judge:7b: the server broke off the reply: error parsing reply"
+    assert message == "judge:7b: the server aborted the reply: error parsing reply"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +232,7 @@ def test_junk_in_a_reply_is_a_bad_response_and_is_not_repeated(
     judge.fault = Fault.JUNK
     failure = failure_of(lambda: ask(ollama))
     assert failure.kind is FailureKind.BAD_RESPONSE
-    assert str(failure) == "judge:7b: the server's answer is not what its API promises"
+    assert str(failure) == "judge:7b: the server's answer does not follow its API"
 
 
 def test_an_answer_without_end_is_refused(

@@ -13,7 +13,8 @@ from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
 from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.runtimes.openai_compatible import OpenAICompatibleRuntime
 from bench_pipeline_tests.fakes.faults import SCRIPTS, Fault
-from bench_pipeline_tests.fakes.ollama_server import FakeModel, FakeOllama
+from bench_pipeline_tests.fakes.ollama_server import FakeOllama
+from bench_pipeline_tests.fakes.ollama_state import FakeModel
 
 JUDGE = ModelRef(RuntimeKind.OPENAI_COMPATIBLE, "judge:7b", "http://127.0.0.1/v1")
 DECODING = DecodingOptions(num_predict=64, temperature=0.5, seed=7)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing, rank
 from bench_pipeline.domain.promoting.decision import Incumbent
-from bench_pipeline.domain.promoting.plan import ApprovalMode, PlanEvidence, PlanTerms, PromotionPlan, plan_row
+from bench_pipeline.domain.promoting.plan import ApprovalMode, Holding, PlanEvidence, PlanTerms, PromotionPlan, plan_row
 from bench_pipeline.domain.promoting.policy import PromotionPolicy
 from bench_pipeline.domain.promoting.replay import DecisionInput, decide_again
 from bench_pipeline.storage.database import Database
@@ -48,7 +48,7 @@ INPUT = DecisionInput(rank([result("fast", 1, 0.1), OLD]), Incumbent(9, OLD.mode
 def store(database: Database, *conversations: int, plan: PromotionPlan = PLAN) -> None:
     with database.writing() as connection:
         for number in conversations:
-            row = plan_row("grading", number, "Grade", 9, "old", INPUT.decide(), None)
+            row = plan_row(Holding("grading", number, "Grade", 9, "old"), INPUT.decide(), None)
             insert_decision(connection, plan, row, INPUT, INPUT.decide(), NOW)
 
 

@@ -112,7 +112,7 @@ def test_before_a_benchmark_is_ranked_an_exclusion_is_told_and_the_rest_is_open(
         number = benchmark(connection, 1, QWEN, HUGE)
         assert [(entry.model, entry.code, entry.reason) for entry in benchmark_ledger(connection, number)] == [
             ("huge", "too_large", "40 GB"),
-            ("qwen", "unranked", "no ranking of this benchmark has told yet what became of it"),
+            ("qwen", "unranked", "this benchmark was not ranked yet"),
         ]
 
 

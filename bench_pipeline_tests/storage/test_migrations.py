@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import Engine, create_engine, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
+from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.storage.database import open_database
-from bench_pipeline.storage.promotions import Promotion, all_promotions, last_validation
+from bench_pipeline.storage.promotions import all_promotions, last_validation
 from bench_pipeline.storage.schema import upgrade
 from bench_pipeline.storage.tables import AUDIT, decisions, plans
 

@@ -397,7 +397,7 @@ def test_optional_tables_may_be_missing(database: Database, without: str) -> Non
 def test_an_unknown_name_is_named_with_the_known_ones(database: Database, name: str) -> None:
     make_tables(database)
     message = refusal(database, {name: "x", "actors": "actors"})
-    assert message.startswith(f"BENCH_PRODUCTION_NAMES: {name} is no name that is used; known: ")
+    assert message.startswith(f"BENCH_PRODUCTION_NAMES: unknown {name}; use names from ")
     assert all(known in message for known in KNOWN_NAMES)
 
 
@@ -439,7 +439,7 @@ def test_an_actor_is_set_only_while_the_conversation_still_has_the_old_one(
 ) -> None:
     fill(database, "conversations", (11, "extract", current), (12, "other", current))
     with database.writing() as connection:
-        assert production.set_actor(connection, 11, old, new) is done
+        assert production.set_actor(connection, 11, old, new) == done
     with database.engine.connect() as connection:
         found = {c.conversation_id: c.actor_id for c in production.conversations(connection)}
     assert found == {11: new if done else current, 12: current}

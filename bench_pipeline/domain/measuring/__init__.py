@@ -1,1 +1,4 @@
-"""What was measured and what it shows: samples, the protocol, validity, statistics, the scoreboard."""
+"""Measuring: samples, the protocol, validity, statistics and the scoreboard.
+
+Judging a reply is in `tasks`; what a scoreboard means for production is in `promoting`.
+"""

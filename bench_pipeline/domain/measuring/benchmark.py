@@ -1,4 +1,4 @@
-"""The kinds of runs that are stored: what a run is for, how far it came, and which part a model plays in it."""
+"""The stored states of a run: its purpose, its status, and the role of a model in it. Rows are in storage."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from enum import StrEnum
 
 
 class Purpose(StrEnum):
-    """What a run is for. Only a benchmark is ranked; a validation judges a promoted champion."""
+    """The purpose of a run. Only a benchmark is ranked; a validation judges a promoted champion."""
 
     BENCHMARK = "benchmark"
     VALIDATION = "validation"
 
 
 class RunStatus(StrEnum):
-    """How far a run came. One that was interrupted stays `running`."""
+    """The status of a run. An interrupted one stays `running`."""
 
     RUNNING = "running"
     FINISHED = "finished"
 
 
 class Role(StrEnum):
-    """The part of a model in a run. The anchor is measured before and after all candidates and is not ranked."""
+    """The role of a model in a run. The anchor is measured before and after all candidates and is not ranked."""
 
     CANDIDATE = "candidate"
     ANCHOR_FIRST = "anchor_first"

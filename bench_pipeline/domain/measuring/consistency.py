@@ -1,4 +1,4 @@
-"""How consistently a model is right when it is asked again. Counts samples; decides nothing."""
+"""How consistently a model answers a repeated case correctly. Counts samples; who qualifies is in scoreboard.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench_pipeline.domain.tasks.outcome import Outcome
 def pass_hat(samples: Iterable[Sample]) -> tuple[float, ...]:
     """Return pass^1, pass^2 … pass^k of a model, each the mean over its cases, 0 to 1 (tau-bench).
 
-    k is the number of tries of the case that has fewest; infrastructure errors are no tries. Empty without one.
+    k is the smallest number of tries of any case. Infrastructure errors are not tries; empty if there are none.
     """
     tries: Counter[str] = Counter()
     right: Counter[str] = Counter()

@@ -1,4 +1,7 @@
-"""Why not model M: one reason code for every model that a benchmark looked at. Ranks and stores nothing."""
+"""The elimination ledger: one reason code per model that a benchmark looked at.
+
+Ranking is in scoreboard.py, storing in storage/ledger.py.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ from bench_pipeline.domain.tasks.outcome import Outcome
 
 
 class ReasonCode(StrEnum):
-    """What became of a model that was not excluded. Stored, shown, and counted."""
+    """The fate of a model that was not excluded. Stored, displayed and counted."""
 
     CHAMPION = "champion"
     RUNNER_UP = "runner_up"
@@ -45,7 +48,7 @@ class LookedAt:
 
 @dataclass(frozen=True, slots=True)
 class LedgerLine:
-    """What became of a model, as a code and in words."""
+    """The fate of a model, as a code and in words."""
 
     model: str
     code: ReasonCode | Exclusion
@@ -53,9 +56,9 @@ class LedgerLine:
 
 
 def ledger(scoreboard: Scoreboard, looked_at: Iterable[LookedAt], measured: Set[str]) -> list[LedgerLine]:
-    """Return a line for every model that was looked at; `measured` names those with a run, of whatever benchmark.
+    """Return one line per model that was looked at; `measured` names those with a run of this or an earlier benchmark.
 
-    A model is compared with the champion, paired by case at `TIE_LEVEL`; `tied` is what the ranking says.
+    Models are compared with the champion, paired by case at `TIE_LEVEL`; ties are taken from the ranking.
     """
     return [_line(scoreboard, model, measured) for model in looked_at]
 
@@ -69,7 +72,7 @@ def _line(scoreboard: Scoreboard, looked_at: LookedAt, measured: Set[str]) -> Le
         return LedgerLine(name, ReasonCode.NOT_MEASURED, why)
     code, reason = _ranked(scoreboard, result) if result.qualified else _unranked(result)
     notes = [
-        "it is no actor, so it is never promoted" if result.qualified and result.actor_id is None else "",
+        "it is not an actor, so it is never promoted" if result.qualified and result.actor_id is None else "",
         f"nothing is decided from this run: {scoreboard.invalid}" if scoreboard.invalid else "",
     ]
     return LedgerLine(name, code, "; ".join([reason, *filter(None, notes)]))
@@ -106,8 +109,8 @@ def _unranked(result: ModelResult) -> tuple[ReasonCode, str]:
     if wrong:
         return ReasonCode.WRONG, _cases(result, wrong, "wrong")
     if invalid:
-        return ReasonCode.INVALID, _cases(result, invalid, "without a verdict that could be read")
-    if result.failures and result.cases_correct == result.cases:  # every reply was right, and not every one can rank
+        return ReasonCode.INVALID, _cases(result, invalid, "without a readable verdict")
+    if result.failures and result.cases_correct == result.cases:  # all replies were right, but some latency is invalid
         what = _cases(result, result.failures, "without a valid latency")
         return ReasonCode.NO_VALID_LATENCY, f"{result.reason}; {what}" if result.reason else what
     return ReasonCode.INCONCLUSIVE, result.why

@@ -1,7 +1,6 @@
-"""Who still runs in a race, and which case comes next: the stops that save calls, as functions of what was seen.
+"""The rules of a race: which models continue, when one stops, and which case comes next, from the samples so far.
 
-It makes no call and ranks nobody. The runner asks it before every pass and after every call; the scoreboard ranks
-the models that made every pass, by the user's rule.
+The state of a race is in benchmark/race.py; scoreboard.py ranks the models that made every pass.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ from itertools import islice
 
 from bench_pipeline.domain.measuring.statistics import compare_paired
 
-# Champion and runner-up: a model is out of the race when so many others are faster.
+# Champion and runner-up: a model is out of the race when this many others are faster.
 LEADERS = 2
-# Level of the two-sided interval that must be clear of 1: looked at after every call, and blind to a machine that is
-# slower in one model's pass than in another's. Simulated with 5 % of that and 5 % noise, 0.95 loses 1.0 % of the pairs
-# and 0.99 loses 0.4 %, for 1.3 % more of full's calls (n=500; the bar is 5 %).
+# Level of the two-sided interval that must exclude 1. It is tested after every call and ignores drift of the machine
+# between passes. Simulated with 5 % drift and 5 % noise, 0.95 loses 1.0 % of the pairs and 0.99 loses 0.4 %, for
+# 1.3 % more of full's calls (n=500; the limit is 5 %).
 STOP_LEVEL = 0.99
-# Cases that a model has seen before it can be outpaced: three that agree by chance make a narrow interval, and
+# Cases a model must have seen before it can be outpaced: three may agree by chance and give a narrow interval;
 # waiting for the fourth costs 0.4 % of full's calls.
 MIN_CASES = 4
 
@@ -33,11 +32,11 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Racer:
-    """A model as far as it has come.
+    """A model's progress in a race.
 
-    `medians_ms` is the median of the valid latencies by case, milliseconds, over all passes so far, a pass that was
-    broken off included. `passes` counts complete passes over the suite. `failed`: a case was wrong or invalid.
-    `inconclusive`: out for reasons of infrastructure. `incumbent`: production uses it, so the decision needs it whole.
+    `medians_ms` holds the median of the valid latencies of each case over all passes so far, milliseconds, including
+    an incomplete pass. `passes` counts complete passes over the suite. `failed`: a case was wrong or invalid.
+    `inconclusive`: infrastructure failed. `incumbent`: production uses it, so the decision needs all its passes.
     """
 
     model: str
@@ -49,16 +48,16 @@ class Racer:
 
     @property
     def in_the_race(self) -> bool:
-        """Whether it may still be champion or runner-up as far as its answers say."""
+        """Whether its answers so far allow it to become champion or runner-up."""
         return not (self.failed or self.inconclusive)
 
     def is_complete(self, repeats: int) -> bool:
-        """Whether it made all passes and was right in all: only such a model may lead."""
+        """Whether it made all passes and was right in all; only such a model may lead."""
         return self.in_the_race and self.passes >= repeats
 
 
 def case_order(case_ids: Sequence[str], failures: Mapping[str, int]) -> list[str]:
-    """Return the cases in the order in which to ask them: failed by most models first, ties as in the suite.
+    """Return the cases in the order to ask them: those that most models failed first, ties as in the suite.
 
     `failures` counts the models that failed a case, in this race and in earlier benchmarks of the suite.
     """
@@ -66,10 +65,10 @@ def case_order(case_ids: Sequence[str], failures: Mapping[str, int]) -> list[str
 
 
 def live(field: Sequence[Racer], repeats: int) -> list[str]:
-    """Return who needs another pass now, incumbents first, then as given. The race is over when nobody does.
+    """Return the models that need another pass now, incumbents first, then as given. Empty when the race is over.
 
-    To be asked before every round: a model that was outpaced is back when a faster one has failed meanwhile. Within
-    the round `stop_reason` says before each model's pass whether it still needs it.
+    Call it before every round: an outpaced model returns when a faster one has failed meanwhile. Within a round,
+    `stop_reason` decides before each model's pass whether it is still needed.
     """
     needed = [
         racer
@@ -80,9 +79,9 @@ def live(field: Sequence[Racer], repeats: int) -> list[str]:
 
 
 def stop_reason(racer: Racer, field: Sequence[Racer], repeats: int) -> StopReason | None:
-    """Return why this model makes no further call now, or None. To be asked before a pass and after every call.
+    """Return why this model makes no further call now, or None. Call it before a pass and after every call.
 
-    A complete model is never stopped: it is slower, and ranked.
+    A complete model is never outpaced: it is ranked, however slow.
     """
     if racer.failed:
         return StopReason.FAILED
@@ -92,10 +91,10 @@ def stop_reason(racer: Racer, field: Sequence[Racer], repeats: int) -> StopReaso
 
 
 def is_outpaced(racer: Racer, field: Sequence[Racer]) -> bool:
-    """Whether two others are faster beyond doubt, so that this model cannot reach rank 2. Never of an incumbent.
+    """Whether two others are faster beyond doubt, so that this model cannot reach rank 2; never for an incumbent.
 
-    Only a rival that has seen every case of this model counts. So two models that have seen different cases never
-    outpace each other in a circle, and the two fastest of a field are outpaced by nobody.
+    Only a rival that has seen every case of this model counts. So models that have seen different cases never outpace
+    each other in a circle, and the two fastest of a field are never outpaced.
     """
     if racer.incumbent or len(racer.medians_ms) < MIN_CASES:
         return False

@@ -1,4 +1,4 @@
-"""A call and what came of it."""
+"""The record of one call. Judging it is in tasks/verdict.py, screening its latency in validity.py."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bench_pipeline.domain.tasks.outcome import Outcome
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One call's record: the case, the pass over the suite, the outcome and what it rests on.
+    """The record of one call: case, pass over the suite, outcome and the reply behind it.
 
-    `latency_ns` is without load and None unless a verdict was read, `elapsed_ns` with all that the client
-    waited. `exclusion` is the rule that keeps the latency out of the ranking. `attempts` are the failures of
-    infrastructure before this reply, or all of them.
+    `latency_ns` excludes loading and is None unless a verdict was read; `elapsed_ns` is the client's whole waiting
+    time. `exclusion` is the validity rule that excludes the latency from the ranking. `attempts` are the
+    infrastructure failures before this reply, or of the whole call.
     """
 
     case_id: str
@@ -35,5 +35,5 @@ class Sample:
 
     @property
     def ranks(self) -> bool:
-        """Whether the latency may count."""
+        """Whether the latency counts in the ranking."""
         return self.latency_ns is not None and self.exclusion is None

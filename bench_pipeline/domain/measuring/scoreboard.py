@@ -1,4 +1,4 @@
-"""From samples to ranks, by the formulae that the user fixed. What stands beside them is in statistics.py."""
+"""From samples to ranks, by the formulae in docs/reference/formulae.md. Further statistics are in statistics.py."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from bench_pipeline.domain.measuring.statistics import (
     p90,
 )
 from bench_pipeline.domain.measuring.validity import ValidityRule
+from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.tasks.outcome import Outcome
 
 TIE_LEVEL = 0.95
 
 
 class Standing(StrEnum):
-    """Where a model stands after its run. `OUTPACED`: a race stopped it, for it could no longer reach rank 2."""
+    """The standing of a model after its run. `OUTPACED`: a race stopped it because it could not reach rank 2."""
 
     QUALIFIED = "qualified"
     DISQUALIFIED = "disqualified"
@@ -35,7 +36,7 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CaseFailure:
-    """A case that a model did not get right, and why."""
+    """A case that a model did not pass, and why."""
 
     case_id: str
     outcome: Outcome
@@ -44,13 +45,13 @@ class CaseFailure:
 
 @dataclass(frozen=True, slots=True)
 class ModelResult:
-    """One line of a scoreboard; all latencies in milliseconds, over the valid ones alone.
+    """One line of a scoreboard; latencies are in milliseconds and include only valid ones.
 
     `cases_correct` counts cases that were right in every pass. `avg_latency_ms` is the mean over the cases of
     each case's mean, None without a latency. `rank` and `speed_score` are None unless the model qualifies.
-    `cv` is the coefficient of variation within cases. `case_medians_ms` are of the main passes,
-    `final_case_medians_ms` of the final's, empty when there was none. `flaky` names the cases that were right
-    in one pass and not in another, `cases_seen` counts those with a call.
+    `cv` is the coefficient of variation within cases. `case_medians_ms` are from the main passes,
+    `final_case_medians_ms` from the final, empty without one. `flaky` names the cases that were right in one
+    pass and not in another; `cases_seen` counts those with a call.
     """
 
     model: str
@@ -59,7 +60,7 @@ class ModelResult:
     cases_correct: int
     correctness_score: float
     calls: int = 0
-    actor_id: int | None = None
+    actor_id: ActorId | None = None
     avg_latency_ms: float | None = None
     speed_score: float | None = None
     rank: int | None = None
@@ -95,9 +96,9 @@ class ModelResult:
 
 @dataclass(frozen=True, slots=True)
 class Scoreboard:
-    """The ranked standings of one benchmark: qualified models first, fastest first, then the rest by name.
+    """The ranked results of one benchmark, in the order of `rank`.
 
-    `invalid` says why nothing may be concluded from the run, empty when all may.
+    `invalid` says why nothing may be concluded from the benchmark; empty when it is valid.
     """
 
     results: tuple[ModelResult, ...]
@@ -119,19 +120,19 @@ class Scoreboard:
         return next(iter(self.ranked[1:]), None)
 
     def of(self, model: str) -> ModelResult | None:
-        """Return the line of `model`, or None."""
+        """Return the result of `model`, or None."""
         return next((result for result in self.results if result.model == model), None)
 
 
 def correctness_score(cases_correct: int, cases: int) -> float:
-    """Return correct / all cases x 100. Raises `ValueError` for no cases: 0 of 0 is not 100 %."""
+    """Return correct cases / all cases x 100. Raises `ValueError` without cases: 0 of 0 is not 100 %."""
     if cases < 1:
-        raise ValueError("a correctness needs at least one case")
+        raise ValueError("a correctness score needs at least one case")
     return cases_correct / cases * 100
 
 
 def speed_score(avg_latency_ms: float) -> float:
-    """Return 1000 / (latency_ms / 1000): how many thousandths of a case a model does in a second."""
+    """Return 1000 / (latency_ms / 1000): thousandths of a case per second."""
     return 1000 / (avg_latency_ms / 1000)
 
 
@@ -144,19 +145,19 @@ def score_model(
     main_passes: int | None = None,
     error_budget: int = 0,
 ) -> ModelResult:
-    """Give a model its standing after `passes` passes over the suite.
+    """Return the unranked result of a model after `passes` passes over the suite.
 
     The passes after `main_passes` are the final's. A case is correct when it is right in every pass; an
-    infrastructure error is neither right nor wrong, and up to `error_budget` of them in all are passed over
-    where the case was right in another pass. One wrong or invalid sample disqualifies; otherwise a missing
-    sample, an error beyond the budget or a case without a valid latency leaves the model inconclusive. So does
-    a change of the model while it was measured, whatever it answered.
+    infrastructure error is neither right nor wrong, and up to `error_budget` of them in total are ignored where
+    the case was right in another pass. One wrong or invalid sample disqualifies. Otherwise a missing sample, an
+    error beyond the budget or a case without a valid latency makes the model inconclusive; so does a change of
+    the model during the measurement, whatever it answered.
 
-    The mean over the cases of each case's mean is the mean over all calls when every pass is complete; when
-    some latencies are excluded, it does not favour the model whose slow cases they were.
+    The mean over the cases of each case's mean equals the mean over all calls when every pass is complete. When
+    latencies are excluded, it does not favour a model whose slow cases lack some.
     """
     if passes < 1:
-        raise ValueError("a standing needs at least one pass over the suite")
+        raise ValueError("a result needs at least one pass over the suite")
     taken: dict[str, list[Sample]] = {case_id: [] for case_id in case_ids}
     for sample in samples:
         if sample.case_id in taken:
@@ -166,7 +167,7 @@ def score_model(
     failed = {case_id: _failure_of(case_id, of_case, passes, tolerant) for case_id, of_case in taken.items()}
     failures = tuple(f for case_id, of_case in taken.items() if (f := failed[case_id] or _unranked(case_id, of_case)))
     correct = sum(found is None for found in failed.values())
-    # Another model may have given any of the answers, the wrong ones as well.
+    # Any answer, including a wrong one, may have come from another model.
     void = any(sample.exclusion == ValidityRule.IDENTITY_CHANGED for sample in everything)
     standing = Standing.INCONCLUSIVE if void else _standing(failures)
     result = ModelResult(
@@ -209,7 +210,7 @@ def _medians(samples: Iterable[Sample]) -> dict[str, float]:
 
 
 def _latencies_ms(samples: Iterable[Sample]) -> dict[str, list[float]]:
-    """The valid latencies of each case that has any."""
+    """Return the valid latencies of each case that has any."""
     by_case: dict[str, list[float]] = defaultdict(list)
     for sample in samples:
         if sample.latency_ns is not None and sample.ranks:
@@ -221,7 +222,7 @@ _WRONG = (Outcome.WRONG, Outcome.INVALID)
 
 
 def _failure_of(case_id: str, samples: Sequence[Sample], passes: int, tolerant: bool) -> CaseFailure | None:
-    """Why a case is not correct; the worst outcome is the one that is named."""
+    """Return why a case is not correct, by its worst outcome, or None."""
     right = any(sample.outcome is Outcome.CORRECT for sample in samples)
     for outcome in _WRONG if tolerant and right else (*_WRONG, Outcome.ERROR):
         for sample in samples:
@@ -237,7 +238,7 @@ def _unranked(case_id: str, samples: Sequence[Sample]) -> CaseFailure | None:
         return None
     rules = sorted({sample.exclusion for sample in samples if sample.exclusion})
     why = f": excluded by {', '.join(rules)}" if rules else ""
-    return CaseFailure(case_id, Outcome.ERROR, f"no reply has a latency that can be ranked{why}")
+    return CaseFailure(case_id, Outcome.ERROR, f"no reply has a valid latency{why}")
 
 
 def _flaky(samples: Sequence[Sample]) -> bool:
@@ -247,13 +248,13 @@ def _flaky(samples: Sequence[Sample]) -> bool:
 def _standing(failures: Sequence[CaseFailure]) -> Standing:
     if not failures:
         return Standing.QUALIFIED
-    if any(failure.outcome in _WRONG for failure in failures):
+    if any(failure.outcome.disqualifies for failure in failures):
         return Standing.DISQUALIFIED
     return Standing.INCONCLUSIVE
 
 
 def compare(challenger: ModelResult, other: ModelResult, level: float) -> PairedComparison | None:
-    """Compare two models paired by case: by the final's passes alone when both have any, else by the main ones.
+    """Compare two models paired by case: by the final's passes only if both have any, else by the main passes.
 
     None with fewer than two common cases.
     """
@@ -263,17 +264,17 @@ def compare(challenger: ModelResult, other: ModelResult, level: float) -> Paired
 
 
 def met_in_final(one: ModelResult, other: ModelResult) -> bool:
-    """Whether two models have passes of a final to compare."""
+    """Whether both models have passes of a final."""
     return one.final_passes > 0 and other.final_passes > 0
 
 
 def rank(results: Iterable[ModelResult], incumbents: frozenset[str] = frozenset()) -> Scoreboard:
     """Rank the qualified models by mean latency, fastest first.
 
-    Models whose means are the same whole millisecond stand in the order: incumbent, lower p90, less memory,
-    name. Each model is compared with the one directly ahead and with the champion; it is tied with those that
-    the comparison does not separate. Below stand the disqualified models, the most correct first, then the
-    inconclusive and the outpaced ones.
+    Models whose means are the same whole millisecond are ordered by: incumbent, lower p90, less memory, name.
+    Each model is compared with the one directly ahead and with the champion; it is tied with those that the
+    comparison does not separate. The disqualified models follow, the most correct first, then the inconclusive
+    and the outpaced ones.
     """
     everyone = list(results)
     qualified = [result for result in everyone if result.qualified]
@@ -297,7 +298,7 @@ def _whole_ms(result: ModelResult) -> int:
 
 
 def ahead_by(ahead: ModelResult, behind: ModelResult, incumbents: frozenset[str] = frozenset()) -> str:
-    """Return by what one ranked model stands before another: `mean latency`, or the tie-break that told them apart."""
+    """Return what ranks one model ahead of another: `mean latency`, or the deciding tie-break."""
     pairs = zip(_ORDER, _order(ahead, incumbents), _order(behind, incumbents), strict=True)
     return next((name for name, one, other in pairs if one != other), _ORDER[-1])
 
@@ -306,14 +307,14 @@ _ORDER = ("mean latency", "incumbent", "p90", "memory", "name")
 
 
 def _order(result: ModelResult, incumbents: frozenset[str]) -> tuple[int, bool, float, float, str]:
-    """What ranks a model, in the order of `_ORDER`; what is not known comes last."""
+    """Return the sort key of a model, in the order of `_ORDER`; unknown values come last."""
     unknown = float("inf")
     memory = result.memory_bytes or result.size_bytes or unknown
     return _whole_ms(result), result.model not in incumbents, result.p90_ms or unknown, memory, result.model
 
 
 def _ties(qualified: Sequence[ModelResult]) -> set[frozenset[str]]:
-    """The pairs that are not separated at `TIE_LEVEL` over the whole family of comparisons made (Holm).
+    """Return the pairs that are not separated at `TIE_LEVEL` over the whole family of comparisons (Holm).
 
     Two models with too few common cases are tied when their means are the same whole millisecond.
     """

@@ -1,7 +1,7 @@
-"""The arithmetic of measuring: quantiles, bounds, and two models paired by case. Knows no samples and no models.
+"""Statistics on plain numbers: quantiles, bounds, and paired comparisons. Samples and models are in scoreboard.py.
 
-Definitions with their sources: docs/reference/formulae.md. scipy is imported where it is used, because most
-commands never compare anything; what decides needs `scipy.special` alone, `scipy.stats` only checks it.
+Definitions with their sources: docs/reference/formulae.md. scipy is imported where it is used, because most commands
+compare nothing; decisions need only `scipy.special`, and `scipy.stats` only checks them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from math import ceil, comb, exp, fsum, inf, log, sqrt
 from statistics import NormalDist, fmean
 from statistics import median as median
 
-# MLPerf's early stopping: the fewest queries that can bear a p90 with 99 % confidence, one of them being late.
+# MLPerf's early stopping: the fewest queries that support a p90 with 99 % confidence when one of them is late.
 MIN_CALLS_FOR_P90 = 64
 
 _BOOTSTRAP_SEED = 42
@@ -45,7 +45,7 @@ def coefficient_of_variation(groups: Iterable[Sequence[float]]) -> float | None:
 
 
 def steadiness(cv: float) -> str:
-    """Return a coefficient of variation in a word, by AIPerf's bands: `excellent` to 5 %, `unstable` above 20 %."""
+    """Return a coefficient of variation as a word, by AIPerf's bands: `excellent` to 5 %, `unstable` above 20 %."""
     if cv > 0.20:
         return "unstable"
     return "excellent" if cv < 0.05 else "good" if cv < 0.10 else "fair"
@@ -69,7 +69,7 @@ def exact_lower(successes: int, n: int, confidence: float = 0.95) -> float:
     _check_counts(successes, n)
     if successes == 0:
         return 0.0
-    if successes == n:  # what every ranked model has: its report needs no scipy
+    if successes == n:  # true for every ranked model, so reports need no scipy
         return float((1 - confidence) ** (1 / n))
     from scipy.special import betaincinv
 
@@ -77,7 +77,7 @@ def exact_lower(successes: int, n: int, confidence: float = 0.95) -> float:
 
 
 def pass_hat_k(correct: int, n: int, k: int) -> float:
-    """Return C(correct, k) / C(n, k): the chance that k tries out of the n made are all right (tau-bench)."""
+    """Return C(correct, k) / C(n, k): the chance that k of the n tries are all right (tau-bench)."""
     _check_counts(correct, n)
     if not 1 <= k <= n:
         raise ValueError(f"k must be between 1 and the {n} tries made, not {k}")
@@ -112,7 +112,7 @@ class PairedComparison:
 
     @property
     def p_value(self) -> float:
-        """How often equal models would differ at least this much: Student's t, two-sided."""
+        """The chance that equally fast models differ at least this much: Student's t, two-sided."""
         distance = abs(log(self.ratio))
         if self.sd_log == 0:
             return 0.0 if distance else 1.0
@@ -124,9 +124,9 @@ class PairedComparison:
 def compare_paired(
     challenger: Mapping[str, float], incumbent: Mapping[str, float], level: float
 ) -> PairedComparison | None:
-    """Compare two models' latencies, one a case, over the cases that both have; None with fewer than two.
+    """Compare two models' latencies, one per case, over the common cases; None with fewer than two.
 
-    The interval has `cases` - 1 degrees of freedom: repeats of a case are no further cases.
+    The interval has `cases` - 1 degrees of freedom: repeats of a case do not count as further cases.
     """
     logs = _log_ratios(challenger, incumbent)
     if len(logs) < 2:
@@ -139,7 +139,7 @@ def compare_paired(
 
 @dataclass(frozen=True, slots=True)
 class PairedChecks:
-    """What other methods say of a comparison; an end of the BCa interval is None when all cases agree."""
+    """The results of other methods for a comparison; the BCa interval is None when all cases agree."""
 
     bca_low: float | None
     bca_high: float | None
@@ -151,8 +151,8 @@ def paired_checks(
 ) -> PairedChecks | None:
     """Check a comparison by BCa bootstrap over cases and by Wilcoxon's signed-rank test.
 
-    None with fewer than two common cases. Imports `scipy.stats`, which takes half a second: for explanations,
-    never for decisions.
+    None with fewer than two common cases. For explanations, never for decisions: importing `scipy.stats` takes half
+    a second.
     """
     logs = _log_ratios(challenger, incumbent)
     if len(logs) < 2:
@@ -170,7 +170,7 @@ def paired_checks(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values adjusted for being a family, in the order given (Holm 1979)."""
+    """Return the p-values adjusted for multiple comparisons, in the given order (Holm 1979)."""
     adjusted = [0.0] * len(p_values)
     highest = 0.0
     for position, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
@@ -181,11 +181,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def _check_counts(successes: int, n: int) -> None:
     if n < 1 or not 0 <= successes <= n:
-        raise ValueError(f"{successes} of {n} is no share")
+        raise ValueError(f"{successes} of {n} is not a proportion")
 
 
 def _log_ratios(challenger: Mapping[str, float], incumbent: Mapping[str, float]) -> list[float]:
-    """A latency that is not above zero cannot be: its case is left out."""
+    """Return the log ratios of the common cases, without those whose latencies are impossible (zero, infinite)."""
     pairs = ((challenger[case], incumbent[case]) for case in challenger if case in incumbent)
     return [log(one / other) for one, other in pairs if 0 < one < inf and 0 < other < inf]
 
@@ -198,7 +198,7 @@ def _t_quantile(freedom: int, level: float) -> float:
 
 
 def _wilcoxon(logs: Sequence[float]) -> float:
-    """Cases without a difference say nothing about its sign; with none left there is no difference."""
+    """Return the p-value of the signed-rank test; 1 when no case differs."""
     if not any(logs):
         return 1.0
     from scipy.stats import wilcoxon

@@ -1,4 +1,4 @@
-"""Whether the latency of a call may rank: the screen of named rules. Says nothing of whether the reply is right."""
+"""The validity rules: whether the latency of a call may rank. Whether the reply is right is in tasks/verdict.py."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from bench_pipeline.domain.measuring.protocol import Protocol
 from bench_pipeline.domain.models.identity import Placement
 from bench_pipeline.domain.models.reply import Reply, ServerTimings
 
-# A call to a loaded model reports up to 0.1 s of load; more is a load, or a queue behind another model's.
+# A call to a loaded model reports up to 0.1 s of load; more means loading, or waiting for another model's load.
 LOAD_IN_CALL_NS = 500_000_000
-# total - load - prompt - generation is waiting inside the runner; tokenizing stays far below both bounds.
+# total - load - prompt - generation is time spent waiting in the runner; tokenizing stays far below both bounds.
 CONTENTION_NS = 100_000_000
 CONTENTION_SHARE = 0.2
 # No tokenizer packs more characters into a token on average, in any language of words.
 CHARS_PER_TOKEN = 16
-# A prompt that fills half of its window by chance has fewer characters for each token of the whole window.
+# A prompt that fills half of the window by chance has fewer characters per token of the whole window.
 CHARS_THAT_OVERFLOW = 3
-# Beyond the share of the prompt's characters that stand before the first field, for tokens are no characters.
+# Allowed above the share of characters before the first field, because tokens are not characters.
 CACHE_SLACK_SHARE, CACHE_SLACK_TOKENS = 0.1, 32
-# A repeat whose prompt is read in less than half the time of its first pass was not read.
+# A repeated prompt that takes less than half the time of its first pass came from a cache.
 COLLAPSED_SHARE = 0.5
 
 
 class ValidityRule(StrEnum):
-    """Why a call's latency does not rank, in the order of looking. Stored with the sample, counted in the report.
+    """Why a call's latency does not rank, in the order of the checks. Stored with the sample, counted in the report.
 
-    The last two are no finding of `screen`: there was no verdict to time, or the whole run is void.
+    The last two do not come from `screen`: there was no verdict to time, or the whole run is void.
     """
 
     INCOMPLETE = "incomplete"
@@ -45,17 +45,17 @@ class ValidityRule(StrEnum):
 
 
 MEANING = {
-    ValidityRule.INCOMPLETE: "the runtime ended the reply without saying that it was finished",
-    ValidityRule.CUT_OFF: "the reply was cut off at its longest length",
+    ValidityRule.INCOMPLETE: "the runtime ended the reply without marking it as finished",
+    ValidityRule.CUT_OFF: "the reply was cut off at the maximum length",
     ValidityRule.PROMPT_TRUNCATED: "the model did not see all of the prompt",
-    ValidityRule.PLACEMENT_UNKNOWN: "the runtime failed to say where the model was",
+    ValidityRule.PLACEMENT_UNKNOWN: "the runtime could not report where the model was",
     ValidityRule.ANOTHER_MODEL_RESIDENT: "another model was in the runtime's memory",
-    ValidityRule.NOT_ON_GPU: "the model was, in part, not on the GPU",
-    ValidityRule.LOADED_IN_CALL: "the runtime loaded for more than 0.5 s within the call",
+    ValidityRule.NOT_ON_GPU: "the model was not entirely on the GPU",
+    ValidityRule.LOADED_IN_CALL: "the runtime spent more than 0.5 s of the call loading",
     ValidityRule.CONTENTION: "the call waited within the runtime",
-    ValidityRule.CACHED_PROMPT: "more of the prompt came from a cache than the template's beginning",
+    ValidityRule.CACHED_PROMPT: "more of the prompt than the template's prefix came from a cache",
     ValidityRule.NO_VERDICT: "no verdict could be read",
-    ValidityRule.IDENTITY_CHANGED: "the model may have been another after its run than before",
+    ValidityRule.IDENTITY_CHANGED: "the model may have changed during its run",
 }
 """Each rule in words."""
 
@@ -68,11 +68,11 @@ def screen(
     placement: Placement | None,
     first_pass: ServerTimings | None = None,
 ) -> ValidityRule | None:
-    """Return the first rule by which the latency of `reply` does not rank, None when it does.
+    """Return the first rule that excludes the latency of `reply` from the ranking, or None.
 
-    `shared_chars` of the `prompt_chars` sent are the same for every case. `placement` is what the runtime
-    says of the model after the call, None when it failed to. `first_pass` is the same case's account in an
-    earlier pass. What a runtime cannot say excludes nothing.
+    `shared_chars` of the `prompt_chars` sent are the same for every case. `placement` is the model's placement after
+    the call, None when the runtime failed to report it. `first_pass` holds the timings of the same case in an earlier
+    pass. Values that a runtime does not report exclude nothing.
     """
     if not reply.complete:
         return ValidityRule.INCOMPLETE
@@ -96,9 +96,9 @@ def screen(
 
 
 def truncation(reply: Reply, prompt_chars: int, protocol: Protocol, placement: Placement | None) -> str | None:
-    """Return how the runtime's count shows that the model did not see all of the prompt, or None.
+    """Return how the token counts show that the model did not see the whole prompt, or None.
 
-    A runtime that cuts keeps half the window and two tokens, and answers as if nothing had happened.
+    A runtime that truncates keeps half the window and two tokens, and answers as usual.
     """
     tokens = reply.timings.prompt_tokens
     if not tokens:
@@ -111,12 +111,12 @@ def truncation(reply: Reply, prompt_chars: int, protocol: Protocol, placement: P
         if abs(tokens - (cut // 2 + 2)) <= 1 and prompt_chars > CHARS_THAT_OVERFLOW * cut:
             return f"{tokens} tokens were read, half of the window of {cut}"
     if tokens + (reply.timings.generated_tokens or 0) > window:
-        return f"{tokens} tokens were read, and the window has {window}"
+        return f"{tokens} tokens were read, but the window has only {window}"
     return None
 
 
 def misplaced(placement: Placement, protocol: Protocol) -> bool:
-    """Whether the model is, in part, not on the GPU although the protocol asks for it."""
+    """Whether the model is not entirely on the GPU although the protocol requires it."""
     if protocol.placement != "gpu" or placement.vram_bytes is None or placement.memory_bytes is None:
         return False
     return placement.vram_bytes < placement.memory_bytes
@@ -132,7 +132,7 @@ def _is_contended(timings: ServerTimings) -> bool:
 
 
 def _is_cached(timings: ServerTimings, prompt_chars: int, shared_chars: int, first: ServerTimings | None) -> bool:
-    """Compare what came from a cache with the template's beginning, which alone is warm in production."""
+    """Whether more than the template's prefix, which is warm in production too, came from a cache."""
     if timings.cached_prompt_tokens is not None and timings.prompt_tokens:
         share = shared_chars / prompt_chars if prompt_chars else 0.0
         allowed = (share + CACHE_SLACK_SHARE) * timings.prompt_tokens + CACHE_SLACK_TOKENS
@@ -143,9 +143,9 @@ def _is_cached(timings: ServerTimings, prompt_chars: int, shared_chars: int, fir
 
 
 def drift(first: Sequence[float], last: Sequence[float]) -> float | None:
-    """Return how much slower the anchor model ended than it began, as a share; None without a common case.
+    """Return how much slower the anchor was at the end, as a share: exp(mean ln(last/first)) - 1.
 
-    `first` and `last` are its latencies (ms) of the same cases in the same order: exp(mean ln(last/first)) - 1.
+    `first` and `last` are its latencies (ms) for the same cases in the same order. None without a common case.
     """
     if not first or len(first) != len(last):
         return None

@@ -1,7 +1,7 @@
-"""How well a model keeps to the form of a verdict, and how often the verdict is right: two numbers, never one.
+"""How often a model's reply has a readable verdict, and how often the verdict is right: always two separate numbers.
 
-Counts samples; decides nothing. A model qualifies only with both at 100 %, which follows from the outcomes:
-`invalid` lowers the first, `wrong` by its verdict the second, and each of them disqualifies.
+Counts samples; who qualifies is in scoreboard.py. A qualified model has 100 % in both, because `invalid` lowers the
+first, a wrong verdict the second, and each of them disqualifies.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench_pipeline.domain.tasks.outcome import Outcome
 
 @dataclass(frozen=True, slots=True)
 class VerdictQuality:
-    """Counts over the samples of one model. `constant_verdict` is what it said of every case of both classes."""
+    """Counts over the samples of one model. `constant_verdict` is set if all cases got the same one."""
 
     answered: int
     read: int
@@ -29,7 +29,7 @@ class VerdictQuality:
 
     @property
     def format_compliance(self) -> float | None:
-        """Return read / answered, 0 to 1; None without an answer: an infrastructure error is no reply."""
+        """Return read / answered, 0 to 1; None without a reply: an infrastructure error is not a reply."""
         return self.read / self.answered if self.answered else None
 
     @property
@@ -39,7 +39,7 @@ class VerdictQuality:
 
 
 def verdict_quality(samples: Sequence[Sample]) -> VerdictQuality:
-    """Return the counts of these samples. The verdict alone counts here, not the values beside it."""
+    """Return the counts of these samples. Only the verdict counts here, not the values beside it."""
     answered = [sample for sample in samples if sample.outcome is not Outcome.ERROR]
     read = [sample for sample in answered if sample.verdict is not None]
     should_fail = [sample for sample in read if sample.expected == Gold.FAIL]

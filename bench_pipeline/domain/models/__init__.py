@@ -1,1 +1,4 @@
-"""Who may be measured: actors, models, their identities, and how one is addressed and asked."""
+"""Models: actors and candidates, addresses, identities, decoding options and replies.
+
+Calling a model is in `runtimes`, what its replies are worth in `tasks` and `measuring`.
+"""

@@ -1,4 +1,7 @@
-"""Actors and the rules by which one may take part in a benchmark."""
+"""Actors, candidates, and the rules that exclude a model from a benchmark.
+
+Applying the rules, which needs the database and the runtimes, is in benchmark/eligibility.py.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bench_pipeline.domain.models.identity import ModelIdentity
+from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.models.model_ref import ModelRef
 
 MODEL_ACTOR_TYPE = "ai_model"
 
 
 class Exclusion(StrEnum):
-    """Why a model is not run. Stored, shown, and counted."""
+    """Why a model is not run. Stored, displayed and counted."""
 
     TYPE = "type"
     DISABLED = "disabled"
@@ -29,15 +33,15 @@ class Exclusion(StrEnum):
 
     @property
     def lasting(self) -> bool:
-        """Whether it stays until somebody changes something; an outage or a setting may be gone tomorrow."""
+        """Whether it lasts until the model or its actor changes; an outage or a protocol term may be temporary."""
         return self not in (Exclusion.RUNTIME_UNAVAILABLE, Exclusion.PROTOCOL)
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A row of `actors` with what the database's own rules say of it."""
+    """A row of `actors` with the database rule that excludes it, if any."""
 
-    actor_id: int
+    actor_id: ActorId
     name: str
     actor_type: str
     execution_path: str
@@ -46,14 +50,24 @@ class Actor:
 
 
 @dataclass(frozen=True, slots=True)
+class ActorNow:
+    """An actor's row as it is at this moment."""
+
+    name: str | None
+    kind: str
+    execution_path: str
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A model that may take part, or the reason why it may not.
 
-    `actor_id` is None for a model that was named by hand and is no actor: it is measured and never promoted.
+    `actor_id` is None for a model that was named explicitly and is not an actor: it is measured, never promoted.
     """
 
     name: str
-    actor_id: int | None
+    actor_id: ActorId | None
     ref: ModelRef | None
     identity: ModelIdentity | None = None
     exclusion: Exclusion | None = None
@@ -66,7 +80,7 @@ class Candidate:
 
     @property
     def entrant(self) -> Entrant | None:
-        """What is run of an eligible candidate; None for an excluded one."""
+        """The entrant of an eligible candidate; None for an excluded one."""
         if self.exclusion is not None or self.ref is None or self.identity is None:
             return None
         return Entrant(self.name, self.actor_id, self.ref, self.identity)
@@ -74,7 +88,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """A model that is run in a benchmark: how it is addressed, and its identity when its runtime was asked."""
+    """A model that is run in a benchmark, with its address and its identity before the run."""
 
     name: str
     actor_id: int | None
@@ -86,9 +100,9 @@ _PARAMETERS = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)b(?![a-z0-9])", re.IGNORECAS
 
 
 def exclusion_by_name(name: str, max_model_bytes: int) -> tuple[Exclusion, str] | None:
-    """Return whether a model is too large by the parameters in its tag (`:70b`), even at 2 bits each, or None.
+    """Return the exclusion of a model that is too large by the parameters in its tag (`:70b`) at 2 bits each, or None.
 
-    A lower bound: it spares asking for what can never fit; the runtime's own figure decides the rest.
+    This lower bound saves a request for models that can never fit; for the others the size from the runtime decides.
     """
     found = _PARAMETERS.search(name.rpartition(":")[2])
     if found is None:
@@ -97,13 +111,14 @@ def exclusion_by_name(name: str, max_model_bytes: int) -> tuple[Exclusion, str] 
     if at_least_bytes <= max_model_bytes:
         return None
     limit = f"the limit is {max_model_bytes / 1e9:.1f} GB"
-    return Exclusion.TOO_LARGE, f"{found.group(1)} billion parameters need over {at_least_bytes / 1e9:.1f} GB, {limit}"
+    needed = f"{found.group(1)} billion parameters need more than {at_least_bytes / 1e9:.1f} GB"
+    return Exclusion.TOO_LARGE, f"{needed}, {limit}"
 
 
 def exclusion_by_identity(identity: ModelIdentity, max_model_bytes: int) -> tuple[Exclusion, str] | None:
-    """Return why the runtime's account of a model excludes it, or None."""
+    """Return the exclusion that follows from a model's identity, or None."""
     if identity.remote:
-        return Exclusion.REMOTE, "its answers come from a server that is not this one: texts would leave"
+        return Exclusion.REMOTE, "it runs on a remote server, to which texts would be sent"
     if "embedding" in identity.capabilities and "completion" not in identity.capabilities:
         return Exclusion.SPECIALIST, "its runtime lists it as an embedding model"
     if identity.size_bytes is not None and identity.size_bytes > max_model_bytes:

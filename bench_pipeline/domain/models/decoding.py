@@ -1,4 +1,4 @@
-"""How a model is asked to sample its reply. The other terms of a measurement are in measuring/protocol.py."""
+"""How a model samples its reply. The other terms of a measurement are in measuring/protocol.py."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class DecodingOptions(BaseModel):
-    """How the model samples its reply; sent explicitly on every call, because servers' defaults differ."""
+    """How the model samples its reply; sent with every call, because servers' defaults differ."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

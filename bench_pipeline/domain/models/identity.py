@@ -1,4 +1,7 @@
-"""Who a model is: enough to tell whether two measurements were made of the same weights."""
+"""The identity of a model, enough to decide whether two measurements used the same weights, and where it is loaded.
+
+How a model is addressed is in model_ref.py.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class ModelIdentity(BaseModel):
-    """What a runtime says of a model; `None` where the runtime cannot say.
+    """What a runtime says about a model; `None` where it does not know.
 
     `size_bytes` is the size of the weights, `context_length` in tokens.
     """
@@ -28,10 +31,10 @@ class ModelIdentity(BaseModel):
 
 
 class Placement(BaseModel):
-    """Where a model is while it answers; `None` where the runtime cannot say.
+    """Where a loaded model is; `None` where the runtime does not know.
 
-    `memory_bytes`: held for the model; `vram_bytes`: the part of it on the GPU; `context_length`: tokens that
-    were really allocated; `others`: models beside it in the runtime's memory.
+    `memory_bytes` is held for the model, `vram_bytes` the part of it on the GPU, `context_length` the allocated
+    tokens; `others` are further models in the runtime's memory.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +46,6 @@ class Placement(BaseModel):
 
 
 class LoadReport(Placement):
-    """What loading cost, and where the model is now."""
+    """How long loading took, and where the model is now."""
 
     load_ns: int

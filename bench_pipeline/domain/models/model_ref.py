@@ -1,4 +1,4 @@
-"""How a model is addressed: `actors.execution_path` taken apart, and its name as people read it."""
+"""The address of a model: parsing and formatting of `actors.execution_path`. Its identity is in identity.py."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BASE_URL = re.compile(r"https?://[^/\s@?]+(/[^\s?]*)?")  # no name and password
 
 
 class RuntimeKind(StrEnum):
-    """What answers a call."""
+    """The kinds of runtimes."""
 
     OLLAMA = "ollama"
     LLAMA_CPP = "llama_cpp"
@@ -22,15 +22,15 @@ class RuntimeKind(StrEnum):
 
 
 class UnknownExecutionPath(InputError):
-    """The text names no runtime that this program can call."""
+    """The text is not an address of a model that this program can call."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
     """A model on its runtime.
 
-    `address` is what the runtime is asked for: an Ollama tag, a GGUF path or catalogue name, or the model
-    of an OpenAI-compatible server, whose address is then `base_url`.
+    `address` is the runtime's name of the model: an Ollama tag, a GGUF path or catalogue name, or the model name on
+    the OpenAI-compatible server at `base_url`.
     """
 
     runtime: RuntimeKind
@@ -39,7 +39,7 @@ class ModelRef:
 
     @property
     def execution_path(self) -> str:
-        """The canonical text form; `parse_execution_path` reads it back."""
+        """The canonical text form, which `parse_execution_path` reads."""
         if self.runtime is RuntimeKind.OPENAI_COMPATIBLE:
             return f"openai:{self.base_url}#{self.address}"
         return f"{self.runtime.value}:{self.address}"
@@ -51,7 +51,7 @@ def ollama_ref(name: str) -> ModelRef:
     Raises `UnknownExecutionPath` when `name` is not a possible Ollama name.
     """
     if not _OLLAMA_NAME.fullmatch(name):
-        raise UnknownExecutionPath(f"{name!r} is no Ollama model name; write NAME:TAG")
+        raise UnknownExecutionPath(f"{name!r} is not an Ollama model name; write NAME:TAG")
     last = name.rsplit("/", 1)[-1]
     return ModelRef(RuntimeKind.OLLAMA, name if ":" in last else f"{name}:latest")
 
@@ -59,7 +59,7 @@ def ollama_ref(name: str) -> ModelRef:
 def parse_execution_path(path: str) -> ModelRef:
     """Read `ollama:NAME[:TAG]`, a bare `NAME:TAG`, `llama_cpp:FILE-OR-NAME` or `openai:URL#MODEL`.
 
-    A bare name needs its tag, because `scripts/report.py` is no model. Raises `UnknownExecutionPath`.
+    A bare name needs a tag, because `scripts/report.py` is not a model. Raises `UnknownExecutionPath`.
     """
     text = path.strip()
     scheme, _, rest = text.partition(":")
@@ -71,7 +71,9 @@ def parse_execution_path(path: str) -> ModelRef:
         base_url, _, model = rest.partition("#")
         if model and _BASE_URL.fullmatch(base_url):
             return ModelRef(RuntimeKind.OPENAI_COMPATIBLE, model, base_url.rstrip("/"))
-        raise UnknownExecutionPath(f"{text!r} should read openai:http://HOST:PORT/v1#MODEL")
+        raise UnknownExecutionPath(f"{text!r} must have the form openai:http://HOST:PORT/v1#MODEL")
     if _BARE_OLLAMA_NAME.fullmatch(text):
         return ollama_ref(text)
-    raise UnknownExecutionPath(f"{text!r} names no runtime; write ollama:NAME:TAG, llama_cpp:FILE or openai:URL#MODEL")
+    raise UnknownExecutionPath(
+        f"{text!r} does not name a runtime; write ollama:NAME:TAG, llama_cpp:FILE or openai:URL#MODEL"
+    )

@@ -1,4 +1,4 @@
-"""Which models wait for a benchmark: a difference of what is eligible and what was measured."""
+"""Which models wait for a first benchmark: the eligible ones without a finished run. A Dagster sensor runs them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_ATTEMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """How often a model of one digest was run on a task under its present evidence, and whether it came to an end."""
+    """How often a model of one digest was run on a task under its current evidence, and whether any run finished."""
 
     begun: int = 0
     measured: bool = False
@@ -20,7 +20,7 @@ class Attempts:
 
 @dataclass(frozen=True, slots=True)
 class WaitingModel:
-    """A model that should be benchmarked alone. `attempt` counts from 1."""
+    """A model to benchmark on its own. `attempt` counts from 1."""
 
     model: str
     digest: str
@@ -28,10 +28,9 @@ class WaitingModel:
 
 
 def waiting_models(eligible: Iterable[Candidate], attempts: Mapping[tuple[str, str], Attempts]) -> list[WaitingModel]:
-    """Return the models that were never measured to the end, while fewer than three attempts were made.
+    """Return the models without a finished run and with fewer than `MAX_ATTEMPTS` attempts.
 
-    `attempts` is keyed by model and digest. Dagster never repeats a spent run key, so the attempt is part
-    of it; our own rows say how many there were.
+    `attempts` is keyed by model and digest. Dagster runs each run key only once, so the attempt becomes part of it.
     """
     waiting = []
     for candidate in eligible:

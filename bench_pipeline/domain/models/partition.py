@@ -1,4 +1,4 @@
-"""Names of partitions: a model's own name where Dagster can carry it, else a readable part with a hash."""
+"""Names of Dagster partitions: the model's name if Dagster accepts it, else a readable part with a hash."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _SAFE = re.compile(r"[\w./:@+\-() ]{1,200}")
 
 
 def partition_key(model: str) -> str:
-    """Return the partition of `model`; two models never share one.
+    """Return the partition key of `model`; two models never share one.
 
-    Dagster reads `...` as a range and `|` as a second dimension, and fails on empty and very long keys.
+    Dagster treats `...` as a range and `|` as a second dimension, and fails on empty and very long keys.
     """
     if _SAFE.fullmatch(model) and "..." not in model and model == model.strip():
         return model

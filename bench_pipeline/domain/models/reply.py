@@ -1,4 +1,4 @@
-"""What a runtime returns for one call, with its own account of it. What the reply is worth is in tasks/verdict.py."""
+"""What a runtime returns for one call, with the timings that it reports. Judging a reply is in tasks/verdict.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ServerTimings:
-    """The runtime's own account of a call: durations in nanoseconds, counts in tokens."""
+    """What the runtime reports about a call: durations in nanoseconds, counts in tokens."""
 
     load_ns: int | None = None
     prompt_ns: int | None = None
@@ -22,9 +22,9 @@ class ServerTimings:
 class Reply:
     """What a runtime returned for one call.
 
-    `elapsed_ns` runs from sending to the last byte on the client's monotonic clock. `complete` is False
-    when the runtime ended the reply without saying that it was finished. `done_reason` is `stop`,
-    `length` (cut off) or what else the runtime said.
+    `elapsed_ns` is from sending to the last byte on the client's monotonic clock. `complete` is False when the reply
+    ended without the runtime's mark that it was finished. `done_reason` is `stop`, `length` (cut off) or another
+    word of the runtime.
     """
 
     text: str
@@ -36,10 +36,9 @@ class Reply:
 
     @property
     def latency_ns(self) -> int:
-        """Client-side time without the time that the runtime spent loading the model, nanoseconds.
+        """Client-side time minus the time that the runtime spent loading the model, nanoseconds.
 
-        A runtime that says it loaded for longer than the whole call took is not believed: a latency of
-        zero would win every ranking.
+        A reported load time longer than the whole call is ignored: a latency of zero would win every ranking.
         """
         without_load = self.elapsed_ns - (self.timings.load_ns or 0)
         return without_load if without_load > 0 else self.elapsed_ns

@@ -1,4 +1,4 @@
-"""Whether a plan has the approval that its terms ask for. Reads no clock."""
+"""Approvals and freezes, and whether a plan has the approval that its terms require. Reads no clock."""
 
 from __future__ import annotations
 
@@ -18,12 +18,22 @@ class Approval:
     approved_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """The latest answer to whether promotions are stopped."""
+
+    frozen: bool
+    reason: str
+    set_by: str
+    set_at: datetime
+
+
 def approver(
     terms: PlanTerms, given: Sequence[Approval], requesters: Collection[str], plan_hash: str, now: datetime
 ) -> str | None:
-    """Return who approved, None when nobody had to. `given` is latest first.
+    """Return the approver, None when no approval is required. `given` is latest first.
 
-    Raises `PlanRefused` when nobody did, only somebody who asked for it, or too long ago.
+    Raises `PlanRefused` without an approval, when only requesters approved, and when the approval is too old.
     """
     if terms.approval is ApprovalMode.AUTO:
         return None

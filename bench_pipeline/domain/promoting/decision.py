@@ -9,6 +9,7 @@ from enum import StrEnum
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing, met_in_final
 from bench_pipeline.domain.measuring.statistics import PairedComparison
 from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE, Exclusion
+from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.promoting.final import decisive, gains_enough, promotable
 from bench_pipeline.domain.promoting.policy import PromotionPolicy
 
@@ -31,7 +32,7 @@ class Incumbent:
     `undone` says which promotion made this very change before and was undone. Both are empty otherwise.
     """
 
-    actor_id: int | None
+    actor_id: ActorId | None
     name: str | None = None
     actor_type: str | None = None
     result: ModelResult | None = None

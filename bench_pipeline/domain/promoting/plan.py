@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from bench_pipeline.domain.hashing import canonical_json, content_hash
 from bench_pipeline.domain.measuring.scoreboard import ModelResult
 from bench_pipeline.domain.models.identity import ModelIdentity
+from bench_pipeline.domain.models.ids import ActorId, ConversationId
 from bench_pipeline.domain.promoting.decision import Decision, DecisionKind
 from bench_pipeline.domain.promoting.policy import ALPHA
 from bench_pipeline.domain.text import storable
@@ -52,17 +54,17 @@ class PlanRow(_Value):
     """
 
     task: str
-    conversation_id: int
+    conversation_id: ConversationId
     conversation: Words
     decision: DecisionKind | None
     reason: Words
-    old_actor_id: int | None
+    old_actor_id: ActorId | None
     old_actor: Words | None
-    new_actor_id: int | None = None
+    new_actor_id: ActorId | None = None
     new_actor: Words | None = None
     execution_path: Words | None = None
     identity_hash: str | None = None
-    runner_up_actor_id: int | None = None
+    runner_up_actor_id: ActorId | None = None
     runner_up: Words | None = None
     gain: float | None = None
     avg_latency_ms: float | None = None
@@ -174,26 +176,29 @@ def identity_hash(identity: ModelIdentity) -> str:
     return content_hash(identity.model_dump(mode="json"))
 
 
-def plan_row(
-    task: str,
-    conversation_id: int,
-    conversation: str,
-    old_actor_id: int | None,
-    old_actor: str | None,
-    decision: Decision,
-    measured: tuple[str, ModelIdentity] | None,
-) -> PlanRow:
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """The conversation that a decision is about, and the actor that it holds now."""
+
+    task: str
+    conversation_id: ConversationId
+    conversation: str
+    actor_id: ActorId | None
+    actor: str | None
+
+
+def plan_row(holding: Holding, decision: Decision, measured: tuple[str, ModelIdentity] | None) -> PlanRow:
     """Turn a decision into the row of a plan; `measured` is the challenger's execution path and identity."""
     challenger, runner_up, comparison = decision.challenger, decision.runner_up, decision.comparison
     path, identity = measured if challenger and measured else (None, None)
     return PlanRow(
-        task=task,
-        conversation_id=conversation_id,
-        conversation=conversation,
+        task=holding.task,
+        conversation_id=holding.conversation_id,
+        conversation=holding.conversation,
         decision=decision.kind,
         reason=decision.reason,
-        old_actor_id=old_actor_id,
-        old_actor=old_actor,
+        old_actor_id=holding.actor_id,
+        old_actor=holding.actor,
         new_actor_id=challenger.actor_id if challenger else None,
         new_actor=challenger.model if challenger else None,
         execution_path=path,

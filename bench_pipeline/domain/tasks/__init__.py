@@ -1,1 +1,1 @@
-"""What is asked and what is right: suites, prompts, gold labels, and how a reply is read and judged."""
+"""Tasks: suites, prompts, gold labels, and how a reply is read and judged. Scores and ranks are in `measuring`."""

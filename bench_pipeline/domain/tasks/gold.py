@@ -1,4 +1,4 @@
-"""The two gold labels. What carries them is in suite.py, how a reply is judged by them in verdict.py."""
+"""The two gold labels. Cases carry them in suite.py, replies are judged by them in verdict.py."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from enum import StrEnum
 class Gold(StrEnum):
     """The two verdicts."""
 
-    PASS = "PASS"  # noqa: S105 - a verdict, no password
+    PASS = "PASS"  # noqa: S105 - a verdict, not a password
     FAIL = "FAIL"

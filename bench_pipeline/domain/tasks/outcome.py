@@ -1,4 +1,4 @@
-"""The four outcomes of a call. How a reply gets one is in verdict.py; what follows from it, in the scoreboard."""
+"""The four outcomes of a call. They are assigned in verdict.py and counted in measuring/scoreboard.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """The four outcomes of a sample. Never a fifth, never merged."""
+    """The four outcomes of a sample; none is ever added or merged."""
 
     CORRECT = "correct"
     WRONG = "wrong"
@@ -15,5 +15,5 @@ class Outcome(StrEnum):
 
     @property
     def disqualifies(self) -> bool:
-        """Whether one sample with this outcome disqualifies its model: the reply was wrong, or held no verdict."""
+        """Whether one sample with this outcome disqualifies its model: the reply was wrong or had no verdict."""
         return self in (Outcome.WRONG, Outcome.INVALID)

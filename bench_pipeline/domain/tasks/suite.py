@@ -1,4 +1,7 @@
-"""Test cases with their gold labels, and the checks that a suite must pass before it may judge a model."""
+"""Suites of test cases with gold labels, and the checks that a suite must pass before it is used.
+
+Whether a suite fits a task's contract is checked in verdict.py.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.strict_json import JsonRefused, strict_json
 from bench_pipeline.domain.tasks.gold import Gold
 
-# Only what nobody writes in earnest: a posting may well say [m/w/d], or "salary TBD".
+# Only unmistakable placeholders: a real posting may say [m/w/d], or "salary TBD".
 _BRACKETED = r"\[(TBD|TODO|TBA|FIXME|INSERT[^\]]*|PLACEHOLDER[^\]]*)\]|\blorem ipsum\b"
 _PLACEHOLDER_IN_SOURCE = re.compile(_BRACKETED, re.IGNORECASE)
 _PLACEHOLDER = re.compile(_BRACKETED + r"|\b(TBD|FIXME)\b", re.IGNORECASE)
@@ -22,7 +25,7 @@ _ONLY_DOTS = re.compile(r"[.…\s]+")
 
 
 class ExpectedScores(BaseModel):
-    """What a person gave the case, 0 to 10 each."""
+    """The scores that a person gave, 0 to 10 each."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -32,7 +35,7 @@ class ExpectedScores(BaseModel):
 
 
 class Provenance(BaseModel):
-    """Where a case is from, and who checked its label."""
+    """The origin of a case, and who checked its label."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -45,7 +48,7 @@ class Provenance(BaseModel):
 class TestCase(BaseModel):
     """One gold-labelled input."""
 
-    __test__ = False  # pytest would take the name for a test
+    __test__ = False  # otherwise pytest collects it as a test
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str = Field(min_length=1, max_length=100, pattern=r"^[\w.\-]+$")
@@ -64,7 +67,7 @@ class TestCase(BaseModel):
 
     @property
     def prompt_fields(self) -> dict[str, str]:
-        """What a prompt template may name: posting, summary, input, posting_id."""
+        """The fields for a prompt template: posting, summary, input, posting_id."""
         fields = {"summary": self.summary, "posting_id": str(self.posting_id)}
         optional = {"posting": self.posting, "input": self.input}
         return fields | {name: text for name, text in optional.items() if text is not None}
@@ -82,13 +85,13 @@ class Suite(BaseModel):
 
     @property
     def hash(self) -> str:
-        """SHA-256 over the content: neither white space, key order nor the date of writing change it."""
-        # Suites without twins keep the hash that they had before there were twins.
+        """SHA-256 of the content, independent of white space, key order and creation date."""
+        # Suites without twins keep the hash from before twins were introduced.
         no_twins = {number: {"twin_of"} for number, case in enumerate(self.test_cases) if case.twin_of is None}
         return content_hash(self.model_dump(mode="json", exclude={"created": True, "test_cases": no_twins}))
 
     def with_postings(self, texts: Mapping[str, str]) -> Suite:
-        """Return the suite with the missing source texts taken from `texts`, keyed by posting id as text."""
+        """Return the suite with missing postings taken from `texts`, which is keyed by posting id as text."""
         cases = tuple(
             case
             if case.posting is not None or str(case.posting_id) not in texts
@@ -99,13 +102,13 @@ class Suite(BaseModel):
 
 
 def parse_suite(raw: bytes, file: str) -> Suite:
-    """Read a `suite.json`. Raises `FileRefused` with every fault of the file at once."""
+    """Read a `suite.json`. Raises `FileRefused` with all faults of the file."""
     try:
         value = strict_json(raw)
     except JsonRefused as error:
         raise FileRefused([Fault(file, "document", str(error), "write one JSON object")]) from None
     if not isinstance(value, dict):
-        raise FileRefused([Fault(file, "document", "is no object", "write one JSON object")])
+        raise FileRefused([Fault(file, "document", "is not an object", "write one JSON object")])
     try:
         suite = Suite.model_validate(value)
     except ValidationError as error:
@@ -129,7 +132,7 @@ def _schema_fault(file: str, value: dict[str, Any], entry: dict[str, Any]) -> Fa
 
 
 def _path_in_file(value: object, location: tuple[int | str, ...]) -> Iterable[str]:
-    """Leave out what pydantic adds to a location: the name of the type that was tried."""
+    """Leave out the names of tried types, which pydantic adds to a location."""
     for part in location:
         if isinstance(value, dict) and isinstance(part, str):
             value = value.get(part)
@@ -149,7 +152,7 @@ def _remedy(kind: str, field: str) -> str:
 
 
 def _raw_faults(file: str, value: dict[str, Any]) -> list[Fault]:
-    """Return what can be said of a suite whose schema is wrong, so that one reading names all."""
+    """Return the faults that show despite a wrong schema, so that all are reported at once."""
     cases = value.get("test_cases")
     rows = [case for case in cases if isinstance(case, dict)] if isinstance(cases, list) else []
     ids = Counter(case["id"] for case in rows if isinstance(case.get("id"), str))
@@ -180,7 +183,7 @@ def _content_faults(file: str, suite: Suite) -> Iterable[Fault]:
 def _duplicate_faults(file: str, ids: Counter[str]) -> Iterable[Fault]:
     for case_id, count in ids.items():
         if count > 1:
-            yield Fault(file, "id", f"stands {count} times", "give every case its own id", case_id)
+            yield Fault(file, "id", f"occurs {count} times", "give every case its own id", case_id)
 
 
 def _case_faults(file: str, case: TestCase) -> Iterable[Fault]:
@@ -199,23 +202,23 @@ def _case_faults(file: str, case: TestCase) -> Iterable[Fault]:
 
 
 def _twin_faults(file: str, cases: tuple[TestCase, ...]) -> Iterable[Fault]:
-    """A twin is compared with a clean case of its suite, and what is planted never changes the gold."""
+    """Check that a twin refers to a clean case of its suite and has the same gold."""
     by_id = {case.id: case for case in cases}
     for case in cases:
         if case.twin_of is None:
             continue
         clean = by_id.get(case.twin_of)
         if clean is None:
-            yield Fault(file, "twin_of", f"no case is {case.twin_of!r}", "name the id of the clean case", case.id)
+            yield Fault(file, "twin_of", f"there is no case {case.twin_of!r}", "give the clean case's id", case.id)
         elif clean.twin_of is not None:
-            yield Fault(file, "twin_of", f"{clean.id} is a twin itself", "name the id of the clean case", case.id)
+            yield Fault(file, "twin_of", f"{clean.id} is a twin itself", "give the clean case's id", case.id)
         elif clean.expected_verdict is not case.expected_verdict:
             problem = f"{case.expected_verdict} contradicts {clean.expected_verdict} of {clean.id}"
-            yield Fault(file, "expected_verdict", problem, "give a twin the gold of its clean case", case.id)
+            yield Fault(file, "expected_verdict", problem, "give the twin the gold of its clean case", case.id)
 
 
 def _gold_texts(case: TestCase) -> Iterable[tuple[str, str]]:
-    """Return the texts that people label: a summary that is judged FAIL may hold a template's leftovers on purpose."""
+    """Return the texts that must be real; a summary with gold FAIL may contain placeholders on purpose."""
     yield "reasoning", case.reasoning
     yield "difficulty", case.difficulty
     if case.expected_verdict is Gold.PASS or not case.summary.strip() or _ONLY_DOTS.fullmatch(case.summary):

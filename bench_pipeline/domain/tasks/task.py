@@ -1,4 +1,7 @@
-"""A task as `task.yaml` states it: the prompt, how a verdict is read, and which conversations it serves."""
+"""The contents of a `task.yaml`: prompt, verdict contract, decoding, and the conversations that the task serves.
+
+Finding and reading the files is in benchmark/task_folders.py.
+"""
 
 from __future__ import annotations
 
@@ -9,39 +12,40 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bench_pipeline.domain.errors import Fault, FileRefused
 from bench_pipeline.domain.models.decoding import DecodingOptions
+from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.tasks.prompt import PROMPT_FIELDS, fields_of
-from bench_pipeline.domain.tasks.verdict import Contract
+from bench_pipeline.domain.tasks.readers.contracts import Contract
 
 _MAX_YAML_BYTES = 256 * 1024
 
 
 class PromptSource(BaseModel):
-    """Where the prompt comes from: a conversation's own template when the database has one, else `template`.
+    """Where the prompt comes from: the conversation's own template if the database has one, else `template`.
 
-    Or it is the prompt of another `task`; then `template` is empty until that task is read.
+    Alternatively the prompt of another `task`; `template` is empty until that task is read.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    conversation: int | None = None
+    conversation: ConversationId | None = None
     template: str = Field(default="", min_length=1)
     task: str | None = None
 
     @model_validator(mode="after")
     def _is_one_of_two(self) -> PromptSource:
         if self.task is None and not self.template:
-            raise ValueError("names neither a template nor a task")
+            raise ValueError("must name a template or a task")
         if self.task is not None and (self.template or self.conversation is not None):
-            raise ValueError("a task's prompt has its own template and conversation")
+            raise ValueError("must not combine task with template or conversation")
         return self
 
 
 class PromotionRules(BaseModel):
-    """What may change by itself: the conversations under `auto` need no approval; `max_rows` at once at most."""
+    """Automatic changes: conversations under `auto` need no approval; `max_rows` limits one promotion."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    auto: tuple[int, ...] = ()
+    auto: tuple[ConversationId, ...] = ()
     max_rows: int | None = Field(default=None, ge=1)
 
 
@@ -52,7 +56,7 @@ class Task(BaseModel):
 
     task: str = Field(min_length=1, max_length=60, pattern=r"^[a-z][a-z0-9_]*$")
     description: str = Field(min_length=1)
-    conversations: tuple[int, ...] = ()
+    conversations: tuple[ConversationId, ...] = ()
     prompt: PromptSource
     verdict: Contract
     decoding: DecodingOptions = DecodingOptions()
@@ -62,12 +66,12 @@ class Task(BaseModel):
     @model_validator(mode="after")
     def _marks_its_own(self) -> Task:
         if strange := sorted(set(self.promotion.auto) - set(self.conversations)):
-            raise ValueError(f"promotion.auto names {strange}, which are not under conversations")
+            raise ValueError(f"promotion.auto lists {strange}, which are not under conversations")
         return self
 
 
 def parse_task(raw: bytes, file: str) -> Task:
-    """Read a `task.yaml`. Raises `FileRefused` with every fault at once."""
+    """Read a `task.yaml`. Raises `FileRefused` with all faults of the file."""
     value = _load_yaml(raw, file)
     try:
         task = Task.model_validate(value)
@@ -75,7 +79,7 @@ def parse_task(raw: bytes, file: str) -> Task:
         raise FileRefused([_fault(file, dict(entry)) for entry in error.errors()]) from None
     if task.prompt.template and not fields_of(task.prompt.template):
         named = ", ".join("{" + name + "}" for name in PROMPT_FIELDS)
-        raise FileRefused([Fault(file, "prompt.template", "names no field of the case", f"use one of {named}")])
+        raise FileRefused([Fault(file, "prompt.template", "contains no field of the case", f"use one of {named}")])
     return task
 
 

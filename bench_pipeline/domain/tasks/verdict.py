@@ -1,6 +1,6 @@
-"""How a reply becomes a judgement: it is read by the contract of its task and compared with the gold.
+"""Judging a reply: it is read by the contract of its task and compared with the gold.
 
-What is not clearly a verdict is none. The readers themselves stand in `readers/`.
+Anything that is not clearly a verdict is invalid. The readers are in `readers/`.
 """
 
 from __future__ import annotations
@@ -18,46 +18,25 @@ from bench_pipeline.domain.tasks.readers.contracts import (
     JsonFields,
     JsonVerdict,
     LeadingTag,
-    LineRule,
     Pattern,
     Template,
 )
 from bench_pipeline.domain.tasks.readers.lines import read_final_line, read_leading_tag, read_pattern
 from bench_pipeline.domain.tasks.readers.structured import Values, read_json_fields, read_json_verdict, read_template
 from bench_pipeline.domain.tasks.readers.text import (
-    MAX_REPLY_CHARS,
     NoVerdict,
     comparable,
     normal_text,
-    visible,
     written_text,
 )
 from bench_pipeline.domain.tasks.suite import Suite, TestCase
 
-__all__ = [
-    "MAX_REPLY_CHARS",
-    "READER_VERSION",
-    "Contract",
-    "FinalLine",
-    "JsonFields",
-    "JsonVerdict",
-    "Judgement",
-    "LeadingTag",
-    "LineRule",
-    "Pattern",
-    "Template",
-    "comparable",
-    "contract_faults",
-    "judge",
-    "visible",
-]
-
-READER_VERSION = "2"  # part of the evidence: raise it whenever any reply could be read otherwise than before
+READER_VERSION = "2"  # part of the evidence: raise it whenever some reply may be read differently
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What a reply is worth: its outcome, the verdict that was read, and the reason when it is not correct."""
+    """The judgement of a reply: its outcome, the verdict that was read, and the reason if it is not correct."""
 
     outcome: Outcome
     verdict: Gold | None = None
@@ -65,7 +44,7 @@ class Judgement:
 
 
 def judge(contract: Contract, case: TestCase, reply: Reply) -> Judgement:
-    """Compare a reply with the gold of its case. Never raises: what cannot be read is `invalid`."""
+    """Compare a reply with the gold of its case. Never raises: an unreadable reply is `invalid`."""
     try:
         verdict, mismatches = _read(contract, case, reply)
     except NoVerdict as reason:
@@ -104,7 +83,7 @@ def _gold_values(case: TestCase) -> Mapping[str, object]:
 
 
 def _read(contract: Contract, case: TestCase, reply: Reply) -> tuple[Gold, list[str]]:
-    """Return the verdict, and where the reply holds values each of them that differs from the gold."""
+    """Return the verdict and, for replies with values, one text per value that differs from the gold."""
     match contract:
         case LeadingTag():
             return read_leading_tag(normal_text(reply)), []
@@ -132,7 +111,7 @@ def _compared(values: Values, case: TestCase, missing: str | None = None) -> tup
 
 
 def _accepted(gold: object, missing: str | None) -> set[str | None]:
-    """Return the accepted values in comparable form; a gold that equals the `missing` words means None."""
+    """Return the accepted values in comparable form; a gold equal to the `missing` words means None."""
     variants = gold if isinstance(gold, list) else [gold]
     nothing = comparable(missing) if missing is not None else None
     texts = {None if item is None else comparable(str(item)) for item in variants}

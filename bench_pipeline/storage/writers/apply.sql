@@ -1,8 +1,9 @@
--- Applies one stored plan, or refuses it: the only way by which conversations.actor_id is written.
+-- Applies one stored plan, or refuses it: the only code that writes conversations.actor_id in PostgreSQL.
 --
 -- Installed by `bench db install`; it runs with the rights of its owner, so that the promoter needs none.
--- The same rules, in the same order, as sqlite.py. A refusal is SQLSTATE BP001: its message is a key of
--- domain/refusal.py, its detail holds the facts as JSON. Names in double braces are filled in, quoted.
+-- The same rules, in the same order, as domain/promoting/rules.py; a test takes both through every refusal.
+-- A refusal is SQLSTATE BP001: its message is a key of domain/promoting/refusal.py, its detail holds the facts as
+-- JSON. Names in double braces are filled in, quoted.
 CREATE OR REPLACE FUNCTION {{ ours }}.benchmark_apply(
     p_plan_hash text, p_requested_by text, p_dagster_run_id text, p_observed json
 ) RETURNS bigint
@@ -263,6 +264,11 @@ BEGIN
                         DETAIL = json_build_object('actor', r.new_actor, 'why', 'its identity differs');
                 END IF;
             END IF;
+        END IF;
+        SELECT count(*) INTO n FROM {{ conversations }} c WHERE c.{{ c.conversation_id }} = r.conversation_id;
+        IF n > 1 THEN
+            RAISE EXCEPTION USING ERRCODE = 'BP001', MESSAGE = 'conversation_ambiguous', DETAIL = json_build_object(
+                'conversation_id', r.conversation_id, 'conversation', r.conversation, 'rows', n);
         END IF;
         UPDATE {{ conversations }} c SET {{ c.actor_id }} = r.new_actor_id
         WHERE c.{{ c.conversation_id }} = r.conversation_id

@@ -10,11 +10,11 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.errors import GateFailed, InputError
+from bench_pipeline.domain.promoting.facts import Observed
 from bench_pipeline.domain.promoting.refusal import OutcomeUnknown, PlanRefused
 from bench_pipeline.storage.database import Database, connect_to, lock_key
 from bench_pipeline.storage.production import Production
 from bench_pipeline.storage.promotions import promotion_by_plan
-from bench_pipeline.storage.writers.base import Observed
 from bench_pipeline.storage.writers.installation import (
     FUNCTION,
     LOCK_TIMEOUT_S,

@@ -48,7 +48,7 @@ NEXT = qualified("next", 150, 166, 134, 149)
 SAID = ("c2", Outcome.WRONG, "said PASS, gold is FAIL")
 MUTE = ("c3", Outcome.INVALID, "no verdict")
 LOST = ("c4", Outcome.ERROR, "deadline")
-UNTIMED = ("c1", Outcome.ERROR, "no reply has a latency that can be ranked: excluded by cached_prompt")
+UNTIMED = ("c1", Outcome.ERROR, "no reply has a valid latency: excluded by cached_prompt")
 
 
 def line_of(model: str, *results: ModelResult, invalid: str = "") -> LedgerLine:
@@ -97,7 +97,7 @@ def line_of(model: str, *results: ModelResult, invalid: str = "") -> LedgerLine:
             qualified("m", 200, 220, 180, 200, actor_id=None),
             ReasonCode.RUNNER_UP,
             "2 times the latency of fast case by case (95 % interval 2 to 2, n=4 cases; "
-            "mean 200 ms against 100 ms); it is no actor, so it is never promoted",
+            "mean 200 ms against 100 ms); it is not an actor, so it is never promoted",
             id="no actor",
         ),
         pytest.param(
@@ -125,7 +125,7 @@ def line_of(model: str, *results: ModelResult, invalid: str = "") -> LedgerLine:
             [FAST],
             failed(LOST, MUTE),
             ReasonCode.INVALID,
-            "1 of 4 cases without a verdict that could be read; c3: no verdict",
+            "1 of 4 cases without a readable verdict; c3: no verdict",
             id="no verdict",
         ),
         pytest.param(
@@ -139,8 +139,7 @@ def line_of(model: str, *results: ModelResult, invalid: str = "") -> LedgerLine:
             [FAST],
             failed(UNTIMED, standing=Standing.INCONCLUSIVE, correct=4),
             ReasonCode.NO_VALID_LATENCY,
-            "1 of 4 cases without a valid latency; "
-            "c1: no reply has a latency that can be ranked: excluded by cached_prompt",
+            "1 of 4 cases without a valid latency; c1: no reply has a valid latency: excluded by cached_prompt",
             id="right everywhere, and a latency that cannot rank",
         ),
         pytest.param(
@@ -148,14 +147,14 @@ def line_of(model: str, *results: ModelResult, invalid: str = "") -> LedgerLine:
             failed(UNTIMED, standing=Standing.INCONCLUSIVE, correct=4, reason="the model was changed"),
             ReasonCode.NO_VALID_LATENCY,
             "the model was changed; 1 of 4 cases without a valid latency; "
-            "c1: no reply has a latency that can be ranked: excluded by cached_prompt",
+            "c1: no reply has a valid latency: excluded by cached_prompt",
             id="no latency that ranks, with what happened",
         ),
         pytest.param(
             [FAST],
             failed(LOST, UNTIMED, standing=Standing.INCONCLUSIVE),
             ReasonCode.INCONCLUSIVE,
-            "c4: deadline; c1: no reply has a latency that can be ranked: excluded by cached_prompt",
+            "c4: deadline; c1: no reply has a valid latency: excluded by cached_prompt",
             id="infrastructure failed a case",
         ),
         pytest.param(

@@ -184,7 +184,7 @@ def test_each_failed_case_is_named_with_its_outcome_and_reason() -> None:
 def test_a_correct_sample_without_a_latency_leaves_the_model_inconclusive() -> None:
     result = score_model("m", ["a"], [Sample("a", 1, 1, CORRECT, "PASS", "PASS")], 1)
     assert (result.standing, result.speed_score) == (INCONCLUSIVE, None)
-    assert result.why == "a: no reply has a latency that can be ranked"
+    assert result.why == "a: no reply has a valid latency"
 
 
 # Repeats
@@ -288,7 +288,7 @@ def test_a_latency_that_a_rule_excludes_is_in_no_figure() -> None:
 def test_a_case_without_any_valid_latency_leaves_the_model_inconclusive_and_names_the_rule() -> None:
     result = score_model("m", ["a", "b"], [sample("a"), excluded("b", 10)], 1)
     assert (result.standing, result.cases_correct, result.speed_score) == (INCONCLUSIVE, 2, None)
-    assert result.why == "b: no reply has a latency that can be ranked: excluded by prompt_cached"
+    assert result.why == "b: no reply has a valid latency: excluded by prompt_cached"
 
 
 @pytest.mark.parametrize("outcome", [CORRECT, WRONG, INVALID])

@@ -92,7 +92,7 @@ def test_some_wrong_lowers_the_bounds(successes: int, n: int, wilson: float, exa
 @pytest.mark.parametrize(("successes", "n"), [(0, 0), (-1, 5), (6, 5)])
 def test_a_share_of_nothing_or_of_more_than_all_is_refused(successes: int, n: int) -> None:
     for bound in (wilson_lower, exact_lower):
-        with pytest.raises(ValueError, match="is no share"):
+        with pytest.raises(ValueError, match="is not a proportion"):
             bound(successes, n)
 
 

@@ -179,7 +179,7 @@ def test_a_prompt_without_a_character_is_no_division_by_zero() -> None:
         pytest.param(1026, 0, 12_000, 2048, "half of the window of 2048", id="half the window that was allocated"),
         pytest.param(2050, 0, 25_000, 32_768, "half of the window of 4096", id="half the window that was asked for"),
         pytest.param(4000, 96, 16_000, 4096, None, id="prompt and reply fill the window"),
-        pytest.param(4000, 97, 16_000, 4096, "4000 tokens were read, and the window has 4096", id="a token more"),
+        pytest.param(4000, 97, 16_000, 4096, "4000 tokens were read, but the window has only 4096", id="a token more"),
         pytest.param(5000, 97, 20_000, 8192, None, id="a window that is larger than was asked for"),
         pytest.param(5000, 97, 20_000, None, "and the window has 4096", id="a window that nobody knows"),
         pytest.param(4097, None, 16_000, 4096, "and the window has 4096", id="a reply that is not counted"),

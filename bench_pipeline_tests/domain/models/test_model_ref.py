@@ -87,7 +87,7 @@ def test_the_refusal_is_one_line_with_the_text_and_the_forms_that_are_read(path:
         parse_execution_path(path)
     message = str(refused.value)
     assert path.removeprefix("ollama:") in message
-    assert "write" in message or "should read" in message
+    assert "write" in message or "must have the form" in message
     assert "\n" not in message
 
 

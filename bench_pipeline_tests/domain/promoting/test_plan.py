@@ -16,6 +16,7 @@ from bench_pipeline.domain.promoting.decision import Decision, DecisionKind
 from bench_pipeline.domain.promoting.plan import (
     ApprovalMode,
     Bar,
+    Holding,
     PlanEvidence,
     PlanKind,
     PlanRow,
@@ -228,10 +229,10 @@ def test_a_row_confirms_the_incumbent_when_it_is_kept_as_champion(
 def test_a_decision_becomes_a_row_with_its_challenger_and_runner_up() -> None:
     comparison = PairedComparison(10, ratio=0.5, low=0.45, high=0.55, level=0.995, sd_log=0.1)
     decision = Decision(DecisionKind.PROMOTE, "50.0% faster", RESULT, NEXT, 0.5, comparison)
-    assert plan_row("extraction", 3335, "extract", 9, "old", decision, ("ollama:fast:1b", IDENTITY)) == ROW
+    assert plan_row(Holding("extraction", 3335, "extract", 9, "old"), decision, ("ollama:fast:1b", IDENTITY)) == ROW
 
 
 def test_a_decision_without_a_challenger_becomes_a_row_that_names_nobody() -> None:
     decision = Decision(DecisionKind.KEEP, "no model was correct")
-    row = plan_row("grading", 1, "x", 9, "old", decision, ("ollama:fast:1b", IDENTITY))
+    row = plan_row(Holding("grading", 1, "x", 9, "old"), decision, ("ollama:fast:1b", IDENTITY))
     assert (row.new_actor_id, row.new_actor, row.execution_path, row.identity_hash, row.runner_up) == (None,) * 5

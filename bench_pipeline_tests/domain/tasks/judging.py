@@ -6,8 +6,9 @@ from typing import Any
 
 from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.domain.tasks.gold import Gold
+from bench_pipeline.domain.tasks.readers.contracts import Contract, LeadingTag
 from bench_pipeline.domain.tasks.suite import TestCase
-from bench_pipeline.domain.tasks.verdict import Contract, Judgement, LeadingTag, judge
+from bench_pipeline.domain.tasks.verdict import Judgement, judge
 
 PASS, FAIL = Gold.PASS, Gold.FAIL
 TAG = LeadingTag()

@@ -8,7 +8,7 @@ import pytest
 
 from bench_pipeline.domain.tasks.gold import Gold
 from bench_pipeline.domain.tasks.outcome import Outcome
-from bench_pipeline.domain.tasks.verdict import Contract, FinalLine, JsonVerdict, LeadingTag, Pattern
+from bench_pipeline.domain.tasks.readers.contracts import Contract, FinalLine, JsonVerdict, LeadingTag, Pattern
 from bench_pipeline_tests.domain.tasks.judging import FAIL, PASS, judged
 
 CONTRACTS: dict[str, Contract] = {

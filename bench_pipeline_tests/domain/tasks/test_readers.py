@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from bench_pipeline.domain.tasks.gold import Gold
+from bench_pipeline.domain.tasks.readers.contracts import Contract, FinalLine, JsonVerdict, LeadingTag, Pattern
 from bench_pipeline.domain.tasks.readers.text import visible
-from bench_pipeline.domain.tasks.verdict import Contract, FinalLine, JsonVerdict, LeadingTag, Pattern
 from bench_pipeline_tests.domain.tasks.judging import FAIL, PASS, judged, reason_of, verdict_of, widened
 
 LAST = FinalLine()
@@ -27,19 +27,19 @@ every_contract = pytest.mark.parametrize("contract", ALL, ids=lambda contract: c
 @pytest.mark.parametrize(
     ("contract", "text", "reason"),
     [
-        (LAST, "[PASS] Fine.", "the last line is not PASS or FAIL alone"),
-        (LAST, "```", "the last line is not PASS or FAIL alone"),
-        (LAST, "[FAIL] is for wrong pay.\n[PASS]", "holds both verdicts"),
-        (LAST, "FAIL\nPASS", "holds both verdicts"),
-        (LAST, "This is not\n[PASS]", "the line before the verdict negates it or makes it depend on something"),
+        (LAST, "[PASS] Fine.", "the last line is not just PASS or FAIL"),
+        (LAST, "```", "the last line is not just PASS or FAIL"),
+        (LAST, "[FAIL] is for wrong pay.\n[PASS]", "contains both verdicts"),
+        (LAST, "FAIL\nPASS", "contains both verdicts"),
+        (LAST, "This is not\n[PASS]", "the line before the verdict negates it or makes it conditional"),
         (LABEL, "Fine.", "does not match the pattern"),
-        (LABEL, "Verdict: BESTANDEN", "'BESTANDEN' is no word of the contract"),
-        (Pattern(pattern="(?P<verdict>PASS)?.*"), "fine", "'' is no word of the contract"),
-        (JSON, "[]", "is no JSON object"),
+        (LABEL, "Verdict: BESTANDEN", "'BESTANDEN' is not a word of the contract"),
+        (Pattern(pattern="(?P<verdict>PASS)?.*"), "fine", "'' is not a word of the contract"),
+        (JSON, "[]", "is not a JSON object"),
         (JSON, "{}", "lacks verdict"),
-        (JSON, '{"verdict": "PASS", "score": 9}', "holds 'score', which is no field of the contract"),
+        (JSON, '{"verdict": "PASS", "score": 9}', "contains 'score', which is not a field of the contract"),
         (JSON, '{"verdict": "N/A"}', "verdict is neither PASS nor FAIL"),
-        (JSON, '{"verdict": "FAIL", "verdict": "PASS"}', "key 'verdict' stands twice in one object"),
+        (JSON, '{"verdict": "FAIL", "verdict": "PASS"}', "key 'verdict' occurs twice in one object"),
         (JsonVerdict(fields={"score": "number"}), '{"verdict": "PASS"}', "lacks score"),
         (
             JsonVerdict(fields={"score": "number"}),
@@ -118,7 +118,7 @@ def test_a_dot_matches_line_breaks_only_when_the_contract_says_so(dotall: bool, 
     [
         ({"reader": "final_line", "last": 1}, "extra inputs"),
         ({"reader": "pattern"}, "field required"),
-        ({"reader": "pattern", "pattern": "("}, "no regular expression"),
+        ({"reader": "pattern", "pattern": "("}, "not a regular expression"),
         ({"reader": "pattern", "pattern": "a" * 1001}, "at most 1000"),
         ({"reader": "pattern", "pattern": "PASS|FAIL"}, "lacks the group"),
         ({"reader": "pattern", "pattern": "(?P<verdict>.)", "words": {"PASS": ["yes"]}}, "one for fail"),

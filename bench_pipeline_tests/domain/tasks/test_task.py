@@ -8,8 +8,15 @@ from hypothesis import strategies as st
 
 from bench_pipeline.domain.errors import Fault, FileRefused
 from bench_pipeline.domain.models.decoding import DecodingOptions
+from bench_pipeline.domain.tasks.readers.contracts import (
+    FinalLine,
+    JsonFields,
+    JsonVerdict,
+    LeadingTag,
+    Pattern,
+    Template,
+)
 from bench_pipeline.domain.tasks.task import PromotionRules, PromptSource, Task, parse_task
-from bench_pipeline.domain.tasks.verdict import FinalLine, JsonFields, JsonVerdict, LeadingTag, Pattern, Template
 
 FILE = "testcases/grading/task.yaml"
 SOUND = """
@@ -43,7 +50,7 @@ def test_nothing_changes_without_an_approval_unless_it_is_marked() -> None:
 
 def test_a_conversation_that_is_marked_must_be_one_that_the_task_serves() -> None:
     (fault,) = faults_of((SOUND + "conversations: [1]\npromotion: {auto: [1, 2]}\n").encode())
-    assert "promotion.auto names [2], which are not under conversations" in fault.problem
+    assert "promotion.auto lists [2], which are not under conversations" in fault.problem
 
 
 def test_a_prompt_may_be_the_one_of_another_task() -> None:
@@ -96,7 +103,7 @@ def test_the_reader_names_the_contract(verdict: str, contract: type) -> None:
             "{reader: leading_tag}",
             "{reader: template, lines: [{pattern: '('}]}",
             "verdict.template.lines.0.pattern",
-            id="no regular expression",
+            id="not a regular expression",
         ),
         pytest.param(
             "{reader: leading_tag}", "{reader: json_fields, fields: []}", "verdict.json_fields.fields", id="no fields"

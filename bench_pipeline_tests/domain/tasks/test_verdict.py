@@ -11,17 +11,10 @@ from hypothesis import strategies as st
 
 from bench_pipeline.domain.tasks.gold import Gold
 from bench_pipeline.domain.tasks.outcome import Outcome
+from bench_pipeline.domain.tasks.readers.contracts import Contract, JsonFields, LineRule, Template
+from bench_pipeline.domain.tasks.readers.text import MAX_REPLY_CHARS, comparable
 from bench_pipeline.domain.tasks.suite import Suite
-from bench_pipeline.domain.tasks.verdict import (
-    MAX_REPLY_CHARS,
-    Contract,
-    JsonFields,
-    Judgement,
-    LineRule,
-    Template,
-    comparable,
-    contract_faults,
-)
+from bench_pipeline.domain.tasks.verdict import Judgement, contract_faults
 from bench_pipeline_tests.domain.tasks.judging import FAIL, PASS, TAG, case_of, judged, verdict_of, widened
 
 FIELDS = JsonFields(fields=("title", "employer"))

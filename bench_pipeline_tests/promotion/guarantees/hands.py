@@ -15,17 +15,19 @@ from sqlalchemy import Connection, Update, event, text, update
 
 from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench
+from bench_pipeline.domain.promoting.changes import Promotion
+from bench_pipeline.domain.promoting.facts import Observed
 from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.plan import make_plan
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.storage import tables
-from bench_pipeline.storage.promotions import Promotion
-from bench_pipeline.storage.writers.base import Observed, PromotionWriter
+from bench_pipeline.storage.writers import installation
+from bench_pipeline.storage.writers.base import PromotionWriter
 from bench_pipeline_tests.kit.models import SLOW, WRONG
 from bench_pipeline_tests.kit.production import conversations
 from bench_pipeline_tests.kit.tasks import EXTRACT, GRADE_A, GRADE_B, REGRADE, suite_value, task_value, write_task
-from bench_pipeline_tests.kit.world import World
+from bench_pipeline_tests.kit.world import World, install_roles
 
 BOTH_TASKS = (GRADE_A, GRADE_B, REGRADE, EXTRACT)
 OLD_ACTORS = [SLOW, None, WRONG, SLOW]
@@ -193,6 +195,16 @@ def operator(world: World) -> Iterator[Connection]:
 def edit(conversation: int, actor: int | None) -> Update:
     """What an operator does to a conversation."""
     return update(conversations).where(conversations.c.conversation_id == conversation).values(actor_id=actor)
+
+
+def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a promotion wait for a tenth of a second, not for as long as is set."""
+    if world.promoter_url is None:
+        event.listen(world.database.engine, "connect", lambda raw, _: raw.execute("PRAGMA busy_timeout = 100"))
+        world.database.engine.dispose()
+    else:
+        monkeypatch.setattr(installation, "LOCK_TIMEOUT_S", 0.1)
+        install_roles(world.owner, world.url, {})
 
 
 # PostgreSQL: a promotion that halts

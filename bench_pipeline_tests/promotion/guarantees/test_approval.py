@@ -58,7 +58,7 @@ def test_g16_without_an_approval_the_plan_is_refused_and_says_what_to_do(world: 
 
     refused = refusal(world, plan)
 
-    assert str(refused) == f"the plan waits for approval; `bench approve {plan.hash[:12]}`, then apply it again"
+    assert str(refused) == f"the plan waits for approval; run `bench approve {plan.hash[:12]}`, then apply it again"
 
 
 def test_g16_an_approved_plan_is_applied_and_names_who_approved(world: World) -> None:
@@ -118,7 +118,7 @@ def test_g16_an_own_approval_that_was_put_there_by_hand_does_not_count(world: Wo
     refused = refusal(world, plan)
 
     assert refused.reason == "approval_own"
-    assert "Ann asked for this plan and cannot approve it; another person has to" in str(refused)
+    assert "Ann requested this plan and cannot approve it; another person has to" in str(refused)
 
 
 def test_g16_an_own_approval_beside_another_persons_does_no_harm(world: World) -> None:
@@ -216,7 +216,7 @@ def test_g16_an_approval_expires(world: World) -> None:
     refused = refusal(world, plan)
 
     assert refused.reason == "approval_expired"
-    assert f"is older than 72 hours; `bench approve {plan.hash[:12]}` anew" in str(refused)
+    assert f"is older than 72 hours; run `bench approve {plan.hash[:12]}` again" in str(refused)
 
 
 def test_g16_an_approval_within_its_time_counts(world: World) -> None:
@@ -263,7 +263,7 @@ def test_g16_promote_waits_for_another_persons_approve_and_then_applies_exactly_
     applied = typed("promote", "--plan", short)
 
     assert (waiting.returncode, own.returncode, approved.returncode, applied.returncode) == (1, 1, 0, 0)
-    assert waiting.stderr.startswith(f"bench: the plan waits for approval; `bench approve {short}`")
+    assert waiting.stderr.startswith(f"bench: the plan waits for approval; run `bench approve {short}`")
     assert own.stderr == f"bench: Ann asked for plan {short}; another person has to approve it\n"
     assert "✅ approved by Bob" in approved.stdout
     assert world.holds() == [FAST] * 3
@@ -285,7 +285,7 @@ def test_g16_a_plan_that_waits_is_listed_with_what_it_waits_for(
     ("plan", "status", "says"),
     [
         ("0123456789ab", 2, "there is no stored plan 0123456789ab; `bench log --plans` lists them"),
-        ("012", 2, "'012' is no plan; give the first 8 or more characters of its hash"),
+        ("012", 2, "'012' is not the hash of a plan; give its first 8 or more characters"),
     ],
     ids=["unknown", "too short"],
 )
@@ -325,7 +325,7 @@ def test_g16_in_dagster_the_update_fails_with_what_to_do_until_somebody_approves
     approve(world.database, plan_hash, "Bob")
     pipeline.run(assets=["grading/production_update"])
 
-    assert f"the plan waits for approval; `bench approve {plan_hash[:12]}`" in failures_of(refused)
+    assert f"the plan waits for approval; run `bench approve {plan_hash[:12]}`" in failures_of(refused)
     assert held == [SLOW] * 3
     assert world.holds() == [FAST] * 3
 

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, create_engine, select, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.benchmark.task_folders import read_task
+from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.plan import Bar
 from bench_pipeline.promotion.failover import fail_over
 from bench_pipeline.promotion.gates import approve, set_freeze
@@ -20,7 +21,6 @@ from bench_pipeline.promotion.plan import make_plan, store_plan
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.promotion.rollback import undo
 from bench_pipeline.promotion.validation import validate_promotion
-from bench_pipeline.storage.promotions import Promotion
 from bench_pipeline.storage.tables import AUDIT, champions, promotion_rows, promotions
 from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.models import FAST, SLOW

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Delete, Update, and_, delete, insert, literal, select, update
 
+from bench_pipeline.domain.promoting.facts import Observed
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.observation import observe
 from bench_pipeline.storage import tables
-from bench_pipeline.storage.writers.base import Observed
 from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.models import FAST, SLOW
 from bench_pipeline_tests.kit.production import actors

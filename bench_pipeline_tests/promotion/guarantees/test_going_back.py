@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import delete
 
+from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.decision import DecisionKind
 from bench_pipeline.domain.promoting.plan import PlanKind, PlanRow, PromotionPlan
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.rollback import Rollback, roll_back
 from bench_pipeline.storage.plans import plan_by_hash
-from bench_pipeline.storage.promotions import Promotion
 from bench_pipeline_tests.kit.models import BROKEN, FAST, SLOW, WRONG
 from bench_pipeline_tests.kit.production import actors, conversations
 from bench_pipeline_tests.kit.tasks import EXTRACT, GRADE_A, GRADE_B, IMPROVE, REGRADE

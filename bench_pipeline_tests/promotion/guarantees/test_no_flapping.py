@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from bench_pipeline.benchmark.ranking import read_ranked
+from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.decision import DecisionKind
 from bench_pipeline.domain.promoting.plan import ApprovalMode, Bar, PlanRow
 from bench_pipeline.promotion.reconciliation import reconcile
 from bench_pipeline.promotion.rollback import roll_back
-from bench_pipeline.storage.promotions import Promotion
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import FAST, SLOW

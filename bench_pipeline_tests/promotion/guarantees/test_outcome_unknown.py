@@ -12,11 +12,11 @@ from sqlalchemy import Engine, NullPool, create_engine, event, make_url
 
 from bench_pipeline.benchmark.workbench import Workbench, make_workbench
 from bench_pipeline.domain.errors import GateFailed, InputError
+from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.domain.promoting.refusal import OutcomeUnknown
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.storage.database import Database
-from bench_pipeline.storage.promotions import Promotion
 from bench_pipeline.storage.writers import postgresql as writer
 from bench_pipeline_tests.fakes.postgres_proxy import Cut, PostgresProxy
 from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL

@@ -106,7 +106,7 @@ def test_g20_a_drift_between_plan_and_apply_is_refused_and_nothing_is_changed(
         apply_plan(world.bench, plan.hash, "Ann")
 
     assert str(refused.value) == (
-        "production's tables are not what they were when the plan was made; nothing was changed, make a new plan"
+        "the schema of production's tables changed after the plan was made; nothing was changed, make a new plan"
     )
     assert held(world) == before
     assert applied_nothing(world)
@@ -169,7 +169,7 @@ def test_g20_in_dagster_the_update_fails_with_the_same_words(pipeline: Pipeline,
 
     run = pipeline.run(assets=["grading/production_update"], fails=True)
 
-    assert "production's tables are not what they were when the plan was made" in failures_of(run)
+    assert "the schema of production's tables changed after the plan was made" in failures_of(run)
     assert world.holds() == [SLOW] * 3
 
 

@@ -9,18 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, event, text, update
+from sqlalchemy import delete, text, update
 
 from bench_pipeline.benchmark.ranking import rank_benchmark
 from bench_pipeline.domain.promoting.plan import PlanTerms, PromotionPlan
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.storage import tables
-from bench_pipeline.storage.writers import installation
 from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
 from bench_pipeline_tests.kit.production import conversations
 from bench_pipeline_tests.kit.tasks import EXTRACT, GRADE_A, GRADE_B, IMPROVE, REGRADE, TEMPLATE, task_value, write_task
-from bench_pipeline_tests.kit.world import World, install_roles
+from bench_pipeline_tests.kit.world import World
 from bench_pipeline_tests.promotion.guarantees.hands import (
     BOTH_TASKS,
     apply_stored,
@@ -29,6 +28,7 @@ from bench_pipeline_tests.promotion.guarantees.hands import (
     edit,
     halt_after,
     halting,
+    hurry,
     operator,
     plan_of_both,
     plan_of_one,
@@ -95,16 +95,6 @@ def test_g2_a_promotion_waits_for_an_operators_open_edit_and_goes_on_when_it_is_
             connection.rollback()
             assert outcome.result() is not None
     assert world.holds(*BOTH_TASKS) == [FAST] * 4
-
-
-def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a promotion wait for a tenth of a second, not for as long as is set."""
-    if world.promoter_url is None:
-        event.listen(world.database.engine, "connect", lambda raw, _: raw.execute("PRAGMA busy_timeout = 100"))
-        world.database.engine.dispose()
-    else:
-        monkeypatch.setattr(installation, "LOCK_TIMEOUT_S", 0.1)
-        install_roles(world.owner, world.url, {})
 
 
 def test_g2_a_promotion_that_waits_too_long_for_an_operator_is_refused_and_can_be_tried_again(
@@ -257,9 +247,9 @@ def drop_a_column(world: World, plan: PromotionPlan) -> None:
 @pytest.mark.parametrize(
     ("change", "reason", "names"),
     [
-        pytest.param(rank_anew, "evidence_changed", "was ranked anew", id="evidence ranked anew"),
-        pytest.param(rewrite_history, "evidence_changed", "was ranked anew", id="history rewritten"),
-        pytest.param(rewrite_suite, "evidence_changed", "was ranked anew", id="suite rewritten"),
+        pytest.param(rank_anew, "evidence_changed", "was ranked again", id="evidence ranked anew"),
+        pytest.param(rewrite_history, "evidence_changed", "was ranked again", id="history rewritten"),
+        pytest.param(rewrite_suite, "evidence_changed", "was ranked again", id="suite rewritten"),
         pytest.param(lose_evidence, "evidence_gone", "is gone", id="history gone"),
         pytest.param(take_from_the_list, "not_listed", f"conversation {GRADE_B} (Grade B)", id="allow-list"),
         pytest.param(edit_the_prompt, "prompt_changed", f"conversation {GRADE_B} (Grade B)", id="own prompt"),
@@ -288,6 +278,6 @@ def test_g3_a_promotion_waits_for_an_open_ranking_of_its_evidence_and_then_refus
         with applying(world, plan) as outcome:
             connection.commit()
             after = state(world)
-            with pytest.raises(PlanRefused, match="was ranked anew"):
+            with pytest.raises(PlanRefused, match="was ranked again"):
                 outcome.result()
     assert state(world) == after

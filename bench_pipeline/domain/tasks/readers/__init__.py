@@ -1,1 +1,1 @@
-"""The forms that a reply may have, and one strict reader for each. Gold labels are compared elsewhere."""
+"""The formats that a reply may have, with one strict reader per format. Comparing with the gold is in verdict.py."""

@@ -1,4 +1,4 @@
-"""The contracts that a `task.yaml` may choose from: what form a reply has. Reads no reply."""
+"""The contracts that a `task.yaml` may choose from: the format of a reply. The readers are in the modules beside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _compiles(pattern: str) -> str:
     try:
         re.compile(pattern)
     except (re.error, RecursionError, OverflowError) as error:
-        raise ValueError(f"no regular expression: {error}") from None
+        raise ValueError(f"not a regular expression: {error}") from None
     return pattern
 
 
@@ -27,23 +27,23 @@ Regex = Annotated[str, Field(min_length=1, max_length=_MAX_PATTERN_CHARS), After
 
 
 class LeadingTag(BaseModel):
-    """The reply begins with `[PASS]` or `[FAIL]`; reasoning follows."""
+    """The reply starts with `[PASS]` or `[FAIL]`, followed by the reasoning."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     reader: Literal["leading_tag"] = "leading_tag"
 
 
 class FinalLine(BaseModel):
-    """The last line that is not empty is PASS or FAIL, with or without square brackets, and nothing else."""
+    """The last non-empty line is only PASS or FAIL, with or without square brackets."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     reader: Literal["final_line"] = "final_line"
 
 
 class Pattern(BaseModel):
-    """The whole reply matches a regular expression whose group `verdict` holds one of the listed words.
+    """The whole reply matches a regular expression whose group `verdict` is one of the listed words.
 
-    The expression sees the reply in NFKC, without Markdown's emphasis and without white space around it.
+    The expression is matched against the reply in NFKC, without Markdown emphasis and surrounding white space.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,7 +60,7 @@ class Pattern(BaseModel):
         if not passing or not failing or "" in passing | failing:
             raise ValueError("words must list at least one word for PASS and one for FAIL, none of them empty")
         if both := passing & failing:
-            raise ValueError(f"{min(both)!r} stands for both verdicts")
+            raise ValueError(f"{min(both)!r} is listed for both verdicts")
         return self
 
 
@@ -68,7 +68,7 @@ FieldType = Literal["string", "number", "integer", "boolean", "strings"]
 
 
 class JsonVerdict(BaseModel):
-    """The reply is one JSON object: the verdict, and beside it only the declared fields, each of its type."""
+    """The reply is one JSON object with the verdict and the declared fields only, each of its type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     reader: Literal["json"] = "json"
@@ -98,7 +98,7 @@ class JsonFields(BaseModel):
 
 
 class LineRule(BaseModel):
-    """One kind of line in a template: a regular expression for the whole line, and how often it stands."""
+    """One kind of line in a template: a regular expression for the whole line, and how often it may occur."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     pattern: Regex
@@ -109,7 +109,7 @@ class LineRule(BaseModel):
 class Template(BaseModel):
     """The reply's non-empty lines follow these rules in order; named groups must equal the gold.
 
-    The verdict is PASS when every group has a value and FAIL when one holds the `missing` words.
+    The verdict is PASS when every group has a value and FAIL when one contains the `missing` words.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -1,4 +1,4 @@
-"""Readers of replies that hold values: one JSON object, or the lines of a template."""
+"""Readers of replies with values: one JSON object, or the lines of a template. Prose is in lines.py."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Values = dict[str, str | None]
 
 
 def read_json_verdict(contract: JsonVerdict, text: str) -> Gold:
-    """Return the verdict of the one object that `text` is. Raises `NoVerdict`."""
+    """Return the verdict in the JSON object `text`. Raises `NoVerdict`."""
     value = _object(text)
     known = {contract.verdict_field, *contract.fields}
     if missing := known - value.keys() - set(contract.optional):
         raise NoVerdict(f"lacks {min(missing)}")
     if unknown := value.keys() - known:
-        raise NoVerdict(f"holds {min(unknown)[:40]!r}, which is no field of the contract")
+        raise NoVerdict(f"contains {min(unknown)[:40]!r}, which is not a field of the contract")
     for name, kind in contract.fields.items():
         if name in value and not _is_of(kind, value[name]):
             raise NoVerdict(f"{name} is not of the type {kind}")
@@ -32,10 +32,10 @@ def read_json_verdict(contract: JsonVerdict, text: str) -> Gold:
 
 
 def read_json_fields(contract: JsonFields, text: str) -> Values:
-    """Return the fields of the one object that `text` is. Raises `NoVerdict`."""
+    """Return the fields of the JSON object `text`. Raises `NoVerdict`."""
     value = _object(text)
     if value.keys() != set(contract.fields):
-        raise NoVerdict(f"is no object with exactly {', '.join(contract.fields)}")
+        raise NoVerdict(f"is not an object with exactly {', '.join(contract.fields)}")
     stated: Values = {name: item for name, item in value.items() if item is None or isinstance(item, str)}
     if odd := value.keys() - stated.keys():
         raise NoVerdict(f"{min(odd)} is neither text nor null")
@@ -71,7 +71,7 @@ def _object(text: str) -> Mapping[str, object]:
     except JsonRefused as error:
         raise NoVerdict(str(error)) from None
     if not isinstance(value, dict):
-        raise NoVerdict("is no JSON object")
+        raise NoVerdict("is not a JSON object")
     return value
 
 

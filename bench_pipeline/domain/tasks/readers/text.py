@@ -1,6 +1,6 @@
-"""What a reply says once everything is gone that only looks like text: the cleaning before any reader.
+"""Normalization of a reply's text before any reader sees it: NFKC, invisible characters, thinking.
 
-Refuses a reply that is not finished. Knows no contract.
+Refuses unfinished replies. Contracts are in contracts.py.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ MAX_REPLY_CHARS = 100_000
 
 
 class NoVerdict(Exception):
-    """No verdict of the contract can be read; the message says why."""
+    """No verdict can be read from the reply; the message says why."""
 
 
 def normal_text(reply: Reply) -> str:
     """Return the text of a finished reply in NFKC, without invisible characters and thinking.
 
-    Raises `NoVerdict` for a reply that is not finished, is too long or says nothing.
+    Raises `NoVerdict` for a reply that is unfinished, too long or empty.
     """
     return _said(reply, visible(_finished(reply)))
 
 
 def written_text(reply: Reply) -> str:
-    """Return the same without NFKC, for JSON: a full-width quotation mark in a value must not end the value."""
+    """Return the same without NFKC, for JSON, where a full-width quotation mark must not end a value."""
     return _said(reply, _without_invisible(_finished(reply)))
 
 
@@ -36,7 +36,7 @@ def visible(text: str) -> str:
 
 
 def comparable(text: str) -> str:
-    """Return `text` in NFKC, casefolded, white space collapsed, without surrounding quotes and final full stop."""
+    """Return `text` in NFKC, casefolded, with collapsed white space, without surrounding quotes and final full stop."""
     collapsed = " ".join(visible(text).casefold().split())
     return collapsed.strip("\"'“”„’").removesuffix(".").strip()
 
@@ -46,21 +46,21 @@ _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
 def without_emphasis(text: str) -> str:
-    """Return `text` without the characters of Markdown's emphasis, headings, quotations and code."""
+    """Return `text` without the characters of Markdown emphasis, headings, quotations and code."""
     return _EMPHASIS.sub("", text)
 
 
 def folded(word: str) -> str:
-    """Return a verdict's word as it is compared: in NFKC, without emphasis, A to Z as small letters.
+    """Return a verdict word for comparison: in NFKC, without emphasis, A to Z in lower case.
 
-    Other letters keep their case: the Turkish İ and ı are equal to I when all case is ignored.
+    Other letters keep their case, because Turkish İ and ı would otherwise equal I.
     """
     return without_emphasis(visible(word)).strip().translate(_ASCII_LOWER)
 
 
 def _finished(reply: Reply) -> str:
     if not reply.complete:
-        raise NoVerdict("incomplete: the runtime never said that the reply was finished")
+        raise NoVerdict("incomplete: the runtime did not mark the reply as finished")
     if reply.done_reason == "length":
         raise NoVerdict("cut off: the reply reached num_predict or the end of the context")
     if reply.done_reason != "stop":
@@ -86,7 +86,7 @@ _THINKING_TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
 
 
 def _without_thinking(text: str) -> str:
-    """Drop what stands between thinking tags, however deep; a space remains, so that no word grows together."""
+    """Drop what is between thinking tags, however deep; a space remains, so that words are not joined."""
     kept: list[str] = []
     depth = position = 0
     for tag in _THINKING_TAG.finditer(text):
