@@ -1,4 +1,4 @@
-# Every target makes what it needs: a virtual environment in .venv from the pinned constraints.
+# Every target first creates what it needs: a virtual environment in .venv from the pinned constraints.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -24,28 +24,28 @@ demo: $(INSTALLED) ## Measure, rank and promote real small models on a sample da
 
 # Tests wait for processes and sockets more than they compute, so there are more workers than the two cores of a small
 # machine.
-test: $(INSTALLED) ## Run the tests, or some: make test ARGS="-k name" (fetches a model of 98 MB once)
+test: $(INSTALLED) ## Run the tests, or some: make test ARGS="-k name" (downloads a model of 98 MB once)
 	$(BIN)/python -m pytest --quiet --numprocesses 4 --dist worksteal $(ARGS)
 
 ui: $(INSTALLED) ## Start Dagster's web server and daemon on http://127.0.0.1:3000
 	$(BIN)/bench ui -w workspace.yaml
 
-lint: $(INSTALLED) ## Check style, types and the direction of imports
+lint: $(INSTALLED) ## Check style, types and import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(INSTALLED) ## Measure this program itself, beside a plain loop (minutes)
+bench: $(INSTALLED) ## Measure this program beside a plain loop (minutes)
 	$(BIN)/python -m benchmarks
 
-simulations: $(INSTALLED) ## Simulate how often decisions and races err, into docs/reference/simulations.md
+simulations: $(INSTALLED) ## Simulate how often decisions and races err; writes docs/reference/simulations.md
 	$(BIN)/python -m benchmarks.decisions --markdown docs/reference/simulations.md
 	$(BIN)/python -m benchmarks.racing --markdown docs/reference/simulations.md
 
-campaigns: $(INSTALLED) ## Kill promotions and let them race, into docs/reference/campaigns.md (minutes)
+campaigns: $(INSTALLED) ## Kill and race promotions; writes docs/reference/campaigns.md (minutes)
 	$(BIN)/python -m bench_pipeline_tests.campaigns.crashes --markdown docs/reference/campaigns.md
 	$(BIN)/python -m bench_pipeline_tests.campaigns.races --markdown docs/reference/campaigns.md
 
-clean: ## Remove the environment and caches; results stay
+clean: ## Remove the environment and caches; keep results
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

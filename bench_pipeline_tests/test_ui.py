@@ -214,7 +214,7 @@ def test_a_daemon_that_dies_ends_the_server_and_is_named(world: World, tmp_path:
         server.daemon().kill()
 
         assert server.process.wait(timeout=60) == 1
-    assert "bench: the daemon ended by itself with status -9" in log.read_text()
+    assert "bench: the daemon ended unexpectedly with status -9" in log.read_text()
 
 
 @ONE_ENGINE

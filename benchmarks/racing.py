@@ -1,6 +1,7 @@
-"""Racing against full measuring on simulated fields: the same leaders with how many of the calls? Seconds.
+"""Compares racing with full benchmarks on simulated fields: how often the same leaders, with how many of the calls.
 
-Every latency and every failure is drawn once for (model, case, pass); both policies see the same draw.
+Every latency and every failure is drawn once per (model, case, pass); both strategies see the same draw. It takes
+seconds. Decisions are simulated in decisions.py.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from bench_pipeline.domain.measuring.racing import LEADERS, Racer, case_order, l
 
 CASES = tuple(f"case{number:02d}" for number in range(1, 11))
 REPEATS = 3
-# Models that are always right; that fail one case always; two to five cases always; one case in one pass.
+# Models that are always correct, always fail one case, always fail two to five cases, fail one case in one pass.
 SOUND, ONE_CASE, SEVERAL, FLAKY = 12, 3, 3, 2
 CASE_SPREAD = 0.3  # standard deviation of the log of a case's length
-INTERACTION = 0.05  # the same of how a model takes to a case
-DRIFT = 0.03  # the same of how fast the machine is in one pass of one model
-# Coefficient of variation of a call; how many times as long as the fastest the slowest takes, log-uniform.
+INTERACTION = 0.05  # the same for the interaction of model and case
+DRIFT = 0.03  # the same for the speed of the machine in one pass of one model
+# Coefficient of variation of a call; latency of the slowest model over that of the fastest, log-uniform between.
 SCENARIOS = ((0.05, 4.0), (0.15, 4.0), (0.30, 4.0), (0.15, 2.0))
 BARRED = (0.15, 4.0)  # the scenario for which the bars are set
 MIN_CHAMPION, MIN_PAIR, MAX_CALLS = 0.99, 0.95, 0.45
@@ -33,7 +34,7 @@ Call = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class Field:
-    """A drawn field: the models in their running order, and what each call (model, case, pass) would give."""
+    """A drawn field: the models in running order, and the result of each call (model, case, pass)."""
 
     models: tuple[str, ...]
     incumbent: str
@@ -41,7 +42,7 @@ class Field:
     failures: frozenset[Call]
 
     def leaders(self, complete: Sequence[str]) -> tuple[str, ...]:
-        """Champion and runner-up among models that were right in every call: the smallest mean over all calls."""
+        """Champion and runner-up among the models that were correct in every call: the lowest means over all calls."""
         means = {
             model: fmean(self.latencies_ms[model, case, number] for case in CASES for number in range(1, REPEATS + 1))
             for model in complete
@@ -49,14 +50,14 @@ class Field:
         return tuple(sorted(means, key=means.__getitem__)[:LEADERS])
 
     def full(self) -> tuple[str, ...]:
-        """The leaders when every call of every model is made."""
+        """The leaders if every call of every model is made."""
         wrong = {model for model, _, _ in self.failures}
         return self.leaders([model for model in self.models if model not in wrong])
 
 
 @dataclass(frozen=True)
 class Raced:
-    """What a race found, and what it cost: calls (confirmations of failures included) and loads of a model."""
+    """The result of a race and its cost: calls, including confirmations of failures, and model loads."""
 
     leaders: tuple[str, ...]
     calls: int
@@ -81,7 +82,7 @@ class Row:
 
 
 def draw_field(number: int, cv: float, spread: float) -> Field:
-    """Draw the field of this number, always the same, with so much noise and so wide a spread of speeds."""
+    """Draw the field with this number for a scenario; the same number gives the same field."""
     rng = random.Random(number)  # noqa: S311 - a simulation, not a secret
     models = [f"m{number:02d}" for number in range(SOUND + ONE_CASE + SEVERAL + FLAKY)]
     case_effect = {case: rng.lognormvariate(math.log(1000), CASE_SPREAD) for case in CASES}
@@ -102,7 +103,7 @@ def draw_field(number: int, cv: float, spread: float) -> Field:
 
 
 def _draw_failures(rng: random.Random, models: Sequence[str]) -> list[Call]:
-    """The first models fail one case always, the next several cases always, the last one case in one pass."""
+    """Let the first models always fail one case, the next ones several, and the last ones one case in one pass."""
     failed = []
     for number, model in enumerate(models):
         several = ONE_CASE <= number < ONE_CASE + SEVERAL
@@ -142,7 +143,7 @@ class Race:
             self._seen[model][case].append(self._field.latencies_ms[call])
             failed = call in self._field.failures
             if failed:
-                self._calls += 1  # asked once more, whatever the answer
+                self._calls += 1  # asked once more, regardless of the answer
                 self._failures[case] += 1
             self._racers[model] = self._racer(model, failed)
             if self._stopped(model):
@@ -166,7 +167,7 @@ class Race:
 
 
 def simulate(fields: int, scenario: tuple[float, float], first: int = 1) -> Row:
-    """Race so many fields of a scenario, numbered from `first`, and compare with full."""
+    """Race this many fields of a scenario, numbered from `first`, and compare with full benchmarks."""
     champions = pairs = calls = loads = 0
     for number in range(first, first + fields):
         field = draw_field(number, *scenario)
@@ -184,7 +185,7 @@ def table(rows: Sequence[Row]) -> str:
     models = SOUND + ONE_CASE + SEVERAL + FLAKY
     lines = [
         "| Noise (CV) | Slowest / fastest | Fields | Same champion | Same pair | "
-        f"Calls of full's {models * len(CASES) * REPEATS} | Loads (full: {models}) | Bars |",
+        f"Calls, of full's {models * len(CASES) * REPEATS} | Loads (full: {models}) | Bars |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for row in rows:
@@ -198,24 +199,24 @@ def _verdict(row: Row) -> str:
     if row.scenario != BARRED:
         return "none set"
     bars = f"≥ {MIN_CHAMPION:.0%}, ≥ {MIN_PAIR:.0%}, ≤ {MAX_CALLS:.0%}"
-    return f"{bars}: {'hold' if row.clears_the_bars else 'do not hold'}"
+    return f"{bars}: {'met' if row.clears_the_bars else 'missed'}"
 
 
 def put_between_marks(page: Path, text: str) -> None:
-    """Replace what stands between `<!-- racing -->` and `<!-- /racing -->` in a page. Raises `SystemExit` without."""
+    """Replace the text between `<!-- racing -->` and `<!-- /racing -->` in a page. Raises `SystemExit` without them."""
     parts = re.split(
         r"(?<=<!-- racing -->\n).*?(?=<!-- /racing -->)", page.read_text(encoding="utf-8"), flags=re.DOTALL
     )
     if len(parts) != 2:
-        raise SystemExit(f"{page}: the marks <!-- racing --> and <!-- /racing --> must stand in it once")
+        raise SystemExit(f"{page}: must contain the markers <!-- racing --> and <!-- /racing --> exactly once")
     page.write_text(f"{parts[0]}\n{text}\n\n{parts[1]}", encoding="utf-8")
 
 
 def main() -> None:
-    """Simulate and print; exit 1 when a bar does not hold."""
+    """Simulate and print; exit with 1 if a bar is missed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.racing", description=__doc__)
-    parser.add_argument("--fields", type=int, default=200, help="simulated fields a row (default 200)")
-    parser.add_argument("--markdown", type=Path, help="put the table between the marks in this page as well")
+    parser.add_argument("--fields", type=int, default=200, help="simulated fields per row (default 200)")
+    parser.add_argument("--markdown", type=Path, help="also put the table between the markers in this page")
     arguments = parser.parse_args()
     rows = [simulate(arguments.fields, scenario) for scenario in SCENARIOS]
     print(table(rows))

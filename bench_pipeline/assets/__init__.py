@@ -1,1 +1,1 @@
-"""What people see in Dagster: one module per stage, named and ordered as the data flows. Each asset is thin."""
+"""What people see in Dagster: one module per stage. Assets are thin; the work is in benchmark/ and promotion/."""

@@ -1,4 +1,4 @@
-"""After all stages: the workflow documents and the champion registry, rendered from the database."""
+"""After all stages: the workflow documents and the champion registry. They are rendered in reporting/."""
 
 from collections.abc import Sequence
 
@@ -24,7 +24,7 @@ def document_assets(tasks: Sequence[str]) -> list[dg.AssetsDefinition]:
         kinds={"markdown"},
         deps=after,
         code_version=CODE_VERSION,
-        description="One document per workflow: its steps, their actors, what could be batched, what is wrong.",
+        description="One document per workflow: its steps, their actors, possible batches, and issues.",
     )
     def workflow_docs(workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
@@ -53,7 +53,7 @@ def document_assets(tasks: Sequence[str]) -> list[dg.AssetsDefinition]:
 @dg.asset_check(
     asset=CHAMPION_REGISTRY,
     name="production_equals_registry",
-    description="Every conversation still holds the actor that a benchmark put or confirmed there.",
+    description="Every conversation still has the actor that a benchmark set or confirmed.",
 )
 def production_equals_registry(workbench: WorkbenchResource) -> dg.AssetCheckResult:
     """Compare conversations.actor_id with the registry; a difference is a later change by hand."""
@@ -61,12 +61,12 @@ def production_equals_registry(workbench: WorkbenchResource) -> dg.AssetCheckRes
         champions = {row.conversation_id: row.champion_actor_id for row in all_champions(connection)}
         held = {row.conversation_id: row.actor_id for row in bench.production.conversations(connection, champions)}
     different = [
-        f"conversation {number} holds actor {held.get(number)}, its champion is {champion}"
+        f"conversation {number} has actor {held.get(number)}, its champion is {champion}"
         for number, champion in champions.items()
         if held.get(number) != champion
     ]
     return dg.AssetCheckResult(
         passed=not different,
         severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(different) or f"{len(champions)} conversations hold their champion",
+        description="; ".join(different) or f"{len(champions)} conversations have their champion",
     )

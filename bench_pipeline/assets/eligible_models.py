@@ -1,4 +1,4 @@
-"""Stage 2: which models may take part, and why the others may not; every eligible model gets its partition."""
+"""Stage 2: which models are eligible, and why the others are not. The rules are in benchmark/eligibility.py."""
 
 import dagster as dg
 

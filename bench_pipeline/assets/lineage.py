@@ -1,4 +1,4 @@
-"""How identity travels: what the upstream materialization that a stage follows has named, a benchmark or a plan."""
+"""Passes identity from stage to stage: the benchmark or plan in the metadata of the upstream materialization."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def handed_on(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
             return value
         latest = latest or value
         if record.timestamp < begun_at:
-            break  # older than this run, so none of this run's follows
+            break  # older than this run, so none of its own can follow
     if latest is None:
         raise dg.Failure(
-            f"{key.to_user_string()} names no {name.replace('_', ' ')} yet; materialize it first", allow_retries=False
+            f"{key.to_user_string()} has no {name.replace('_', ' ')} yet; materialize it first", allow_retries=False
         )
     return latest
 

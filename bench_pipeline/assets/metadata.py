@@ -1,4 +1,4 @@
-"""What all assets share in what they show: owners, code version, tables and rounded figures."""
+"""Metadata that all assets share: owners, groups, code version, tables and rounded figures. No asset is here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import dagster as dg
 OWNERS = ["team:llm-operations"]
 CODE_VERSION = version("bench_pipeline")
 PRODUCTION, MODELS, DOCUMENTS = "production", "models", "documents"
-"""Groups of the lineage, from left to right; the groups of the tasks stand between models and documents."""
+"""Groups of the lineage, from left to right; the groups of the tasks are between models and documents."""
 
 _SIGNIFICANT_DIGITS = 4
 
@@ -25,7 +25,7 @@ def table(records: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> d
 
 
 def numbers(**values: float | None) -> dict[str, float]:
-    """Return the values that are known, rounded: the UI plots numbers over time."""
+    """Return the known values, rounded; the UI plots numbers over time."""
     return {name: rounded(value) for name, value in values.items() if value is not None}
 
 
@@ -34,5 +34,5 @@ def rounded(value: float) -> float:
     return float(f"{value:.{_SIGNIFICANT_DIGITS}g}")
 
 
-def _shown(value: object) -> Any:  # noqa: ANN401 - what a table's cell may hold
+def _shown(value: object) -> Any:  # noqa: ANN401 - any value of a table's cell
     return rounded(value) if isinstance(value, float) else value

@@ -27,7 +27,7 @@ class MeasurementConfig(dg.Config):
     batch_size: int | None = None
     repeats: int | None = None
     strategy: str | None = None  # full, or race
-    reuse: bool = False  # spare models with an earlier run under the same evidence; never the incumbents
+    reuse: bool = False  # skip models with an earlier run under the same evidence; incumbents are always measured
     only_if_changed: bool = False  # measure nothing when nothing changed since the last benchmark
 
     @property
@@ -106,8 +106,8 @@ def _record_unmeasured(
     partitions: Sequence[str],
     results: Mapping[str, ModelResult],
 ) -> None:
-    """Say of each chosen partition that was not measured why: the step's end marks it as materialized anyway."""
-    reasons = {partition_key(line.name): line.detail or "it has an earlier run that counts" for line in roster}
+    """Record why a chosen partition was not measured; the end of the step marks it as materialized anyway."""
+    reasons = {partition_key(line.name): line.detail or "its earlier run counts" for line in roster}
     measured = {partition_key(model) for model in results}
     for partition in partitions:
         if partition not in measured:
@@ -119,8 +119,8 @@ def _record_unmeasured(
 class _Reporter:
     """Turns the events of a benchmark into Dagster's log: one line per batch, one materialization per model.
 
-    A model that could not be measured is materialized as well, as inconclusive: that is the answer about it, and a
-    check on this asset says so. A failed partition would hold back the scoreboard of all models.
+    A model that could not be measured is also materialized, as inconclusive, and a check on this asset reports it.
+    A failed partition would block the scoreboard of all models.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class _Reporter:
         partition, metadata = partition_key(result.model), self._metadata(result)
         self._context.log_event(dg.AssetMaterialization(asset_key=self._key, partition=partition, metadata=metadata))
         if partition in self._partitions:
-            # The step's own event for the partition comes at its end and would hide these figures.
+            # The step's own event for the partition comes last and would hide these figures.
             self._context.add_asset_metadata(metadata, partition_key=partition)
 
     def _metadata(self, result: ModelResult) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def measured_check(task: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=key,
         name="every_model_was_measured",
-        description="Every model made all its calls. One that its runtime stopped is inconclusive, not wrong.",
+        description="Every model made all its calls. A model that its runtime stopped is inconclusive, not wrong.",
     )
     def every_model_was_measured(
         context: dg.AssetCheckExecutionContext, workbench: WorkbenchResource
@@ -200,7 +200,7 @@ def measured_check(task: str) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not stopped,
             severity=dg.AssetCheckSeverity.WARN,
-            description="; ".join(f"{model}: {why}" for model, why in stopped.items()) or "all were measured",
+            description="; ".join(f"{model}: {why}" for model, why in stopped.items()) or "every model was measured",
         )
 
     return every_model_was_measured

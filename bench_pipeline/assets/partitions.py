@@ -1,4 +1,4 @@
-"""The partitions: one per model, by the names that Dagster can carry."""
+"""The partitions: one per model. How a model's name becomes a valid key is in domain/models/partition.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ models = dg.DynamicPartitionsDefinition(name="models")
 
 @contextmanager
 def single_run_backfill() -> Iterator[dg.BackfillPolicy]:
-    """Yield the policy by which a backfill of many models is one run: loads and runs are not interleaved."""
+    """Yield the policy that makes a backfill of many models one run, so that model loads do not interleave."""
     with warnings.catch_warnings():
         # The parameter that takes it is in beta; a test of the job over a range of partitions watches it.
         warnings.filterwarnings("ignore", "Parameter `backfill_policy`", category=dg.BetaWarning)
@@ -24,7 +24,7 @@ def single_run_backfill() -> Iterator[dg.BackfillPolicy]:
 
 
 def register_partitions(instance: dg.DagsterInstance, candidates: Sequence[Candidate]) -> list[str]:
-    """Add a partition for every eligible model that has none yet; return the new keys."""
+    """Add a partition for every eligible model without one; return the new keys."""
     known = set(instance.get_dynamic_partitions(str(models.name)))
     new = [
         key for candidate in candidates if candidate.eligible and (key := partition_key(candidate.name)) not in known

@@ -1,4 +1,4 @@
-"""Before all stages: production's tables, which the application owns. Nothing here reads or writes them."""
+"""Before all stages: production's tables, which the application owns. They are read and written in storage/."""
 
 import dagster as dg
 
@@ -9,9 +9,9 @@ PROMPT_TEMPLATES, INTERACTIONS = dg.AssetKey("prompt_templates"), dg.AssetKey("i
 
 _DESCRIPTIONS = {
     ACTORS: "The models and scripts that production can call; one of them may become a champion.",
-    CONVERSATIONS: "The steps of the workflows, each with the actor that carries it out. Only a promotion changes it.",
+    CONVERSATIONS: "The steps of the workflows, each with its actor. Only a promotion changes the actor.",
     PROMPT_TEMPLATES: "The prompts that production sends; a task is measured with its conversation's own prompt.",
-    INTERACTIONS: "Past calls of production; they say what a change would save per month.",
+    INTERACTIONS: "Past calls in production, from which the saving of a change per month is estimated.",
 }
 
 

@@ -1,4 +1,4 @@
-"""Stage 7: the plan applied to production, and the documents that say so."""
+"""Stage 7: applies the plan to production and writes the documents, through promotion/delivery.py."""
 
 import dagster as dg
 
@@ -23,8 +23,8 @@ def production_update_asset(task: str) -> dg.AssetsDefinition:
         deps=[promotion_plan],
         code_version=CODE_VERSION,
         description=(
-            f"Applies the plan of {task} in one transaction: each row only while it holds the planned old actor, all "
-            "or none. Checks evidence, actors and approval itself, whatever ran before. Then writes the documents."
+            f"Applies the plan of {task} in one transaction: all rows or none, each only if it still has the planned "
+            "old actor. Checks evidence, actors and approval itself, whatever ran before. Then writes the documents."
         ),
     )
     def production_update(

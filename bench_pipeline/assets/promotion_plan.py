@@ -1,4 +1,4 @@
-"""Stage 6: the decision about every conversation, and the exact rows that would change."""
+"""Stage 6: the decision about every conversation, and the exact rows that would change. Applying is stage 7."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -53,7 +53,7 @@ def promotion_plan_asset(task: str) -> dg.AssetsDefinition:
         description=(
             f"For every conversation of {task}: promote, keep, inconclusive or invalid, with the reason, and the exact "
             "rows that would change. Changes no conversation, except that it first undoes a promotion whose "
-            "validation failed in a run that died."
+            "validation failed in an interrupted run."
         ),
     )
     def promotion_plan(context: dg.AssetExecutionContext, workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
@@ -91,7 +91,7 @@ def promotion_plan_asset(task: str) -> dg.AssetsDefinition:
 
 
 def unblocked_check(task: str) -> dg.AssetChecksDefinition:
-    """Return the check that nothing stands between the plan and its application."""
+    """Return the check that nothing blocks the plan."""
     key = dg.AssetKey([task, "promotion_plan"])
 
     @dg.asset_check(
@@ -110,7 +110,7 @@ def unblocked_check(task: str) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not waits,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"waits: {waits}" if waits else "it may be applied",
+            description=f"waits: {waits}" if waits else "it can be applied",
         )
 
     return plan_is_unblocked

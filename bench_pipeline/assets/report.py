@@ -1,4 +1,4 @@
-"""Stage 5: the report on a benchmark, as people read it."""
+"""Stage 5: the report on a benchmark. It is rendered in reporting/report.py."""
 
 import dagster as dg
 
@@ -21,7 +21,7 @@ def report_asset(task: str) -> dg.AssetsDefinition:
         kinds={"markdown"},
         deps=[scoreboard],
         code_version=CODE_VERSION,
-        description=f"The report on {task} as people read it; every benchmark has its own file.",
+        description=f"The report on {task} in Markdown; every benchmark has its own file.",
     )
     def report(context: dg.AssetExecutionContext, workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:

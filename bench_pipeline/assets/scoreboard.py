@@ -1,4 +1,4 @@
-"""Stage 4: the ranking of a benchmark, and its rows of history."""
+"""Stage 4: the ranking of a benchmark, stored as history. The ranking itself is in benchmark/ranking.py."""
 
 import dagster as dg
 
@@ -29,7 +29,7 @@ def scoreboard_asset(task: str) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         description=(
             f"The models of {task} ranked: 100 % correct only, fastest first. A model that the benchmark did not run "
-            "counts with its earlier run when all evidence is the same."
+            "is ranked by its earlier run if all evidence is the same."
         ),
     )
     def scoreboard(context: dg.AssetExecutionContext, workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
@@ -83,10 +83,10 @@ def scoreboard_checks(task: str) -> list[dg.AssetChecksDefinition]:
         with workbench.open() as bench:
             return read_ranked(bench.database, handed_on(context, key, "benchmark_id"))
 
-    @dg.asset_check(asset=key, name="run_is_valid", description="The anchor did not drift; else nothing is decided.")
+    @dg.asset_check(asset=key, name="run_is_valid", description="The anchor did not drift; otherwise no decision.")
     def run_is_valid(context: dg.AssetCheckExecutionContext, workbench: WorkbenchResource) -> dg.AssetCheckResult:
         invalid = ranked(context, workbench).scoreboard.invalid
-        return dg.AssetCheckResult(passed=not invalid, description=invalid or "nothing speaks against it")
+        return dg.AssetCheckResult(passed=not invalid, description=invalid or "the run is valid")
 
     @dg.asset_check(asset=key, name="champion_exists", description="At least one model was correct in every case.")
     def champion_exists(context: dg.AssetCheckExecutionContext, workbench: WorkbenchResource) -> dg.AssetCheckResult:

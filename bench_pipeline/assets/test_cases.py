@@ -1,4 +1,4 @@
-"""Stage 1: the gold-labelled cases of a task, read and checked."""
+"""Stage 1: the gold-labelled cases of a task, read and checked. The rules are in domain/tasks/."""
 
 from collections import Counter
 
@@ -77,7 +77,7 @@ def suite_checks(task: str) -> list[dg.AssetChecksDefinition]:
     @dg.asset_check(
         asset=dg.AssetKey([task, "test_cases"]),
         name="suite_is_balanced",
-        description="At least 10 cases, as many that should PASS as that should FAIL.",
+        description="At least 10 cases; half of them should PASS, half should FAIL.",
     )
     def suite_is_balanced(workbench: WorkbenchResource) -> dg.AssetCheckResult:
         with workbench.open() as bench:
@@ -100,7 +100,7 @@ def suite_checks(task: str) -> list[dg.AssetChecksDefinition]:
 
 
 def broken_task(name: str, fault: str) -> dg.AssetsDefinition:
-    """Return the one asset of a task that cannot be used: it shows the faults, and fails with them when it is run."""
+    """Return the one asset of a broken task: it shows the faults, and fails with them when it is run."""
 
     @dg.asset(
         key=[name, "test_cases"],

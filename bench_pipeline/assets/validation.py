@@ -1,4 +1,4 @@
-"""Stage 8: the known cases once more, on what was promoted; a failure takes the promotion back."""
+"""Stage 8: validates what was promoted; a failure undoes the promotion. The work is in promotion/validation.py."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +25,7 @@ def validation_asset(task: str) -> dg.AssetsDefinition:
         deps=[dg.AssetKey([task, "production_update"])],
         code_version=CODE_VERSION,
         description=(
-            f"The known cases of {task} once more, on every champion that was promoted and not yet validated. A failed "
+            f"Runs the test cases of {task} again on every promoted champion that is not yet validated. A failed "
             "validation undoes the promotion. Then writes the documents."
         ),
     )

@@ -1,4 +1,4 @@
-"""The resource that every asset, check and sensor takes: it vends the workbench for the settings of the definitions."""
+"""The resource that every asset, check and sensor takes: it opens the workbench with the definitions' settings."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ REQUESTER = "dagster"
 
 
 class WorkbenchResource(dg.ConfigurableResource[Workbench]):
-    """Opens the database, production and the runtimes as the BENCH_… settings say.
+    """Opens the database, production and the runtimes according to the BENCH_… settings.
 
-    It has no fields: settings come from the environment of the code location, and a password never is run config.
+    It has no fields: settings come from the environment of the code location, so a password is never run config.
     """
 
     settings: ClassVar[Settings]
@@ -31,7 +31,7 @@ class WorkbenchResource(dg.ConfigurableResource[Workbench]):
 
     @contextmanager
     def open(self) -> Iterator[Workbench]:
-        """Yield an open workbench; an error that is written for its reader becomes the step's failure."""
+        """Yield an open workbench; a `BenchError` becomes a readable failure of the step."""
         with readable_failures(), open_workbench(self.settings) as bench:
             yield bench
 
@@ -42,7 +42,7 @@ class WorkbenchResource(dg.ConfigurableResource[Workbench]):
                 listener(event)
 
     def candidates(self, bench: Workbench, run_id: str) -> Sequence[Candidate]:
-        """Return all actors; their runtimes are asked once per run."""
+        """Return all actors; the runtimes are queried once per run."""
         if run_id not in self.roster:
             self.roster.clear()
             self.roster[run_id] = candidates(bench)
@@ -51,7 +51,7 @@ class WorkbenchResource(dg.ConfigurableResource[Workbench]):
 
 def workbench_resource(settings: Settings, *listeners: OnEvent) -> WorkbenchResource:
     """Return the resource for these settings. The listeners also hear a benchmark's events; the demo prints them."""
-    # Dagster makes a resource anew from its fields for every step, so what must not be a field belongs to the class.
+    # Dagster recreates a resource from its fields for every step, so whatever must not be a field is on the class.
     members: dict[str, object] = {"settings": settings, "listeners": listeners, "roster": {}}
     bound = type("Workbench", (WorkbenchResource,), members | {"__doc__": WorkbenchResource.__doc__})
     resource: WorkbenchResource = bound()

@@ -1,1 +1,1 @@
-"""What starts runs: jobs for people and schedules, and the sensor that notices new models."""
+"""What starts runs: jobs, the schedule, and the sensor for new models. What a run does is in assets/."""

@@ -1,4 +1,4 @@
-"""Jobs for one task, for all tasks and for reconciliation, and the monthly schedule."""
+"""Jobs for one task, for all tasks and for reconciliation, and the monthly schedule. The sensor is in sensors.py."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from bench_pipeline.promotion.reconciliation import reconcile
 from bench_pipeline.settings import Settings
 
 AssetJob = Any  # Dagster does not export the type that define_asset_job returns
-# The longest benchmark that is believed; a run that hangs longer is ended by the daemon.
+# Longer than any benchmark; the daemon ends a run that hangs beyond it.
 MAX_RUNTIME = {"dagster/max_runtime": str(24 * 3600)}
 FOR_ALL_TASKS = dg.AssetSelection.assets("eligible_models", "workflow_docs", "champion_registry")
 
 
 @dataclass(frozen=True, slots=True)
 class Jobs:
-    """Every job: of all tasks together, and of each task."""
+    """The benchmark jobs: one for all tasks together, and one per task."""
 
     all_tasks: AssetJob
     of_tasks: tuple[AssetJob, ...]
@@ -32,7 +32,7 @@ def job_name(task: str) -> str:
 
 
 def benchmark_jobs(tasks: Sequence[str], broken: Sequence[str]) -> Jobs:
-    """Return the jobs. The job of all tasks also runs what is left of the broken ones, so that it says so."""
+    """Return the jobs. The job for all tasks includes the broken tasks, whose one asset fails with their faults."""
     everything = dg.AssetSelection.key_prefixes(*tasks, *broken) if (*tasks, *broken) else dg.AssetSelection.assets()
     return Jobs(
         all_tasks=dg.define_asset_job(
@@ -53,7 +53,7 @@ def benchmark_jobs(tasks: Sequence[str], broken: Sequence[str]) -> Jobs:
     )
 
 
-@dg.op(description="Undoes promotions whose validation failed in a run that died, and writes the missing documents.")
+@dg.op(description="Undoes promotions whose validation failed in an interrupted run, and writes the missing documents.")
 def reconcile_production(context: dg.OpExecutionContext, workbench: WorkbenchResource) -> None:
     """Complete what an interrupted run left open."""
     with workbench.open() as bench:
@@ -77,7 +77,7 @@ def reconcile_job() -> None:
 
 
 def monthly_schedule(job: AssetJob, settings: Settings) -> dg.ScheduleDefinition:
-    """Return the monthly schedule; a person switches it on.
+    """Return the monthly schedule, which is off until a person turns it on.
 
     Raises `InputError` for a cron expression or a time zone that Dagster refuses.
     """

@@ -1,4 +1,4 @@
-"""The sensor that notices a new eligible model, adds its partition and benchmarks it alone."""
+"""The sensor that notices a new eligible model, adds its partition and benchmarks it alone. Jobs are in jobs.py."""
 
 from collections.abc import Sequence
 
@@ -21,8 +21,8 @@ from bench_pipeline.storage.benchmarks import attempts_of
 def new_model_sensor(tasks: Sequence[str], jobs: Jobs) -> dg.SensorDefinition:
     """Return the sensor over all tasks that were benchmarked before.
 
-    A task without any benchmark is left to a person or the schedule: its first benchmark runs all models
-    together, which the sensor would start one by one.
+    A task without a benchmark is left to a person or the schedule: its first benchmark runs all models together,
+    whereas the sensor would start them one by one.
     """
 
     @dg.sensor(
@@ -43,10 +43,10 @@ def new_model_sensor(tasks: Sequence[str], jobs: Jobs) -> dg.SensorDefinition:
                 for task in tasks:
                     try:
                         requests += _requests(bench, task, eligible)
-                    except InputError as error:  # this task's own fault: the others go on
+                    except InputError as error:  # this task's own fault: the others continue
                         refused.append(f"{task}: {error}")
         except BenchError as error:
-            # A failed reading is not an empty list: say so, change nothing.
+            # A failed listing is not an empty list: report it, change nothing.
             return dg.SkipReason(f"the models cannot be listed: {error}")
         for text in refused:
             context.log.error(text)

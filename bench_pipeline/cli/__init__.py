@@ -1,1 +1,1 @@
-"""The `bench` command: reads words, calls the floors below, prints for people or as JSON."""
+"""The `bench` command line: parses arguments, calls the layers below, prints text or JSON. Decides nothing itself."""

@@ -1,4 +1,4 @@
-"""`bench log` and `bench blame`: who changed production, when, and why."""
+"""`bench log` and `bench blame`: who changed production, when and why. Both only read."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from bench_pipeline.storage.promotions import all_promotions
 
 
 @click.command()
-@click.option("--task", help="Only changes of this task's conversations.")
+@click.option("--task", help="Only changes to this task's conversations.")
 @click.option("--plans", "show_plans", is_flag=True, help="Show the stored plans instead, and what they wait for.")
 @json_option
 def log(task: str | None, show_plans: bool, as_json: bool) -> int:
-    """Show every change of production, newest first.
+    """Show every change to production, newest first.
 
-    Promotions, failovers and rollbacks: who asked, who approved, which rows, why, and what became of it.
-    Exit status: 0, or 1 when there is none.
+    Lists promotions, failovers and rollbacks with requester, approver, rows, reason and status.
+    Exit status: 0 found, 1 there is none.
     """
     with open_workbench(load_settings()) as bench:
         with bench.database.engine.connect() as connection:
@@ -42,7 +42,7 @@ def log(task: str | None, show_plans: bool, as_json: bool) -> int:
     elif show_plans:
         click.echo(_plans_text(stored, applied, waits) if stored else "no plan is stored")
     else:
-        click.echo("\n".join(line for one in changes for line in _change_lines(one)) or "nothing was ever changed")
+        click.echo("\n".join(line for one in changes for line in _change_lines(one)) or "production was never changed")
     return 0 if (stored if show_plans else changes) else 1
 
 
@@ -50,10 +50,10 @@ def log(task: str | None, show_plans: bool, as_json: bool) -> int:
 @click.argument("conversation_id", type=int)
 @json_option
 def blame(conversation_id: int, as_json: bool) -> int:
-    """Tell why a conversation has its actor.
+    """Explain why a conversation has its actor.
 
-    The change that put it there, who asked for it, the decision, the benchmark, and every call of the champion.
-    Exit status: 0, or 1 when none of our changes explains it.
+    Shows the change that set it, the requester, the decision, the benchmark, and every call of the champion.
+    Exit status: 0 explained, 1 no change made by bench explains it.
     """
     with open_workbench(load_settings()) as bench:
         found = blame_conversation(bench.database, bench.production, ConversationId(conversation_id))
@@ -71,7 +71,7 @@ def _change_lines(one: Promotion) -> Iterator[str]:
     approved = f", approved by {one.approved_by}" if one.approved_by else ""
     run = f", Dagster run {one.dagster_run_id}" if one.dagster_run_id else ""
     undoes = f"undoes {one.undoes}, " if one.undoes else ""
-    yield safe(f"   {undoes}asked for by {one.requested_by}{approved}{run}")
+    yield safe(f"   {undoes}requested by {one.requested_by}{approved}{run}")
     yield f"   plan {one.plan_hash[:12]}, terms {one.terms_hash[:12]}"
     for row in one.rows:
         yield safe(f"   {_row_text(row)}")
@@ -99,13 +99,13 @@ def _plan_facts(one: StoredPlan, applied: dict[str, Promotion], waits: dict[str,
 def _plans_text(stored: Sequence[StoredPlan], applied: dict[str, Promotion], waits: dict[str, str]) -> str:
     rows = [
         (one.plan_hash[:12], one.plan.kind.value, one.plan.tasks, f"{one.made_at:%Y-%m-%d %H:%M}", one.requested_by,
-         len(one.plan.changes), _became(one, applied, waits))
+         len(one.plan.changes), _plan_status(one, applied, waits))
         for one in stored
     ]  # fmt: skip
-    return table(("plan", "kind", "tasks", "made (UTC)", "by", "rows", "became"), rows)
+    return table(("plan", "kind", "tasks", "made (UTC)", "by", "rows", "status"), rows)
 
 
-def _became(one: StoredPlan, applied: dict[str, Promotion], waits: dict[str, str]) -> str:
+def _plan_status(one: StoredPlan, applied: dict[str, Promotion], waits: dict[str, str]) -> str:
     if known := applied.get(one.plan_hash):
         return f"{known.kind.value} {known.promotion_id}"
     if not one.plan.changes:
@@ -117,18 +117,18 @@ def _blame_lines(found: Blame) -> Iterator[str]:
     who = found.conversation
     yield f"{who.conversation_id} {who.name}: {who.actor_name or 'no actor'} (actor {who.actor_id})"
     if found.change is None:
-        yield "   no change of ours; it was set by somebody else"
+        yield "   bench never changed it"
         return
     if not found.by_us:
-        yield "   set by somebody else; the last change of ours gave it another actor:"
+        yield "   not set by bench, whose last change set another actor:"
     yield from (f"   {line}" for line in _change_lines(found.change))
     if found.origin is not None and found.origin is not found.change:
-        yield f"   the actor came with {found.origin.kind.value} {found.origin.promotion_id}"
+        yield f"   the actor was first set by {found.origin.kind.value} {found.origin.promotion_id}"
     if found.grounds is not None:
         yield from _grounds_lines(found.grounds)
     if found.validation is not None:
-        said = "passed" if found.validation.passed else f"failed: {'; '.join(found.validation.details['reasons'])}"
-        yield f"   validation of {found.validation.validated_at:%Y-%m-%d %H:%M} UTC {said}"
+        outcome = "passed" if found.validation.passed else f"failed: {'; '.join(found.validation.details['reasons'])}"
+        yield f"   validation of {found.validation.validated_at:%Y-%m-%d %H:%M} UTC {outcome}"
 
 
 def _grounds_lines(grounds: Grounds) -> Iterator[str]:

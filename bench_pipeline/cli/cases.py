@@ -1,4 +1,4 @@
-"""`bench cases`."""
+"""`bench cases`: prints the faults of suites and task files. What is a fault is decided in domain/tasks/."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def cases() -> None:
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @json_option
 def check(paths: tuple[Path, ...], as_json: bool) -> int:
-    """Check suites and tell every fault at once, with file, case, field and remedy.
+    """Check suites and report all faults at once, with file, case, field and remedy.
 
-    PATHS are suite.json files or task folders; without one every task is checked, its task.yaml too.
-    Exit status: 0 all are sound, 2 a suite is refused.
+    PATHS are suite.json files or task folders. Without PATHS every task is checked, including its task.yaml.
+    Exit status: 0 all suites are valid, 2 a suite is invalid.
     """
     settings = load_settings()
     results = [_checked(settings, path) for path in paths or _all_folders(settings)]
@@ -44,13 +44,13 @@ def check(paths: tuple[Path, ...], as_json: bool) -> int:
 def _all_folders(settings: Settings) -> list[Path]:
     folders = sorted(path.parent for path in testcases_dir(settings).glob("*/suite.json"))
     if not folders:
-        raise InputError(f"{testcases_dir(settings)}: holds no suite.json; set BENCH_TESTCASES_DIR or name a path")
+        raise InputError(f"{testcases_dir(settings)}: contains no suite.json; set BENCH_TESTCASES_DIR or give a path")
     return folders
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedSuite:
-    """What was found of one suite; `hash` is None for a refused one."""
+    """The result of checking one suite; `hash` is None for an invalid one."""
 
     path: str
     sound: bool
@@ -69,7 +69,7 @@ def _checked(settings: Settings, path: Path) -> CheckedSuite:
 
 
 def _suite(settings: Settings, path: Path) -> Suite:
-    """Read a lone file by itself; a task's folder with its task.yaml, as a benchmark would."""
+    """Read a single file as it is, and a task's folder with its task.yaml, as a benchmark does."""
     if path.is_file():
         return read_suite(path)
     folder = path.resolve()

@@ -1,4 +1,4 @@
-"""`bench db`."""
+"""`bench db`: installs on PostgreSQL. The statements are in storage/writers/installation.py."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def db() -> None:
 @click.option("--sql", "only_show", is_flag=True, help="Print the statements for function, roles and rights instead.")
 @json_option
 def install_(only_show: bool, as_json: bool) -> int:
-    """Make our tables, the function that promotes, and two roles.
+    """Create bench's tables, the function that promotes, and two roles.
 
-    The recorder reads production's tables and writes ours; the promoter may call that one function and nothing else.
-    Run it as the owner of production's tables (BENCH_OWNER_URL), again after every update and whenever
+    The recorder role reads production's tables and writes bench's own; the promoter role can only call that function.
+    Run this as the owner of production's tables (BENCH_OWNER_URL), after every update and whenever
     BENCH_PRODUCTION_NAMES changes. Passwords for the roles come from BENCH_RECORDER_PASSWORD and
-    BENCH_PROMOTER_PASSWORD; the server only sees their verifiers. With --sql our tables are made all the same, for the
-    statements grant rights on them.
+    BENCH_PROMOTER_PASSWORD; the server only receives their verifiers. With --sql bench's tables are still created,
+    because the statements grant rights on them.
 
-    Exit status: 0 installed, 2 this login may not do it.
+    Exit status: 0 installed, 2 this login lacks the rights.
     """
     settings = load_settings()
     owner = settings.owner_url or settings.database_url

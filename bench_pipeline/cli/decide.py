@@ -1,4 +1,4 @@
-"""`bench decide`."""
+"""`bench decide`: prints decisions and replays. The rules are in domain/promoting/."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from bench_pipeline.storage.decisions import StoredDecision, decisions_of
 def decide(task: str | None, benchmark_ids: tuple[str, ...], decision_id: int | None, as_json: bool) -> int:
     """Show each decision with its evidence, or recompute a stored one.
 
-    The benchmark is chosen as by `bench plan`. Decisions are stored by `bench promote` and by Dagster; this command
+    The benchmark is chosen as in `bench plan`. Decisions are stored by `bench promote` and by Dagster; this command
     stores nothing.
 
     \b
@@ -70,7 +70,7 @@ def decide(task: str | None, benchmark_ids: tuple[str, ...], decision_id: int | 
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A decision with what stands beside it: what it would save, and the last id under which it is stored."""
+    """A decision with its estimated impact and the last id under which it is stored."""
 
     decided: DecidedRow
     impact: Impact | None
@@ -113,14 +113,14 @@ def _stored_facts(one: StoredDecision) -> dict[str, object]:
 
 def _stored_text(benchmark_id: str, stored: Sequence[StoredDecision]) -> str:
     if not stored:
-        return f"nothing is stored yet of benchmark {benchmark_id}"
+        return f"no decision from benchmark {benchmark_id} is stored yet"
     rows = [
         (one.decision_id, f"{one.decided_at:%Y-%m-%d %H:%M}", one.conversation_id, one.kind.value.upper(),
          one.input_hash[:12])
         for one in stored
     ]  # fmt: skip
     header = ("id", "stored (UTC)", "conversation", "decision", "input")
-    return f"stored of benchmark {benchmark_id}:\n{table(header, rows)}"
+    return f"stored decisions from benchmark {benchmark_id}:\n{table(header, rows)}"
 
 
 def _show_replay(made: Replay, as_json: bool) -> int:
@@ -135,5 +135,5 @@ def _show_replay(made: Replay, as_json: bool) -> int:
         click.echo(safe(f"decision {stored.decision_id} of {stored.decided_at:%Y-%m-%d %H:%M} UTC: {of}"))
         click.echo(safe(f"   stored  {stored.kind.value.upper()}: {stored.reason}"))
         click.echo(safe(f"   again   {again.kind.value.upper()}: {again.reason}"))
-        click.echo("✅ the same" if made.same else "❌ the present rules decide otherwise")
+        click.echo("✅ the same" if made.same else "❌ the current rules decide differently")
     return 0 if made.same else 1

@@ -1,4 +1,4 @@
-"""`bench demo`."""
+"""`bench demo`: the whole pipeline once, through Dagster's jobs. The sample database is made in demo/."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ _DATABASE = "sqlite:///.bench/bench.db"
 def demo(fresh: bool, tasks: str, as_json: bool) -> int:
     """Try everything on a sample database with real small models.
 
-    Fetches three models once (1.7 GB), makes .bench/bench.db with a workflow of seven steps, runs the tasks
-    through Dagster's assets, and promotes if the measurement says so. Your own database is not touched,
-    whatever BENCH_DATABASE_URL says. Typing it again measures only what changed.
+    Downloads three models once (1.7 GB), creates .bench/bench.db with a workflow of seven steps, runs the tasks
+    through Dagster's assets, and promotes what the results justify. Your own database is not touched, whatever
+    BENCH_DATABASE_URL says. A second run measures only what changed.
     """
     settings = load_settings().model_copy(update={"database_url": SecretStr(_DATABASE), "promoter_url": None})
     say = (lambda text: click.echo(text, err=True)) if as_json else click.echo
-    say("1. Weights of three small models, fetched once")
+    say("1. Weights of three small models, downloaded once")
     catalogue = Catalogue(settings.cache_dir)
     missing = [name for name in MODELS if catalogue.path_of(name) is None]
     fetch_weights(catalogue, missing)
     if not missing:
-        say(f"   are in {settings.cache_dir} already")
+        say(f"   already in {settings.cache_dir}")
     say("2. Sample production database .bench/bench.db")
     database = open_database(_DATABASE)
-    say("   made" if make_sample_database(database, settings) else "   is there already and stays as it is")
+    say("   created" if make_sample_database(database, settings) else "   exists and is kept")
     database.close()
     chosen = tuple(name.strip() for name in tasks.split(",") if name.strip())
-    again = "all anew" if fresh else "only what is new or changed, --fresh measures all"
+    again = "everything again" if fresh else "only what is new or changed, --fresh measures everything"
     say(f"3. Benchmark of {' and '.join(chosen)} through Dagster's assets: {again}")
     results = run_jobs(settings, chosen, fresh, LiveTree(err=as_json))
     with open_workbench(settings) as bench:
@@ -84,7 +84,7 @@ def fetch_weights(catalogue: Catalogue, names: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """What a job worked on."""
+    """The benchmark and the plan that a job made."""
 
     benchmark_id: str
     plan_hash: str
@@ -135,5 +135,5 @@ def _conclusion(bench: Workbench, task: str, result: JobResult) -> list[str]:
     if promotion is not None:
         lines.append(f"✅ promotion {promotion.promotion_id}: {promotion.status}")
     if validation is not None and not validation.passed:
-        lines.append(f"❌ its validation failed and undid it: {'; '.join(validation.details['reasons'])}")
+        lines.append(f"❌ its validation failed, so it was undone: {'; '.join(validation.details['reasons'])}")
     return [*lines, f"📄 Report: {report_path(bench.settings.reports_dir, ranked)}"]

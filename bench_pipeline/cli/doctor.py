@@ -1,4 +1,4 @@
-"""`bench doctor`."""
+"""`bench doctor`: one finding per thing that a benchmark or a promotion needs. Repairs nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _PACKAGES = ("bench_pipeline", "dagster", "dagster-postgres", "sqlalchemy", "oll
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor. A line that is not `needed` may fail without an exit status of 1."""
+    """One line of the output. A finding that is not `needed` does not affect the exit status."""
 
     what: str
     ok: bool
@@ -43,9 +43,9 @@ class Finding:
 def doctor(as_json: bool) -> int:
     """Check database, runtimes, disk and versions.
 
-    Also the schema, the test cases and production's tables; each line is ok or says what to do.
+    Also checks the schema, the test cases and production's tables. Each line is ok or says what to do.
 
-    Exit status: 0 a benchmark can run, 1 something that it needs is missing.
+    Exit status: 0 a benchmark can run, 1 something required is missing.
     """
     settings = load_settings()
     findings = [
@@ -92,7 +92,7 @@ def _database(settings: Settings) -> list[Finding]:
 
 
 def _tables(optional: frozenset[str]) -> str:
-    return f"all required tables are there, and of the optional ones: {', '.join(sorted(optional)) or 'none'}"
+    return f"all required tables exist; optional tables: {', '.join(sorted(optional)) or 'none'}"
 
 
 def _promotion(settings: Settings, database: Database) -> str:
@@ -103,16 +103,16 @@ def _promotion(settings: Settings, database: Database) -> str:
     with database.engine.connect() as connection:
         last = latest_freeze(connection)
     if last is not None and last.frozen:
-        raise GateFailed(f"frozen by {last.set_by}: {last.reason}; bench thaw ends that")
-    return "nothing stands in its way"
+        raise GateFailed(f"frozen by {last.set_by}: {last.reason}; `bench thaw` ends the freeze")
+    return "possible"
 
 
 def _test_cases(settings: Settings) -> list[Finding]:
-    """One line for the tasks that can be used, and one for each that cannot."""
+    """Return one line for the usable tasks, and one for each broken task."""
     folders, directory = task_folders(settings), testcases_dir(settings)
     broken = [Finding(f"task {name}", False, fault) for name, fault in folders.broken.items()]
     if not folders.valid:
-        text = f"{directory} holds no task that can be used; set BENCH_TESTCASES_DIR"
+        text = f"{directory} contains no usable task; set BENCH_TESTCASES_DIR"
         return [Finding("test cases", False, text), *broken]
     return [Finding("test cases", True, f"{', '.join(folders.valid)} in {directory}"), *broken]
 

@@ -1,4 +1,4 @@
-"""`bench approve`, `freeze` and `thaw`: what a person says before a promotion."""
+"""`bench approve`, `freeze` and `thaw`: a person's decisions about promotions. The rules are in promotion/gates.py."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bench_pipeline.settings import load_settings
 @click.argument("plan_hash", metavar="PLAN")
 @json_option
 def approve(plan_hash: str, as_json: bool) -> int:
-    """Agree to the stored plan PLAN, the beginning of its hash.
+    """Approve the stored plan whose hash begins with PLAN.
 
-    The approval is for exactly this plan and expires after BENCH_APPROVAL_HOURS. With BENCH_SECOND_PERSON nobody
-    approves a plan that they asked for.
+    The approval covers exactly this plan and expires after BENCH_APPROVAL_HOURS. With BENCH_SECOND_PERSON requesters
+    cannot approve their own plans.
 
-    Exit status: 0 approved, 1 it needs none or is your own.
+    Exit status: 0 approved, 1 the plan needs no approval or is your own.
     """
     with open_workbench(load_settings()) as bench:
         stored = approve_plan(bench.database, plan_hash, account())
@@ -34,13 +34,13 @@ def approve(plan_hash: str, as_json: bool) -> int:
 
 
 @click.command()
-@click.option("--reason", required=True, help="Why; whoever is refused reads it.")
+@click.option("--reason", required=True, help="Why; shown with every refusal.")
 @json_option
 def freeze(reason: str, as_json: bool) -> int:
-    """Stop all promotions, from now to `bench thaw`.
+    """Stop all promotions until `bench thaw`.
 
-    Benchmarks go on, and so does the undoing of a promotion. Once this command has ended no promotion and no failover
-    is applied any more, not even one that had begun.
+    Benchmarks continue, and promotions can be undone. Once this command has ended, no promotion or failover is
+    applied, not even one that had started.
 
     Exit status: 0.
     """
@@ -48,10 +48,10 @@ def freeze(reason: str, as_json: bool) -> int:
 
 
 @click.command()
-@click.option("--reason", default="", help="Why; it is kept.")
+@click.option("--reason", default="", help="Why; stored.")
 @json_option
 def thaw(reason: str, as_json: bool) -> int:
-    """Let promotions go on.
+    """Allow promotions again.
 
     Exit status: 0.
     """
@@ -60,9 +60,11 @@ def thaw(reason: str, as_json: bool) -> int:
 
 def _set(frozen: bool, reason: str, as_json: bool) -> int:
     with open_workbench(load_settings()) as bench:
-        said = set_freeze(bench.database, frozen, reason, account())
+        state = set_freeze(bench.database, frozen, reason, account())
     if as_json:
-        print_json(said)
+        print_json(state)
     else:
-        click.echo("🧊 promotions are frozen; bench thaw ends that" if frozen else "💧 promotions may go on")
+        click.echo(
+            "🧊 promotions are frozen; bench thaw ends the freeze" if frozen else "💧 promotions are allowed again"
+        )
     return 0

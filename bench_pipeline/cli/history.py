@@ -1,4 +1,4 @@
-"""`bench history`."""
+"""`bench history`: champions, one model's results or one benchmark's results as tables. Computes no ranking."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def history(task: str, model: str | None, benchmark_id: str | None, as_json: boo
     """Show a task's champions over time.
 
     With --model, the results of one model over time; with --benchmark, all results of one benchmark.
-    Exit status: 0, or 1 when the task was never benchmarked.
+    Exit status: 0 found, 1 the task was never benchmarked.
     """
     with open_workbench(load_settings()) as bench:
         found = _found(bench.database, task, model, benchmark_id)
@@ -38,7 +38,7 @@ def history(task: str, model: str | None, benchmark_id: str | None, as_json: boo
     if as_json:
         print_json(found)
     elif not found:
-        click.echo(f"nothing is known about {safe(model or task)} yet; `bench run --task {task}` measures it")
+        click.echo(f"there are no results for {safe(model or task)} yet; `bench run --task {task}` measures it")
     else:
         click.echo(_one_benchmark(found) if benchmark_id else _text(found))
     return 0 if found else 1
@@ -50,7 +50,7 @@ def _found(
     if benchmark_id is not None:
         ranked = read_ranked(database, benchmark_id)
         if ranked.benchmark.task_type != task:
-            raise InputError(f"benchmark {benchmark_id} is of {ranked.benchmark.task_type}, not of {task}")
+            raise InputError(f"benchmark {benchmark_id} belongs to {ranked.benchmark.task_type}, not to {task}")
         return [result for result in ranked.scoreboard.results if model in (None, result.model)]
     with database.engine.connect() as connection:
         return model_trend(connection, task, model) if model else past_benchmarks(connection, task)
@@ -100,7 +100,7 @@ def _champion_row(line: PastBenchmark, before: PastBenchmark | None) -> tuple[ob
 
 
 def _trend(values_ms: Sequence[float | None]) -> str:
-    """Return a bar a value, scaled to the largest; a gap where there is none."""
+    """Return one bar per value, scaled to the largest, and a gap for a missing value."""
     largest = max((value for value in values_ms if value is not None), default=0)
     if not largest:
         return "–"

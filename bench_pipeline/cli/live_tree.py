@@ -1,4 +1,4 @@
-"""The live tree of a benchmark, in the shape that users know."""
+"""A benchmark's progress as a live tree, and its final rankings as lines. The full report is in reporting/."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MEDALS = {1: "🥇 Champion", 2: "🥈 Runner-up", 3: "🥉 Third"}
 
 
 class LiveTree:
-    """Prints events as they come; `err` sends them to standard error, where they do not disturb JSON."""
+    """Prints events as they arrive; `err` sends them to standard error, which keeps JSON output clean."""
 
     def __init__(self, err: bool = False, write: Callable[[str], None] | None = None) -> None:
         self._write = write or (lambda line: click.echo(line, err=err))
@@ -40,13 +40,13 @@ class LiveTree:
         match event:
             case BenchmarkStarted():
                 self._repeats = event.repeats
-                verb = "going on with" if event.resumed else "starting"
+                verb = "continuing" if event.resumed else "starting"
                 models = f"{len(event.models)} model{'s' * (len(event.models) != 1)}"
                 self._write(f"🏁 {event.task}: {verb} {event.benchmark_id}, {models} × {event.cases} cases")
             case ModelStarted():
                 self._model = event.model
                 self._left = event.calls - event.calls_done
-                done = f" ({event.calls_done} of {event.calls} calls were made before)" if event.calls_done else ""
+                done = f" ({event.calls_done} of {event.calls} calls already made)" if event.calls_done else ""
                 self._write(f"\n[{event.number}/{event.total}] {safe(event.model)}{done}")
             case AnchorStarted():
                 self._model = event.model
@@ -67,7 +67,7 @@ class LiveTree:
                 self._write(f"  {_result(event.result)}")
 
     def _name(self, model: str) -> None:
-        """Say whose lines follow, where another model's were before: in a final, and at the end of a race."""
+        """Print the model's name when the lines above belong to another model: in a final, or as a race ends."""
         if model != self._model:
             self._model = model
             self._write(f"  {safe(model)}")
@@ -105,7 +105,7 @@ def summary(ranked: RankedBenchmark) -> list[str]:
         figures = f"{duration(result.avg_latency_ms)} (n={result.valid_calls}), score {result.speed_score:.0f}"
         lines.append(f"{title}: {safe(result.model)}  {figures}{size}{safe(tied)}")
     if not board.ranked:
-        lines.append("   nobody: no model was correct in every case")
+        lines.append("   none: no model was correct in every case")
     lines += _lead(board)
     outpaced = [result for result in board.results if result.standing is Standing.OUTPACED]
     failed = [result for result in board.results if not result.qualified and result not in outpaced]
@@ -122,7 +122,7 @@ def summary(ranked: RankedBenchmark) -> list[str]:
 
 
 def _lead(board: Scoreboard) -> list[str]:
-    """Say how the two leaders compare; the ranking has compared them already, so this costs nothing."""
+    """Return how the two leaders compare; the ranking already computed it, so this costs nothing."""
     if board.champion is None or board.runner_up is None:
         return []
     found = compare(board.champion, board.runner_up, TIE_LEVEL)

@@ -1,4 +1,7 @@
-"""The entry point: the table of commands, and how errors become one line and an exit status."""
+"""The entry point: the table of commands, and how an error becomes one line and an exit status.
+
+Each command is in the module that the table names.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +17,27 @@ import click
 
 from bench_pipeline.domain.errors import BenchError, InputError
 
-# name: (module, what it does). The modules are imported when they are used: `bench --help` stays quick.
+# name: (module, first line of its help). A module is imported when its command is used, so `bench --help` stays fast.
 COMMANDS = {
     "demo": ("demo", "Try everything on a sample database with real small models."),
     "run": ("run", "Measure models on a task, rank them and write the report."),
     "models": ("models", "Show which models are eligible, and why the others are not."),
     "cases": ("cases", "Check test cases."),
     "history": ("history", "Show a task's champions over time."),
-    "rescore": ("rescore", "Read a benchmark's stored replies again with the present reader, without any model."),
-    "why": ("why", "Show what became of a model in every benchmark, newest first."),
-    "plan": ("production", "Show what the latest benchmark would change in production."),
-    "decide": ("decide", "Show each decision with what it rests on, or make a stored one again."),
+    "rescore": ("rescore", "Re-judge stored replies with the current reader; calls no model."),
+    "why": ("why", "Show the outcome of a model in every benchmark, newest first."),
+    "plan": ("production", "Show what a benchmark would change in production."),
+    "decide": ("decide", "Show each decision with its evidence, or recompute a stored one."),
     "promote": ("production", "Put the champion into production, validate, write the documents."),
-    "approve": ("gates", "Agree to the stored plan PLAN, the beginning of its hash."),
-    "freeze": ("gates", "Stop all promotions, from now to `bench thaw`."),
-    "thaw": ("gates", "Let promotions go on."),
+    "approve": ("gates", "Approve the stored plan whose hash begins with PLAN."),
+    "freeze": ("gates", "Stop all promotions until `bench thaw`."),
+    "thaw": ("gates", "Allow promotions again."),
     "rollback": ("rollback", "Undo the last promotion, or the change PROMOTION_ID."),
-    "failover": ("rollback", "Hand a conversation to its runner-up."),
-    "validate": ("production", "Run the known cases on the champion that was promoted."),
-    "reconcile": ("production", "Finish what a run that died left open."),
-    "log": ("audit", "Show every change of production, newest first."),
-    "blame": ("audit", "Tell why a conversation has its actor."),
+    "failover": ("rollback", "Switch a conversation to its runner-up."),
+    "validate": ("production", "Run the test cases again on the promoted champion."),
+    "reconcile": ("production", "Complete what an interrupted run left open."),
+    "log": ("audit", "Show every change to production, newest first."),
+    "blame": ("audit", "Explain why a conversation has its actor."),
     "docs": ("production", "Write the workflow documents and the champion registry."),
     "db": ("db", "Prepare a PostgreSQL database."),
     "ui": ("ui", "Start Dagster's web server and daemon."),
@@ -45,11 +48,11 @@ EPILOG = """
 \b
 Start here:
   bench demo                                   everything once, on a sample database
-  bench run --task grading --models a:1b,b:3b  two models of your Ollama server
+  bench run --task grading --models a:1b,b:3b  two models on your Ollama server
   bench plan --task grading                    what would change, and why
 
 Settings come from BENCH_... variables or .env; see docs/reference/settings.md.
-Exit status: 0 done, 1 the answer is no, 2 something given is wrong.
+Exit status: 0 done, 1 check failed or refused, 2 invalid input.
 """
 
 
@@ -82,9 +85,9 @@ def bench() -> None:
 
 
 def main() -> None:
-    """Run the command line; errors that are written for the reader become one line and an exit status."""
+    """Run the command line; a `BenchError` becomes one line and an exit status."""
     warnings.showwarning = _show_warning
-    gc.set_threshold(100_000)  # imports make objects that stay; looking for cycles among them took 5 % of a command
+    gc.set_threshold(100_000)  # imported objects stay alive; searching them for cycles took 5 % of a command's time
     try:
         status = bench.main(prog_name="bench", standalone_mode=False)
     except click.ClickException as error:
@@ -93,7 +96,7 @@ def main() -> None:
     except click.Abort:
         status = 130
     except KeyboardInterrupt:
-        click.echo("interrupted; what was measured is stored, run the same command again to go on", err=True)
+        click.echo("interrupted; what was measured is stored, run the same command again to continue", err=True)
         status = 130
     except BenchError as error:
         status = _show(error)
@@ -101,7 +104,7 @@ def main() -> None:
         if (lost := _lost_connection(error)) is None:
             raise
         status = _show(lost)
-    gc.freeze()  # the interpreter would search all modules for cycles at its end: 0.13 s of every command
+    gc.freeze()  # otherwise the interpreter searches all modules for cycles on exit: 0.13 s per command
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -127,7 +130,7 @@ def _lost_connection(error: Exception) -> BenchError | None:
     from bench_pipeline.storage.database_errors import first_line
 
     return BenchError(
-        f"the connection to the database was lost: {first_line(error)}; the same command again does what is left"
+        f"the connection to the database was lost: {first_line(error)}; run the same command again to complete it"
     )
 
 

@@ -1,4 +1,4 @@
-"""`bench models`."""
+"""`bench models`: prints who is eligible. The rules are in benchmark/eligibility.py and domain/models/."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ from bench_pipeline.settings import load_settings
 def models(as_json: bool) -> int:
     """Show which models are eligible, and why the others are not.
 
-    Every actor has its line. The rules of the database come first (type, enabled, name), then what the runtime
-    says (installed, size).
-    Exit status: 0 when at least one model is eligible, else 1.
+    One line per actor. The database is checked first (type, enabled, name), then the runtime (installed, size).
+    Exit status: 0 at least one model is eligible, 1 none.
     """
     with open_workbench(load_settings()) as bench:
         found = candidates(bench)

@@ -1,4 +1,4 @@
-"""How figures look to people, and how values become JSON."""
+"""Output shared by all commands: JSON, tables, durations, safe text. Texts about production: production_text.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 
 
 def print_json(value: object) -> None:
-    """Print any of our values as JSON."""
+    """Print a value as JSON, including dataclasses, models, enums and paths."""
     click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False))
 
 
@@ -40,14 +40,14 @@ def _plain(value: object) -> object:
 
 
 def duration(ms: float | None) -> str:
-    """Return milliseconds as people read them: `34 ms` below a second, else `2.11 s`."""
+    """Return milliseconds in readable form: `34 ms` below a second, else `2.11 s`."""
     if ms is None:
         return "–"
     return f"{ms:.0f} ms" if ms < 1000 else f"{ms / 1000:.2f} s"
 
 
 def safe(text: object) -> str:
-    """Return text without control characters: a model's words must not drive the terminal."""
+    """Return text without control characters: a model's output must not control the terminal."""
     return "".join(c if c.isprintable() else " " for c in str(text))
 
 

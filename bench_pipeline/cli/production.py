@@ -1,4 +1,4 @@
-"""`bench plan`, `promote`, `validate`, `reconcile` and `docs`: the way into production."""
+"""`bench plan`, `promote`, `validate`, `reconcile` and `docs`. The steps themselves are in promotion/."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ benchmark_option = click.option(
     "benchmark_ids",
     multiple=True,
     metavar="ID",
-    help="Decide by this benchmark.  [default: the task's latest that is fit for production]",
+    help="Use this benchmark.  [default: the task's latest that is fit for production]",
 )
 
 
@@ -57,7 +57,7 @@ def plan(tasks: tuple[str, ...], benchmark_ids: tuple[str, ...], as_json: bool) 
     """Show what a benchmark would change in production.
 
     Every conversation of the task is listed with the reason. Nothing is changed or stored. Without --benchmark,
-    the latest benchmark that is fit for production decides: the task's own suite and protocol, the present prompt,
+    the latest benchmark that is fit for production decides: the task's own suite and protocol, the current prompt,
     finished and valid, every incumbent measured. Newer ones that are not fit are named.
 
     \b
@@ -65,7 +65,7 @@ def plan(tasks: tuple[str, ...], benchmark_ids: tuple[str, ...], as_json: bool) 
       bench plan --task grading
       bench plan --task grading --benchmark grading-20261124T045803Z-2ace
 
-    Exit status: 0 there is something to promote, 1 everything stays as it is.
+    Exit status: 0 there is something to promote, 1 nothing would change.
     """
     with open_workbench(load_settings()) as bench:
         chosen = chosen_benchmarks(bench, tasks, benchmark_ids)
@@ -94,9 +94,9 @@ def promote(
 ) -> int:
     """Put the champion into production, validate, write the documents.
 
-    The benchmark is chosen as by `bench plan`. All rows change in one transaction, each only while it holds the
+    The benchmark is chosen as in `bench plan`. All rows change in one transaction, each only if it still has the
     planned old actor. A plan that needs an approval is stored and waits. A failed validation undoes the promotion.
-    After a crash, the same command again completes what is missing.
+    After a crash, run the same command again to complete it.
 
     \b
     Examples:
@@ -109,7 +109,7 @@ def promote(
     if bool(tasks) is (plan_hash is not None):
         raise click.UsageError("give either --task or --plan")
     if plan_hash is not None and benchmark_ids:
-        raise click.UsageError("--benchmark goes with --task; a stored plan names its benchmarks itself")
+        raise click.UsageError("--benchmark requires --task; a stored plan already names its benchmarks")
     request = DeliveryRequest(account(), tasks, benchmark_ids, plan_hash, validate=not no_validate)
     with open_workbench(load_settings()) as bench:
         done = deliver(bench, request, _Shown(as_json))
@@ -119,11 +119,11 @@ def promote(
         lines = [] if done.promotion else ["nothing to promote"]
         lines += [line for one in done.validations for line in validation_lines(one)]
         click.echo("\n".join([*lines, *document_lines(done.documents)]))
-    return 0 if done.held else 1
+    return 0 if done.valid else 1
 
 
 class _Shown:
-    """Shows a delivery as it goes on: the plan, the promotion, the calls of the validation."""
+    """Prints the progress of a delivery: the plan, the promotion, the calls of the validation."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
@@ -157,9 +157,9 @@ def _delivery_facts(done: Delivery) -> dict[str, object]:
 @click.option("--task", required=True, help="The task.")
 @json_option
 def validate(task: str, as_json: bool) -> int:
-    """Run the known cases on the champion that was promoted.
+    """Run the test cases again on the promoted champion.
 
-    A failure undoes the promotion, unless a person put it back after an earlier rollback.
+    A failure undoes the promotion, unless a person restored it after an earlier rollback.
     Exit status: 0 it passed, 1 it failed.
     """
     with open_workbench(load_settings()) as bench:
@@ -167,7 +167,7 @@ def validate(task: str, as_json: bool) -> int:
         with bench.database.engine.connect() as connection:
             promotion = promotions.latest_promotion(connection, task)
         if promotion is None:
-            raise InputError(f"nothing of {task} is promoted; run `bench promote --task {task}` first")
+            raise InputError(f"task {task} has no promotion; run `bench promote --task {task}` first")
         result = validate_promotion(bench, promotion, account(), LiveTree(err=as_json))
         written, _ = write_open_documents(bench)
     if as_json:
@@ -207,7 +207,7 @@ def reconcile(as_json: bool) -> int:
 def docs(as_json: bool) -> int:
     """Write the workflow documents and the champion registry.
 
-    They are rendered from the database; files that would not change stay untouched.
+    They are rendered from the database. Unchanged files are not written again.
     Exit status: 0.
     """
     with open_workbench(load_settings()) as bench:

@@ -1,4 +1,4 @@
-"""Plans, promotions, validations and undoings as text for people."""
+"""Plans, promotions, validations and rollbacks as text for several commands. JSON and tables are in output.py."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def plan_text(found: PromotionPlan) -> str:
 
 
 def rollback_text(undone: Rollback) -> str:
-    """Return what an undoing did."""
+    """Return what a rollback did."""
     lines = [f"↩️  promotion {undone.undone.promotion_id} is undone by {undone.promotion.promotion_id}"]
     lines += [f"   {_change(row)}" for row in undone.restored]
     lines += [
-        f"   {row.conversation_id} {row.conversation}: left alone, somebody changed it or removed its old actor"
+        f"   {row.conversation_id} {row.conversation}: left alone, changed in the meantime or its old actor was removed"
         for row in undone.left
     ]
     return "\n".join(safe(line) for line in lines)
 
 
 def promotion_text(promotion: Promotion, already: bool = False) -> str:
-    """Return what a change did, a line for every row; `already` when it was made before."""
-    head = f"✅ {promotion.kind.value} {promotion.promotion_id} {'was applied before' if already else 'applied'}"
+    """Return what a change did, one line per row; `already` says that it was applied before."""
+    head = f"✅ {promotion.kind.value} {promotion.promotion_id} {'was already applied' if already else 'applied'}"
     return "\n".join([head, *(safe(f"   {_change(row)}") for row in promotion.changed)])
 
 
@@ -61,7 +61,7 @@ def validation_lines(result: ValidationResult) -> Iterable[str]:
     if result.rollback is not None:
         yield rollback_text(result.rollback)
     else:
-        yield f"👉 promotion {number} was undone before and put back by a person, so it stays; bench rollback {number}"
+        yield f"👉 promotion {number} stays: a person restored it after a rollback; bench rollback {number} undoes it"
 
 
 def document_lines(written: Sequence[Path]) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""`bench rescore`."""
+"""`bench rescore`: prints what would change. The judging is in benchmark/rescoring.py."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from bench_pipeline.settings import load_settings
 @click.command()
 @click.option("--task", required=True, help="The task.")
 @click.option("--benchmark", "benchmark_id", help="A benchmark of the task.  [default: its latest]")
-@click.option("--save", is_flag=True, help="Store the result as a new benchmark; the old one stays as it is.")
+@click.option("--save", is_flag=True, help="Store the result as a new benchmark; the old one is kept.")
 @json_option
 def rescore(task: str, benchmark_id: str | None, save: bool, as_json: bool) -> int:
-    """Read a benchmark's stored replies again with the present reader, without any model.
+    """Re-judge stored replies with the current reader; calls no model.
 
-    Shows which samples would be judged otherwise. The reader is the one that task.yaml states now; the gold is
-    the one that was stored with the benchmark.
+    Shows which samples would be judged differently. The reader is the one that task.yaml names now; the expected
+    verdicts are those stored with the benchmark.
 
     \b
     Examples:
       bench rescore --task grading
       bench rescore --task grading --save
 
-    With --save the result becomes the task's latest benchmark, so only the latest one can be saved again.
-    Exit status: 0 nothing would change, or it was stored; 1 samples would change.
+    With --save the result becomes the task's latest benchmark, so only the latest one can be saved.
+    Exit status: 0 nothing would change or the result was stored, 1 samples would change.
     """
     with open_workbench(load_settings()) as bench:
         rescoring = rescore_benchmark(bench.database, bench.settings, task, benchmark_id)
@@ -75,20 +75,20 @@ def _lines(rescoring: Rescoring, saved: RankedBenchmark | None, save: bool) -> l
     lines = [table(("model", "case", "pass", "outcome", "reason"), [_row(change) for change in changes]), ""]
     readers = f"reader {rescoring.task.verdict.reader}, version {row.reader_version} → {READER_VERSION}"
     counted = f"{len(changes)} of {len(rescoring.samples)} samples"
-    lines = [*(lines if changes else []), f"{row.benchmark_id}: {counted} are judged otherwise ({readers})"]
+    lines = [*(lines if changes else []), f"{row.benchmark_id}: {counted} are judged differently ({readers})"]
     if saved:
         return [*lines, f"💾 stored as {saved.benchmark.benchmark_id}", *summary(saved)]
     if save:
-        return [*lines, "nothing was stored: reader and verdicts are the ones that are stored already"]
+        return [*lines, "nothing was stored: reader and verdicts are the same as before"]
     if rescoring.is_new_evidence:
         return [*lines, f"`bench rescore --task {row.task_type} --save` stores this as a new benchmark"]
     return lines
 
 
 def _row(change: Rejudged) -> tuple[object, ...]:
-    before, after = _worth(change.before), _worth(change.after)
+    before, after = _outcome(change.before), _outcome(change.after)
     return change.model, change.before.case_id, change.before.repeat, f"{before} → {after}", change.after.reason or "–"
 
 
-def _worth(sample: Sample) -> str:
+def _outcome(sample: Sample) -> str:
     return f"{sample.outcome} {sample.verdict}" if sample.verdict else sample.outcome.value

@@ -1,4 +1,4 @@
-"""`bench rollback` and `bench failover`: the ways back."""
+"""`bench rollback` and `bench failover`: options and output. The changes themselves are made in promotion/."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from bench_pipeline.settings import load_settings
 @click.command()
 @click.argument("promotion_id", type=click.IntRange(1), required=False)
 @click.option("--task", help="Undo the last promotion of this task.")
-@click.option("--reason", help="Why; it is kept.  [default: who asked for it]")
+@click.option("--reason", help="Why; stored with the change.  [default: the name of the requester]")
 @click.option("--no-bar", is_flag=True, help="Let the next benchmark promote the same champion again.")
 @json_option
 def rollback(promotion_id: int | None, task: str | None, reason: str | None, no_bar: bool, as_json: bool) -> int:
     """Undo the last promotion, or the change PROMOTION_ID.
 
-    Every conversation that still holds the promoted actor gets the old one back. Conversations that somebody
-    changed since are left alone and named. What was undone is not promoted again until something in its evidence
-    changes. A rollback is a change like any other: `bench log` shows its number, and it can be undone by it.
+    Every conversation that still has the promoted actor gets its old actor back. Conversations that were changed in
+    the meantime are left alone and listed. The undone champion is not promoted again until something in its evidence
+    changes. A rollback is itself a change: `bench log` shows its id, and `bench rollback` with that id undoes it.
 
-    Exit status: 0 all restored, 1 some were left, or it was undone before.
+    Exit status: 0 all restored, 1 some were left alone, or it was already undone.
     """
-    why = reason or f"asked for by {account()}"
+    why = reason or f"requested by {account()}"
     bar = Bar.BENCHMARK if no_bar else Bar.EVIDENCE
     with open_workbench(load_settings()) as bench:
         undone = roll_back(bench, why, account(), promotion_id, task, bar)
@@ -46,10 +46,10 @@ def rollback(promotion_id: int | None, task: str | None, reason: str | None, no_
 @click.argument("conversation_id", type=int)
 @json_option
 def failover(conversation_id: int, as_json: bool) -> int:
-    """Hand a conversation to its runner-up.
+    """Switch a conversation to its runner-up.
 
-    For a champion that fails in production. Refused when the runner-up was measured too long ago, is disabled, or is
-    no longer the measured model. It can be undone by `bench rollback`.
+    For a champion that fails in production. Refused if the runner-up was measured too long ago, is disabled, or is no
+    longer the measured model. `bench rollback` undoes it.
 
     Exit status: 0 done, 1 refused.
     """

@@ -1,4 +1,4 @@
-"""`bench run`."""
+"""`bench run`: options, progress and result. The measurement itself is in benchmark/measurement.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench_pipeline.settings import load_settings
 
 
 class _Given(TypedDict):
-    """The options that say what is measured."""
+    """The options that determine what is measured, and how."""
 
     task: str
     suite_file: Path | None
@@ -63,8 +63,8 @@ class _Given(TypedDict):
     "[default: BENCH_STRATEGY, full]",
 )
 @click.option("--policy", type=click.Choice(["full", "race"]), hidden=True, help="The former name of --strategy.")
-@click.option("--among-all", is_flag=True, help="Rank the named models among all eligible actors, by their last runs.")
-@click.option("--reuse", is_flag=True, help="Do not repeat runs that were made under the same evidence.")
+@click.option("--among-all", is_flag=True, help="Also rank all other eligible actors, by their earlier runs.")
+@click.option("--reuse", is_flag=True, help="Reuse earlier runs under the same evidence instead of repeating them.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Also write the report to this file.")
 @click.option("--fresh", is_flag=True, help="Start a new benchmark instead of continuing an interrupted one.")
 @json_option
@@ -72,8 +72,8 @@ def run(as_json: bool, output: Path | None, fresh: bool, **given: Unpack[_Given]
     """Measure models on a task, rank them and write the report.
 
     Every eligible actor runs through all test cases, one model after another. Models that are correct in every
-    case are ranked by latency. The models that production uses for the task are always measured with them, and
-    the fastest challenger meets them in a final. Production does not change: `bench plan` shows what would.
+    case are ranked by latency. The models that production uses for the task are always measured too, and the
+    fastest challenger meets them in a final. Production does not change; `bench plan` shows what would change.
 
     \b
     Examples:
@@ -83,7 +83,7 @@ def run(as_json: bool, output: Path | None, fresh: bool, **given: Unpack[_Given]
       bench run --task grading --strategy race --repeats 3
       bench run --task grading --models-file models.txt --output report.md
 
-    Type the same command again to continue an interrupted run.
+    Run the same command again to continue an interrupted run.
     Exit status: 0 a champion was found, 1 no model qualified, 2 invalid input.
     """
     request = _request(given, fresh)
@@ -128,7 +128,7 @@ def _names(models: str | None, models_file: Path | None) -> list[str] | None:
     else:
         return None
     if not names:
-        raise InputError(f"{models_file or '--models'}: names no models; write one name per line, or a,b,c")
+        raise InputError(f"{models_file or '--models'}: contains no model names; write one name per line, or a,b,c")
     return names
 
 

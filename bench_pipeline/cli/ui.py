@@ -1,4 +1,4 @@
-"""`bench ui`."""
+"""`bench ui`: the options of the server. The processes are started in ui/server.py."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ui(host: str, port: int, workspace: Path | None, as_json: bool) -> int:
     is no login: anyone who reaches the address can start runs. Stopping it also stops a run in progress; what it has
     measured is stored.
 
-    Exit status: 0 stopped by Ctrl-C or SIGTERM, 1 the web server or the daemon ended by itself.
+    Exit status: 0 stopped by Ctrl-C or SIGTERM, 1 the web server or the daemon ended unexpectedly.
     """
 
     def ready(url: str, served: str) -> None:

@@ -1,4 +1,4 @@
-"""`bench why`."""
+"""`bench why`: prints a model's ledger. Codes and reasons come from storage/ledger.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench_pipeline.storage.ledger import LedgerEntry, model_ledger
 @click.option("--task", help="Only the benchmarks of this task.")
 @json_option
 def why(model: str, task: str | None, as_json: bool) -> int:
-    """Show what became of a model in every benchmark, newest first.
+    """Show the outcome of a model in every benchmark, newest first.
 
     MODEL is the name of an actor, an execution path, or the model's name on its runtime.
 
@@ -25,20 +25,20 @@ def why(model: str, task: str | None, as_json: bool) -> int:
       bench why qwen2.5:7b
       bench why qwen2.5:7b --task grading
 
-    Exit status: 0, or 1 when no benchmark ever looked at it.
+    Exit status: 0 found, 1 no benchmark considered it.
     """
     with open_workbench(load_settings()) as bench:
         with bench.database.engine.connect() as connection:
             found = model_ledger(connection, model, task)
         if not found and task is not None:
-            read_task(bench.settings, task)  # a misspelt task is bad input, not a task without benchmarks
+            read_task(bench.settings, task)  # a misspelt task is invalid input, not a task without benchmarks
     if as_json:
         print_json(found)
     elif found:
         click.echo(table(("date (UTC)", "task", "benchmark", "model", "code", "reason"), [_row(e) for e in found]))
     else:
         of = f" of {task}" if task else ""
-        click.echo(f"no benchmark{safe(of)} ever looked at {safe(model)}; `bench models` lists the actors")
+        click.echo(f"no benchmark{safe(of)} considered {safe(model)}; `bench models` lists the actors")
     return 0 if found else 1
 
 

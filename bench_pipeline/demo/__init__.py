@@ -1,1 +1,1 @@
-"""The sample world: a small production database with its workflow, and the main job run on it."""
+"""What a first run needs: a sample production database with its workflow, and a Dagster home. The run: cli/demo.py."""

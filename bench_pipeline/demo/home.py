@@ -1,4 +1,4 @@
-"""Dagster's home: DAGSTER_HOME, or else `.dagster` in this folder with our `dagster.yaml`."""
+"""Dagster's home: DAGSTER_HOME, or else `.dagster` in this folder with our `dagster.yaml`. Starts no process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _SHIPPED = (_PACKAGE / "_dagster.yaml", _PACKAGE.parent / "dagster.yaml")
 
 
 def dagster_home() -> Path:
-    """Return the folder of DAGSTER_HOME; without the variable make `.dagster` and renew its `dagster.yaml`."""
+    """Return DAGSTER_HOME; if it is not set, create `.dagster` and update its `dagster.yaml`."""
     if given := os.environ.get("DAGSTER_HOME"):
         home = Path(given)
         if not (home.is_absolute() and home.is_dir()):
-            raise InputError(f"DAGSTER_HOME={given}: must be the absolute path of a folder that exists; make it first")
+            raise InputError(f"DAGSTER_HOME={given}: must be the absolute path of an existing folder; create it first")
         return home
     home = Path(".dagster").absolute()
     home.mkdir(exist_ok=True)
@@ -32,7 +32,7 @@ def dagster_home() -> Path:
 def open_instance(home: Path) -> dg.DagsterInstance:
     """Open the instance of a home.
 
-    Opening it once, alone, also makes its tables: several processes at once on a fresh SQLite home corrupt
-    it (dagster-io/dagster issue 27390).
+    Opening it once, alone, also creates its tables: several processes that open a fresh SQLite home at once
+    corrupt it (dagster-io/dagster issue 27390).
     """
     return dg.DagsterInstance.from_config(str(home))  # `get()` reads the variable, which may not be set

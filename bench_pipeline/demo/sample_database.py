@@ -1,4 +1,4 @@
-"""Makes the sample production database. Writes nothing where an `actors` table exists already."""
+"""Creates the sample production database, unless an `actors` table exists. Its rows are in sample_database.yaml."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ interactions = Table(
 
 
 def make_sample_database(database: Database, settings: Settings) -> bool:
-    """Create and fill the sample application; return whether it was made now. Existing data stay as they are."""
+    """Create and fill the sample application; return whether it was created now. Existing data is not changed."""
     if has_production(database, {}):
         return False
     world: dict[str, Any] = yaml.safe_load(SAMPLE_FILE.read_text(encoding="utf-8"))
@@ -123,7 +123,7 @@ def _fill(connection: Connection, world: dict[str, Any], served: dict[int, str])
 
 
 def _recent(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the past work moved by whole days, so that the last of it was done yesterday."""
+    """Return the past interactions shifted by whole days, so that the last one was yesterday."""
     moments = [datetime.fromisoformat(row["created_at"]) for row in rows]
     moved = timedelta(days=(datetime.now(UTC).date() - max(moments).date()).days - 1)
     return [row | {"created_at": moment + moved} for row, moment in zip(rows, moments, strict=True)]

@@ -1,1 +1,1 @@
-"""The way into production and back: plan, apply, validate, roll back. The only writer of production's tables."""
+"""Changes production: plan, apply, validate, roll back. Rules are in domain/promoting/, locks and SQL in storage/."""

@@ -1,4 +1,4 @@
-"""Why a conversation has its actor: the change that put it there, and what that rests on, down to the calls."""
+"""Why a conversation has its actor: the change that set it and its evidence, down to the calls. Only reads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from bench_pipeline.storage.samples import samples_of
 
 @dataclass(frozen=True, slots=True)
 class Grounds:
-    """What a change rests on: its decision, the benchmark, the champion's result there and its calls."""
+    """The evidence of a change: its decision, the benchmark, the champion's result there and its calls."""
 
     decision: StoredDecision | None
     benchmark: BenchmarkRow
@@ -33,11 +33,11 @@ class Grounds:
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """Who carries out a conversation and why.
+    """A conversation's actor, and the change that set it.
 
-    `change` is the last change of ours, `row` its line for the conversation; both None when there is none.
-    `by_us`: the conversation still holds what that change gave it. `origin` is the promotion that first put the
-    actor there, which differs from `change` after rollbacks; `grounds` are its.
+    `change` is the last change that bench made, `row` its row for the conversation; both None if there is none.
+    `by_us`: the conversation still has the actor of that change. `origin` is the promotion that first set the actor,
+    which differs from `change` after rollbacks; `grounds` is the evidence of that promotion.
     """
 
     conversation: Conversation
@@ -50,11 +50,11 @@ class Blame:
 
 
 def blame(database: Database, production: Production, conversation_id: ConversationId) -> Blame:
-    """Tell why a conversation has its actor. Raises `InputError` when there is no such conversation."""
+    """Explain why a conversation has its actor. Raises `InputError` when there is no such conversation."""
     with database.engine.connect() as connection:
         found = production.conversations(connection, [conversation_id])
         if not found:
-            raise InputError(f"there is no conversation {conversation_id}")
+            raise InputError(f"there is no conversation {conversation_id}; list them with `bench plan --task TASK`")
         changes = [
             (one, row)
             for one in promotions.all_promotions(connection)

@@ -1,4 +1,7 @@
-"""One text carried to a child process and its outputs carried back, within a time limit and bounded memory."""
+"""Runs a child process on one input and collects its output, within a time limit and bounded memory.
+
+Knows nothing about validation hooks; what they are asked and answer is in validation_hook.py.
+"""
 
 from __future__ import annotations
 
@@ -15,17 +18,17 @@ from typing import Any
 MAX_OUT_BYTES = 1_000_000
 MAX_ERROR_CHARS = 2_000
 _CHUNK_BYTES = 65_536
-_LOOK_S = 0.02  # how often it is asked whether the child ended: one that it left behind may hold its pipes open
+_LOOK_S = 0.02  # how often to check whether the child ended; a grandchild may keep its pipes open
 _REAP_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
-    """How a child ended and what it said.
+class ChildResult:
+    """How a child ended, and its output.
 
-    `status` is its exit status as `subprocess` gives it, and None when it was stopped: at the time limit, or when it
-    was `overfull`, having written more than `MAX_OUT_BYTES` to its standard output. `error_output` is the end of its
-    standard error, at most `MAX_ERROR_CHARS` characters.
+    `status` is its exit status as in `subprocess`, or None if it was stopped: at the time limit, or because it was
+    `overfull`, which means that it wrote more than `MAX_OUT_BYTES` to its standard output. `error_output` is the end
+    of its standard error, at most `MAX_ERROR_CHARS` characters.
     """
 
     out: bytes
@@ -35,11 +38,11 @@ class Exchange:
     duration_s: float
 
 
-def exchange(command: Sequence[str], text: bytes, environment: Mapping[str, str], time_limit_s: float) -> Exchange:
-    """Run a command with `text` on its standard input, in a session of its own.
+def run_child(command: Sequence[str], text: bytes, environment: Mapping[str, str], time_limit_s: float) -> ChildResult:
+    """Run a command with `text` on its standard input, in its own session.
 
-    When it ended, or was stopped, what is left of its process group is killed. Raises `OSError` or `ValueError` when
-    the command cannot be started.
+    After it ends or is stopped, the rest of its process group is killed. Raises `OSError` or `ValueError` when the
+    command cannot be started.
     """
     began = time.monotonic()
     deadline = began + time_limit_s
@@ -63,7 +66,7 @@ def exchange(command: Sequence[str], text: bytes, environment: Mapping[str, str]
         while pipes.carry(0) and time.monotonic() < deadline:
             pass
         duration_s = time.monotonic() - began
-        return Exchange(bytes(pipes.out), pipes.error_output, status, pipes.overfull, duration_s)
+        return ChildResult(bytes(pipes.out), pipes.error_output, status, pipes.overfull, duration_s)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
@@ -75,7 +78,7 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 @dataclass(slots=True)
 class _Pipes:
-    """The three pipes of a child. None waits for another, so a child that does not read or write holds none up."""
+    """The three pipes of a child. None waits for another, so a child that does not read or write blocks none."""
 
     unsent: bytes
     out: bytearray = field(default_factory=bytearray)
@@ -91,7 +94,7 @@ class _Pipes:
         self._selector.close()
 
     def take(self, process: subprocess.Popen[bytes]) -> None:
-        """Take the pipes of a process that was just started."""
+        """Register the pipes of a process that was just started."""
         for pipe, event, move in (
             (process.stdin, selectors.EVENT_WRITE, self._send),
             (process.stdout, selectors.EVENT_READ, self._hear),
@@ -102,7 +105,7 @@ class _Pipes:
                 self._selector.register(pipe, event, move)
 
     def carry(self, wait_s: float) -> bool:
-        """Move what can be moved now, or within `wait_s`; False when there was nothing."""
+        """Transfer what is ready now or within `wait_s`; False when nothing was."""
         ready = self._selector.select(wait_s)
         for key, _ in ready:
             move: Callable[[int], bool] = key.data
@@ -112,7 +115,7 @@ class _Pipes:
 
     @property
     def overfull(self) -> bool:
-        """Whether the child wrote more to its standard output than is read."""
+        """Whether the child wrote more than `MAX_OUT_BYTES` to its standard output."""
         return len(self.out) > MAX_OUT_BYTES
 
     @property

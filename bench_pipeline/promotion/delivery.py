@@ -1,7 +1,7 @@
-"""Delivering, the use case: from a ranked benchmark into production. The front door of this floor.
+"""Delivery, the use case that brings a ranked benchmark into production. The entry point of this package.
 
-`bench promote` and Dagster's `promotion_plan`, `production_update` and `validation` are two faces of it. The steps
-are: reconcile, plan, apply, documents, validate, documents. What each step does is in the module of its name.
+`bench promote` and Dagster's `promotion_plan`, `production_update` and `validation` both use it. The steps are:
+reconcile, plan, apply, documents, validate, documents. Each step is implemented in the module of its name.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from bench_pipeline.storage.plans import plan_by_hash
 
 @dataclass(frozen=True, slots=True)
 class PlanMade:
-    """The plan that will be applied; told before anything changes."""
+    """The plan that will be applied; sent before anything changes."""
 
     plan: PromotionPlan
 
 
 @dataclass(frozen=True, slots=True)
 class PlanApplied:
-    """The promotion that a plan led to; `already` when an earlier delivery made it."""
+    """The promotion made from a plan; `already` says that an earlier delivery made it."""
 
     promotion: Promotion
     already: bool
@@ -49,9 +49,9 @@ OnDelivery = Callable[[DeliveryEvent], None]
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRequest:
-    """What is to be delivered: a stored plan, or what the benchmarks of these tasks decide.
+    """What to deliver: a stored plan, or what the benchmarks of these tasks decide.
 
-    `benchmark_ids` name a benchmark for the task it is of; the other tasks use their latest one that is fit for
+    `benchmark_ids` choose the benchmarks of their tasks; the other tasks use their latest one that is fit for
     production. Without `validate` the promotion waits for a later validation.
     """
 
@@ -73,7 +73,7 @@ class Delivery:
     documents: tuple[Path, ...]
 
     @property
-    def held(self) -> bool:
+    def valid(self) -> bool:
         """Whether every validation passed."""
         return all(one.passed for one in self.validations)
 
@@ -89,7 +89,7 @@ class ChosenBenchmarks:
 def deliver(bench: Workbench, request: DeliveryRequest, on_event: OnDelivery) -> Delivery:
     """Put what was decided into production and validate it.
 
-    After a crash, the same request again does what is left to do. Raises `PlanRefused` when nothing was changed,
+    After a crash, the same request completes what is left. Raises `PlanRefused` when nothing was changed,
     `GateFailed` and `InputError` as its steps do.
     """
     reconcile(bench, request.requested_by, request.dagster_run_id)
@@ -108,9 +108,9 @@ def deliver(bench: Workbench, request: DeliveryRequest, on_event: OnDelivery) ->
 
 
 def chosen_benchmarks(bench: Workbench, tasks: Sequence[str], benchmark_ids: Sequence[str]) -> ChosenBenchmarks:
-    """Return the benchmark to decide by for each task: the named one, else the latest that is fit for production.
+    """Return the benchmark that decides for each task: the named one, else the latest that is fit for production.
 
-    Raises `InputError` for a benchmark of none of these tasks, and as `fit_benchmark` does.
+    Raises `InputError` for a benchmark that belongs to none of these tasks, and as `fit_benchmark` does.
     """
     named = {ranked.benchmark.task_type: ranked for ranked in (_named(bench, tasks, one) for one in benchmark_ids)}
     ranked: list[RankedBenchmark] = []
@@ -134,7 +134,7 @@ def plan_from(bench: Workbench, ranked: Sequence[RankedBenchmark]) -> DecidedPla
 def propose(
     bench: Workbench, ranked: Sequence[RankedBenchmark], requested_by: str, dagster_run_id: str | None = None
 ) -> DecidedPlan:
-    """Finish what an earlier delivery left open, then decide by these benchmarks and store the plan."""
+    """Complete what an earlier delivery left open, then decide from these benchmarks and store the plan."""
     reconcile(bench, requested_by, dagster_run_id)
     made = plan_from(bench, ranked)
     store_plan(bench.database, made, requested_by)
@@ -156,7 +156,7 @@ def put_into_production(
 def validate_waiting(
     bench: Workbench, tasks: Sequence[str], request: DeliveryRequest, on_event: OnDelivery
 ) -> tuple[list[ValidationResult], list[Path]]:
-    """Validate every promotion of these tasks that waits for it, now or since a run that died; write the documents."""
+    """Validate every promotion of these tasks that waits for it, also from interrupted runs; write the documents."""
     with bench.database.engine.connect() as connection:
         found = [one for task in tasks for one in promotions.unvalidated(connection, task)]
     results: list[ValidationResult] = []
@@ -170,7 +170,7 @@ def validate_waiting(
 def _named(bench: Workbench, tasks: Sequence[str], benchmark_id: str) -> RankedBenchmark:
     ranked = read_ranked(bench.database, benchmark_id)
     if ranked.benchmark.task_type not in tasks:
-        raise InputError(f"benchmark {benchmark_id} is of {ranked.benchmark.task_type}, not of {', '.join(tasks)}")
+        raise InputError(f"benchmark {benchmark_id} belongs to {ranked.benchmark.task_type}, not to {', '.join(tasks)}")
     return ranked
 
 

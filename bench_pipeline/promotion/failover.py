@@ -1,4 +1,4 @@
-"""A conversation handed from its champion to the runner-up. Undoing a change is in rollback.py."""
+"""Switches a conversation from its champion to the runner-up. Undoing a change is in rollback.py."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from bench_pipeline.storage.champions import champion
 
 
 def fail_over(bench: Workbench, conversation_id: ConversationId, requested_by: str) -> Promotion:
-    """Hand a conversation from its champion to the runner-up, while the benchmark of both is still valid.
+    """Switch a conversation from its champion to the runner-up, while the benchmark of both is still valid.
 
-    The champion stays out of it until something in its evidence changes, or this is undone.
-    Raises `InputError` when the conversation has no champion of ours, `GateFailed` when it has no runner-up, and
-    `PlanRefused` when the runner-up's evidence does not hold any more.
+    The champion is barred until something in its evidence changes, or until this is undone.
+    Raises `InputError` when the conversation has no registered champion, `GateFailed` when it has no runner-up, and
+    `PlanRefused` when the runner-up's evidence is no longer valid.
     """
     with bench.database.engine.connect() as connection:
         registered = champion(connection, conversation_id)
@@ -39,7 +39,7 @@ def fail_over(bench: Workbench, conversation_id: ConversationId, requested_by: s
     plan = PromotionPlan(
         kind=PlanKind.FAILOVER,
         bar=Bar.EVIDENCE,
-        reason=f"asked for by {requested_by} at {datetime.now(UTC).isoformat()}",
+        reason=f"requested by {requested_by} at {datetime.now(UTC).isoformat()}",
         evidence=(evidence,),
         terms=reversal_terms(bench, 1),
         rows=(_to_runner_up(registered, names.get(conversation_id, "unknown"), ranked),),
@@ -52,7 +52,7 @@ def _to_runner_up(registered: Champion, conversation: str, ranked: RankedBenchma
     champion_id, runner_up_id = registered.champion_actor_id, registered.runner_up_actor_id
     old, new = results.get(champion_id), results.get(runner_up_id) if runner_up_id is not None else None
     if new is None or new.model not in ranked.runs:
-        raise GateFailed(f"benchmark {registered.benchmark_id} does not tell of the runner-up any more; benchmark anew")
+        raise GateFailed(f"benchmark {registered.benchmark_id} no longer contains the runner-up; run a new benchmark")
     run = ranked.runs[new.model]
     return PlanRow(
         task=registered.task_type,

@@ -1,7 +1,7 @@
-"""The child in which a Python callable judges a promotion; its one argument is `module:callable`.
+"""The child process in which a Python callable judges a promotion; its one argument is `module:callable`.
 
 Reads the question as JSON from standard input and writes the answer as JSON to standard output. What the callable
-prints goes to standard error.
+prints goes to standard error. The parent's side is in validation_hook.py.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ def main() -> None:
     """Answer one question. Exit status 1, with the reason on standard error, when there is no answer."""
     question = json.load(sys.stdin.buffer)
     with os.fdopen(os.dup(1), "w", encoding="utf-8") as answer:
-        os.dup2(2, 1)  # the file descriptor, so that C code and child processes do not spoil the answer either
+        os.dup2(2, 1)  # the file descriptor, so that C code and child processes cannot corrupt the answer either
         answer.write(_answer(sys.argv[1], question))
 
 
 def _answer(hook: str, question: object) -> str:
-    said = _callable(hook)(question)
+    value = _callable(hook)(question)
     try:
-        return json.dumps(said, allow_nan=False)
+        return json.dumps(value, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise SystemExit(f"{hook} returned what is no JSON: {error}") from None
+        raise SystemExit(f"{hook} must return a JSON value: {error}") from None
 
 
 def _callable(hook: str) -> Callable[[Any], object]:
@@ -39,7 +39,7 @@ def _callable(hook: str) -> Callable[[Any], object]:
     except ModuleNotFoundError as error:
         if not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        raise SystemExit(f"there is no module {error.name}; put it into the working folder or install it") from None
+        raise SystemExit(f"module {error.name} was not found; put it into the working folder or install it") from None
     found: Callable[[Any], object] | None = getattr(module, name, None)
     if not callable(found):
         raise SystemExit(f"{module_name} has no callable {name}; write it as module:callable")

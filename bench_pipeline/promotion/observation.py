@@ -1,6 +1,6 @@
-"""Looks at the world just before a plan is applied: is each new actor still called as measured, and the same model?
+"""Observes each new actor just before a plan is applied: its execution path, and the model that answers there.
 
-What is seen here is handed to the writer, which compares it once more under its locks.
+The writer receives what was observed and compares it again under its locks.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from bench_pipeline.runtimes.registry import Runtimes
 
 
 def observe(bench: Workbench, plan: PromotionPlan) -> list[Observed]:
-    """Return how each new actor is called now and whose model answers there. Raises `PlanRefused`."""
+    """Return each new actor's present path and model identity. Raises `PlanRefused` if they are not as measured."""
     rows = {row.new_actor_id: row for row in plan.changes if row.new_actor_id is not None}
-    with Runtimes(bench.settings) as runtimes:  # new ones, which cached nothing
+    with Runtimes(bench.settings) as runtimes:  # new ones, with an empty cache
         return [_observed(bench, runtimes, actor_id, row) for actor_id, row in rows.items()]
 
 

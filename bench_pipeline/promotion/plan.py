@@ -1,4 +1,4 @@
-"""From a ranked benchmark to the exact rows that should change. Writes nothing."""
+"""Makes and stores plans: from ranked benchmarks to the exact rows to change. plan_application.py applies them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from bench_pipeline.storage.promotions import read_bars
 
 @dataclass(frozen=True, slots=True)
 class DecidedRow:
-    """A row of a plan with its decision and the input of that."""
+    """A row of a plan with its decision and the input of that decision."""
 
     row: PlanRow
     input: DecisionInput
@@ -43,14 +43,14 @@ class DecidedRow:
 
 @dataclass(frozen=True, slots=True)
 class DecidedPlan:
-    """A plan, and its rows in their order with what each rests on."""
+    """A plan, and its rows in order, each with its decision."""
 
     plan: PromotionPlan
     decided: tuple[DecidedRow, ...]
 
 
 def make_plan(bench: Workbench, ranked: Sequence[RankedBenchmark], tasks: Sequence[Task]) -> DecidedPlan:
-    """Decide for every conversation that these tasks serve, each by the benchmark in the same place.
+    """Decide for every conversation that these tasks serve; `ranked` has one benchmark per task, in the same order.
 
     A change that was undone is not planned again while its rollback bars it. Raises `InputError` when two tasks
     serve one conversation.
@@ -79,7 +79,7 @@ def _check_apart(tasks: Sequence[Task]) -> None:
     served = [number for task in tasks for number in task.conversations]
     if twice := sorted({number for number in served if served.count(number) > 1}):
         names = ", ".join(task.task for task in tasks)
-        raise InputError(f"{names}: conversation {twice[0]} is served twice; let one task serve it, in task.yaml")
+        raise InputError(f"{names}: conversation {twice[0]} is in two tasks; remove it from all but one task.yaml")
 
 
 def _terms(rows: Sequence[PlanRow], tasks: Sequence[Task], settings: Settings, schema_hash: str) -> PlanTerms:
@@ -91,7 +91,7 @@ def _terms(rows: Sequence[PlanRow], tasks: Sequence[Task], settings: Settings, s
 
 
 def terms_of(settings: Settings, max_rows: int, approval: ApprovalMode, schema_hash: str) -> PlanTerms:
-    """Return the terms that the settings ask for, with what differs from plan to plan."""
+    """Return the terms of the settings, with the values that differ from plan to plan."""
     return PlanTerms(
         min_gain=settings.min_gain,
         alpha=settings.alpha,
@@ -106,10 +106,10 @@ def terms_of(settings: Settings, max_rows: int, approval: ApprovalMode, schema_h
 
 
 def store_plan(database: Database, made: DecidedPlan, requested_by: str) -> None:
-    """Keep a plan, so that exactly what was shown can be applied, with its decisions, so that they can be replayed.
+    """Store a plan so that exactly this plan can be applied, and its decisions so that they can be replayed.
 
-    The plan that is the last one of its tasks already, and not too old, is not stored again: whoever applies what
-    another person asked for did not ask for it.
+    A plan that is already the latest of its tasks, and not too old, is not stored again: a person who applies
+    another person's plan does not become its requester.
     """
     now = datetime.now(UTC)
     young = now - timedelta(hours=made.plan.terms.plan_hours)
@@ -123,10 +123,10 @@ def store_plan(database: Database, made: DecidedPlan, requested_by: str) -> None
 
 
 def impacts(bench: Workbench, made: DecidedPlan, now: datetime) -> dict[ConversationId, Impact]:
-    """Return what each conversation's challenger would save, by the calls of the last days before `now`.
+    """Return what each conversation's challenger would save, from the number of calls in the days before `now`.
 
-    A conversation is left out when no call of it is known or no two models were compared. The plan does not hold
-    this: the volume changes from one day to the next, the evidence does not.
+    A conversation without known calls or without a comparison is left out. The plan does not include the impact,
+    because the volume changes daily and the evidence does not.
     """
     numbers = [one.row.conversation_id for one in made.decided]
     with bench.database.engine.connect() as connection:

@@ -1,6 +1,6 @@
-"""Applies a stored plan: checks what can be checked without locks, then the writer decides under its locks.
+"""Applies a stored plan: checks what needs no lock, then calls the writer, which decides under its locks.
 
-The rules that the writer checks are in domain/promoting/rules.py and, for PostgreSQL, in its function.
+The writer's rules are in domain/promoting/rules.py and, for PostgreSQL, in its function.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def apply_plan(
 ) -> Promotion | None:
     """Change the rows of a stored plan, all or none, and return the promotion; None when it changes no row.
 
-    A plan that was applied before and still holds is returned as it is. Where the incumbent is the champion, only
-    our own registry is brought up to date. Raises `PlanRefused`, after which nothing was changed, and
-    `OutcomeUnknown` when the database went away at the commit: applying the plan again finds out first.
+    For a plan that was already applied and is still in force, its promotion is returned. Where the incumbent is the
+    champion, only the champion registry is updated. Raises `PlanRefused` when nothing was changed, and
+    `OutcomeUnknown` when the connection was lost during the commit: applying the plan again determines the outcome.
     """
     with bench.database.engine.connect() as connection:
         stored = plan_by_hash(connection, plan_hash)
@@ -42,7 +42,7 @@ def apply_plan(
         raise PlanRefused("plan_unknown", {"plan_hash": plan_hash})
     if not stored.intact:
         raise PlanRefused("plan_altered", {"plan_hash": stored.plan_hash})
-    observed = [] if applied else _look(bench, stored.plan)
+    observed = [] if applied else _check_without_locks(bench, stored.plan)
     promotion_id = bench.writer.apply(plan_hash, requested_by, dagster_run_id, observed)
     if promotion_id is None:
         return None
@@ -50,13 +50,13 @@ def apply_plan(
         return promotion_by_id(connection, promotion_id)
 
 
-def _look(bench: Workbench, plan: PromotionPlan) -> list[Observed]:
+def _check_without_locks(bench: Workbench, plan: PromotionPlan) -> list[Observed]:
     if bench.production.schema_hash(bench.database) != plan.terms.schema_hash:
         raise PlanRefused("schema_changed", {})
     if plan.kind is PlanKind.ROLLBACK:
         return []
     if bench.settings.validation_hook is not None:
-        check_hook(bench.settings.validation_hook)  # a promotion that could not be validated is not begun
+        check_hook(bench.settings.validation_hook)  # do not start a promotion that could not be validated
     _check_listed(bench, plan)
     with bench.database.engine.connect() as connection:
         for evidence in plan.evidence:
@@ -70,7 +70,7 @@ def _look(bench: Workbench, plan: PromotionPlan) -> list[Observed]:
 
 
 def _check_listed(bench: Workbench, plan: PromotionPlan) -> None:
-    """The allow-list as it stands in task.yaml now; the writer compares with what was measured."""
+    """Check against the allow-list in task.yaml as it is now; the writer checks against the one that was measured."""
     listed = {one.task: read_task(bench.settings, one.task).conversations for one in plan.evidence}
     for row in plan.changes:
         if row.conversation_id not in listed.get(row.task, ()):
@@ -79,7 +79,7 @@ def _check_listed(bench: Workbench, plan: PromotionPlan) -> None:
 
 
 def _check_evidence(connection: Connection, evidence: PlanEvidence) -> BenchmarkRow:
-    """The whole scoreboard as it is stored now; the writer compares what its ranking amounted to."""
+    """Check that the whole stored scoreboard is unchanged; the writer compares only the outcome of its ranking."""
     benchmark = benchmarks.benchmark(connection, evidence.benchmark_id)
     scoreboard = history.stored_scoreboard(connection, evidence.benchmark_id)
     if benchmark is None or scoreboard is None:
@@ -90,7 +90,7 @@ def _check_evidence(connection: Connection, evidence: PlanEvidence) -> Benchmark
 
 
 def _check_prompts(connection: Connection, bench: Workbench, plan: PromotionPlan, benchmark: BenchmarkRow) -> None:
-    """A conversation that was given a prompt of its own since is not the one that was measured."""
+    """Refuse a conversation whose prompt is no longer the one that was measured."""
     rows = {row.conversation_id: row for row in plan.changes if row.task == benchmark.task_type}
     for number, template in bench.production.templates(connection, rows).items():
         if content_hash(template) != benchmark.prompt_hash:
@@ -99,7 +99,7 @@ def _check_prompts(connection: Connection, bench: Workbench, plan: PromotionPlan
 
 
 def _check_not_outdated(bench: Workbench, plan: PromotionPlan, evidence: PlanEvidence) -> None:
-    """A newer benchmark stands in the way only if it is fit for production and decides otherwise."""
+    """Refuse the plan only if a newer benchmark is fit for production and decides differently."""
     newer = newer_fit_benchmark(bench, evidence.task, evidence.benchmark_id)
     if newer is None:
         return
@@ -112,7 +112,7 @@ def _check_not_outdated(bench: Workbench, plan: PromotionPlan, evidence: PlanEvi
 
 
 def _check_bars(connection: Connection, plan: PromotionPlan) -> None:
-    """An older plan that was left waiting would else bring back what was undone since."""
+    """Refuse to restore what was undone after the plan was made."""
     bars = read_bars(connection, [evidence.benchmark_id for evidence in plan.evidence])
     for row in plan.changes:
         evidence = plan.evidence_of(row.task)

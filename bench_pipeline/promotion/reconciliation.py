@@ -1,4 +1,7 @@
-"""Completes what an interrupted run left open: a failed validation that was not undone, outdated documents."""
+"""Completes what an interrupted run left open: a failed validation that was not undone, outdated documents.
+
+What the documents say is in reporting/workflow_docs.py.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _WAIT_S = 60  # for another process that writes the same documents
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """What was finished, and which promotions still wait for their validation."""
+    """What was completed, and which promotions still wait for their validation."""
 
     undone: tuple[Rollback, ...]
     documents: tuple[Path, ...]
@@ -49,7 +52,7 @@ def reconcile(bench: Workbench, requested_by: str, dagster_run_id: str | None = 
 def _undo(
     bench: Workbench, promotion: Promotion, failed: Validation, requested_by: str, dagster_run_id: str | None
 ) -> list[Rollback]:
-    """Undo a promotion whose validation failed, unless another process did so meanwhile."""
+    """Undo a promotion whose validation failed, unless another process has done so in the meantime."""
     try:
         return [undo_failed(bench, promotion, failed, requested_by, dagster_run_id)]
     except GateFailed:
@@ -61,10 +64,10 @@ def _undo(
 
 
 def write_open_documents(bench: Workbench) -> tuple[tuple[Path, ...], int]:
-    """Write the documents from the database and mark the intents of before as done; return files and intents.
+    """Write the documents from the database and mark the open intents as done; return the files and their number.
 
-    One writer at a time: who waits here reads the database afterwards. Raises `InputError` when a file cannot be
-    written; the intents stay open then.
+    There is one writer at a time, and a waiting one reads the database afterwards. Raises `InputError` when a file
+    cannot be written; the intents then stay open.
     """
     settings = bench.settings
     with bench.database.exclusive("documents", _WAIT_S):

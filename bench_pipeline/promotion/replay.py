@@ -1,4 +1,4 @@
-"""A stored decision recomputed from its own input by the present rules. Writes nothing and calls no model."""
+"""Recomputes a stored decision from its own input with the current rules. Writes nothing and calls no model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench_pipeline.storage.decisions import StoredDecision, decision_by_id
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A stored decision, and the one that the present rules make from the same input."""
+    """A stored decision, and the one that the current rules make from the same input."""
 
     stored: StoredDecision
     again: Decision
@@ -28,13 +28,13 @@ class Replay:
 def replay(database: Database, decision_id: int) -> Replay:
     """Recompute the decision that is stored under this id.
 
-    Raises `InputError` when there is no such decision, `GateFailed` when its input does not have the stored
+    Raises `InputError` when there is no such decision, `GateFailed` when its input does not match the stored
     hash or can no longer be read.
     """
     with database.engine.connect() as connection:
         stored = decision_by_id(connection, decision_id)
     if stored is None:
-        raise InputError(f"there is no decision {decision_id}; `bench decide --task TASK` shows those that are stored")
+        raise InputError(f"there is no decision {decision_id}; `bench decide --task TASK` lists the stored ones")
     if content_hash(stored.input) != stored.input_hash:
         raise GateFailed(f"the input of decision {decision_id} was changed after it was stored: its hash differs")
     try:

@@ -1,4 +1,4 @@
-"""The ways back: a change undone row by row, and a conversation handed to its runner-up."""
+"""Undoes a change row by row. Switching a conversation to its runner-up is in failover.py."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from bench_pipeline.storage.plans import insert_plan
 
 @dataclass(frozen=True, slots=True)
 class Rollback:
-    """What an undoing did: the conversations that got their actor back, and those that it left alone."""
+    """What a rollback did: the conversations that it restored, and those that it left alone."""
 
     promotion: Promotion
     undone: Promotion
@@ -59,10 +59,10 @@ def undo(
     requested_by: str,
     dagster_run_id: str | None = None,
 ) -> Rollback:
-    """Give each conversation that still holds what a change gave it its earlier actor; leave the others alone.
+    """Restore the earlier actor of each conversation that still has the one of this change; leave the others alone.
 
-    A rollback is a change like any other and can be undone. `bar` says how long the actors that it takes back are
-    barred. Raises `GateFailed` when the change has no rows, `PlanRefused` when it was undone before.
+    A rollback is itself a change and can be undone. `bar` says how long the actors that it removes are barred.
+    Raises `GateFailed` when the change has no rows, `PlanRefused` when it was already undone.
     """
     rows = tuple(_back(row, reason) for row in undone.changed)
     if not rows:
@@ -85,19 +85,21 @@ def undo(
 def change_to_undo(connection: Connection, promotion_id: int | None, task: str | None = None) -> Promotion:
     """Return the change in force that undoing this one, or the last promotion (of `task`), would undo.
 
-    Raises `InputError` when there is none, `GateFailed` when it was undone before.
+    Raises `InputError` when there is none, `GateFailed` when it was already undone.
     """
-    changes = promotions.all_promotions(connection)  # once: between two looks another rollback may come
+    changes = promotions.all_promotions(connection)  # read once: another rollback may commit between two reads
     if promotion_id is None:
         found = latest_of(changes, task)
     else:
         found = next((one for one in changes if one.promotion_id == promotion_id), None)
     if found is None:
-        raise InputError("there is no promotion to undo" + (f" with id {promotion_id}" if promotion_id else ""))
+        raise InputError(
+            f"there is no promotion{f' {promotion_id}' if promotion_id else ''} to undo; `bench log` lists the changes"
+        )
     if not found.in_force:
         raise GateFailed(
             f"promotion {found.promotion_id} is already undone: {found.undone_because}; "
-            f"`bench rollback {found.undone_by}` takes that back"
+            f"`bench rollback {found.undone_by}` restores it"
         )
     return last_link(changes, found.promotion_id)
 
@@ -117,12 +119,12 @@ def _back(row: PromotionRow, reason: str) -> PlanRow:
 
 
 def reversal_terms(bench: Workbench, rows: int) -> PlanTerms:
-    """Ways back wait for nobody's approval and are as large as what they undo."""
+    """Return the terms of a reversal: it needs no approval, and may change as many rows as it undoes."""
     return terms_of(bench.settings, rows, ApprovalMode.AUTO, bench.production.schema_hash(bench.database))
 
 
 def store_and_apply(bench: Workbench, plan: PromotionPlan, requested_by: str, dagster_run_id: str | None) -> Promotion:
-    """Store a plan that goes back and apply it at once. Raises `PlanRefused`."""
+    """Store the plan of a reversal and apply it at once. Raises `PlanRefused`."""
     with bench.database.writing() as connection:
         insert_plan(connection, plan, requested_by, datetime.now(UTC))
     made = apply_plan(bench, plan.hash, requested_by, dagster_run_id)

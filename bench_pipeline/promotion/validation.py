@@ -1,4 +1,7 @@
-"""After a promotion: the known cases against the new champions, compared with the incumbents that they replaced."""
+"""Validates a promotion: runs the test cases on the new champions and compares them with the replaced incumbents.
+
+The team's own runner is called in validation_hook.py, the rollback is made in rollback.py.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,10 @@ from bench_pipeline.storage.promotions import Validation
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """One new champion on the known cases: its result, and what is wrong with it.
+class ChampionCheck:
+    """The check of one new champion: its result on the test cases, and its faults.
 
-    `lasting` tells a fault of the model from one of the machine or the runtime, which may be gone tomorrow.
+    `lasting` distinguishes a fault of the model from one of the machine or the runtime, which may be temporary.
     """
 
     task: str
@@ -43,13 +46,13 @@ class Judged:
 class ValidationResult:
     """The outcome, its reasons in words, and the rollback when it failed.
 
-    There is none when a person had undone an earlier rollback of this promotion: they have the last word.
+    There is no rollback if a person undid an earlier rollback of this promotion; that person decides.
     """
 
     promotion: Promotion
     passed: bool
     reasons: tuple[str, ...]
-    champions: tuple[Judged, ...]
+    champions: tuple[ChampionCheck, ...]
     rollback: Rollback | None = None
 
 
@@ -60,26 +63,26 @@ def validate_promotion(
     on_event: OnEvent,
     dagster_run_id: str | None = None,
 ) -> ValidationResult:
-    """Run each task's suite once more on its new champion and undo the promotion when one does not hold.
+    """Run each task's suite again on its new champion and undo the promotion if one fails.
 
-    It holds when every case is correct, when it is not slower than an incumbent that qualified beyond what chance
-    explains (95 %, paired by case), when its memory is below the limit, and when the team's own runner, if there
-    is one, agrees. A champion that cannot be called does not hold either. What fails for its speed alone, or for
-    the infrastructure, is barred on this benchmark only; the next one measures both anew.
-    A promotion that a person put back after it was undone is judged, but left to that person.
+    A champion passes if every case is correct, if it is not significantly slower than a qualified incumbent (95 %,
+    paired by case), if its memory is below the limit, and if the team's own runner, when there is one, agrees. A
+    champion that cannot be called fails. After a failure of speed alone, or of the infrastructure, it is barred for
+    this benchmark only; the next benchmark measures both again.
+    A promotion that a person restored after a rollback is validated but not undone.
     """
     lines = candidates(bench, {row.new_actor_id for row in promotion.changed if row.new_actor_id is not None})
-    judged = [_judge(bench, promotion, row, lines, on_event) for row in _new_champions(promotion)]
-    reasons = [fault for one in judged for fault in one.faults]
-    lasting = any(one.faults and one.lasting for one in judged)
-    details: dict[str, object] = {"champions": [_details(one) for one in judged]}
+    checks = [_check(bench, promotion, row, lines, on_event) for row in _new_champions(promotion)]
+    reasons = [fault for one in checks for fault in one.faults]
+    lasting = any(one.faults and one.lasting for one in checks)
+    details: dict[str, object] = {"champions": [_details(one) for one in checks]}
     if not reasons and bench.settings.validation_hook is not None:
         answer = run_hook(
             bench.settings.validation_hook, _question(promotion, lines), bench.settings.validation_hook_limit_s
         )
         details["hook"] = {"passed": answer.passed, "answered": answer.answered, "details": dict(answer.details)}
         if not answer.passed:
-            reasons += answer.reasons or ("the team's own runner did not pass it",)
+            reasons += answer.reasons or ("the validation hook did not pass it",)
             lasting = answer.answered
     bar = (Bar.EVIDENCE if lasting else Bar.BENCHMARK) if reasons else None
     found = Validation(promotion.promotion_id, not reasons, bar, details | {"reasons": reasons}, datetime.now(UTC))
@@ -88,7 +91,7 @@ def validate_promotion(
     undone = None
     if reasons and promotion.status is not Status.REAPPLIED:
         undone = undo_failed(bench, promotion, found, requested_by, dagster_run_id)
-    return ValidationResult(promotion, not reasons, tuple(reasons), tuple(judged), undone)
+    return ValidationResult(promotion, not reasons, tuple(reasons), tuple(checks), undone)
 
 
 def undo_failed(
@@ -106,22 +109,22 @@ def undo_failed(
 
 
 def _new_champions(promotion: Promotion) -> list[PromotionRow]:
-    """Return one row for every task and actor that it put there."""
+    """Return one row per task and new actor."""
     return list({(row.task, row.new_actor_id): row for row in promotion.changed}.values())
 
 
-def _judge(
+def _check(
     bench: Workbench,
     promotion: Promotion,
     row: PromotionRow,
     lines: Sequence[Candidate],
     on_event: OnEvent,
-) -> Judged:
+) -> ChampionCheck:
     name = row.new_actor or f"actor {row.new_actor_id}"
     line = next((candidate for candidate in lines if candidate.actor_id == row.new_actor_id), None)
     if line is None or not line.eligible:
-        fault = f"{name} cannot be called: {line.detail if line else 'it is no actor any more'}"
-        return Judged(row.task, name, None, (fault,), lasting=False)
+        fault = f"{name} cannot be called: {line.detail if line else 'the actor no longer exists'}"
+        return ChampionCheck(row.task, name, None, (fault,), lasting=False)
     prepared = prepare(bench, row.task)
     benchmark_id = run_benchmark(
         bench, prepared, Field((line,)), on_event, RunTerms(Purpose.VALIDATION, resume_hours=0.0)
@@ -130,10 +133,10 @@ def _judge(
     lasting = list(_lasting_faults(champion, memory_bytes, bench.settings.max_model_bytes))
     slow = list(_slowness(champion, _incumbents(bench, promotion, row)))
     known = champion.standing is not Standing.INCONCLUSIVE
-    return Judged(row.task, name, champion, (*lasting, *slow), lasting=bool(lasting) and known)
+    return ChampionCheck(row.task, name, champion, (*lasting, *slow), lasting=bool(lasting) and known)
 
 
-def _details(one: Judged) -> dict[str, object]:
+def _details(one: ChampionCheck) -> dict[str, object]:
     result = one.result
     return {
         "task": one.task,
@@ -158,7 +161,7 @@ def _question(promotion: Promotion, lines: Sequence[Candidate]) -> dict[str, obj
 
 
 def _incumbents(bench: Workbench, promotion: Promotion, new: PromotionRow) -> list[ModelResult]:
-    """Return what the benchmark found of the actors that this one replaced, where they qualified."""
+    """Return the benchmark's results of the actors that this one replaced, if they qualified."""
     if new.benchmark_id is None:
         return []
     replaced = {row.old_actor_id for row in promotion.changed if row.task == new.task}
@@ -170,12 +173,12 @@ def _lasting_faults(champion: ModelResult, memory_bytes: int | None, max_model_b
     if not champion.qualified:
         yield f"{champion.model} got {champion.cases_correct}/{champion.cases} cases right: {champion.why}"
     if memory_bytes is not None and memory_bytes > max_model_bytes:
-        yield f"{champion.model} holds {memory_bytes / 1e9:.1f} GB, the limit is {max_model_bytes / 1e9:.1f} GB"
+        yield f"{champion.model} uses {memory_bytes / 1e9:.1f} GB, the limit is {max_model_bytes / 1e9:.1f} GB"
 
 
 def _slowness(champion: ModelResult, incumbents: Sequence[ModelResult]) -> Iterator[str]:
     for incumbent in incumbents:
-        # One pass proves no gain of a few percent: the final did. It would show that the final was wrong.
+        # One pass cannot confirm a gain of a few percent, as the final did, but it can show that the final was wrong.
         found = compare_paired(champion.case_medians_ms, incumbent.case_medians_ms, TIE_LEVEL)
         if found is not None and found.low > 1:
             interval = interval_text(found, lambda ratio: ratio - 1)

@@ -1,1 +1,1 @@
-"""What people read afterwards: reports, workflow documents, the champion registry. Measures and decides nothing."""
+"""Documents for people: reports, workflow documents, the champion registry. Measures and decides nothing."""

@@ -1,4 +1,4 @@
-"""Writing documents: whole or not at all, never outside their folder, never for nothing."""
+"""Writes documents: atomically, only inside their folder, only on a change. Their text comes from the other modules."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _LIKE_A_HASH = re.compile(r"(^|-)[0-9a-f]{10}$")
 
 
 def slug(text: str) -> str:
-    """Return a file name for `text`: the text itself when it is safe, else what is readable of it and a hash.
+    """Return a file name for `text`: the text itself if it is safe, else its readable part and a hash.
 
-    Different texts never share one: whatever looks as if it ended in our hash gets one as well.
+    Different texts never share a name: a text that already ends like our hash gets a hash as well.
     """
     readable = _UNSAFE.sub("-", text)[:_MAX_READABLE].strip("-.")
     if readable == text and text and not _LIKE_A_HASH.search(text):
@@ -32,21 +32,21 @@ def slug(text: str) -> str:
 
 
 def path_in(folder: Path, *names: str) -> Path:
-    """Return the path of `names` below `folder`. Raises `InputError` when it leads elsewhere."""
+    """Return the path of `names` below `folder`. Raises `InputError` when it is outside."""
     path = folder.joinpath(*names)
     if not path.resolve().is_relative_to(folder.resolve()):
-        raise InputError(f"{path}: leads out of {folder}; remove the link or choose another folder")
+        raise InputError(f"{path}: is outside {folder}; remove the link or choose another folder")
     return path
 
 
 def write_new(path: Path, text: str) -> Path:
-    """Write `text` to `path`, or to the next free `name-2`, `name-3` …, and return where it stands.
+    """Write `text` to `path`, or to the next free `name-2`, `name-3` …, and return the path.
 
-    No file is ever overwritten; one that holds the same bytes already is returned as it is. Raises
-    `InputError` when the file cannot be written.
+    No file is overwritten; an existing file with the same bytes is returned. Raises `InputError` when the file cannot
+    be written.
     """
     content = text.encode()
-    with _told(path), _temporary(path, content) as temporary:
+    with _readable_errors(path), _temporary(path, content) as temporary:
         return next(name for name in _numbered(path) if _claim(temporary, name) or _holds(name, content))
 
 
@@ -57,7 +57,7 @@ def _numbered(path: Path) -> Iterator[Path]:
 
 
 def _claim(temporary: Path, name: Path) -> bool:
-    """Give the file this name as well, unless the name is taken; in one step, so that no other writer loses."""
+    """Link the file to this name unless the name is taken; atomic, so no other writer's file is lost."""
     try:
         os.link(temporary, name)
     except FileExistsError:
@@ -66,12 +66,12 @@ def _claim(temporary: Path, name: Path) -> bool:
 
 
 def write_if_changed(path: Path, text: str) -> bool:
-    """Make `path` hold `text` in one step and return whether it changed.
+    """Replace the content of `path` by `text` atomically and return whether it changed.
 
-    A failed write leaves the old file and nothing else. Raises `InputError` then.
+    A failed write leaves the old file and nothing else, and raises `InputError`.
     """
     content = text.encode()
-    with _told(path):
+    with _readable_errors(path):
         if _holds(path, content):
             return False
         with _temporary(path, content) as temporary:
@@ -85,7 +85,7 @@ def _holds(path: Path, content: bytes) -> bool:
 
 @contextmanager
 def _temporary(path: Path, content: bytes) -> Iterator[Path]:
-    """Give a file beside `path` with `content` safely on the disk; it is gone afterwards."""
+    """Yield a temporary file beside `path` with `content` synced to disk; it is removed afterwards."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
     temporary = Path(name)
@@ -101,8 +101,10 @@ def _temporary(path: Path, content: bytes) -> Iterator[Path]:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _readable_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}; free it or choose another folder") from None
+        raise InputError(
+            f"{path}: cannot be written: {error.strerror}; correct that or choose another folder"
+        ) from None

@@ -1,4 +1,4 @@
-"""What a scoreboard and its samples say in sentences, each with its figures, units and n. Guesses nothing."""
+"""Sentences about a scoreboard and its samples, each with its figures, units and n. Tables are in report.py."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _MOST_NAMED = 3
 
 
 def insights(scoreboard: Scoreboard, samples_by_model: Mapping[str, Sequence[Sample]]) -> list[str]:
-    """Return the sentences that the data of one benchmark carry; none without a measured model.
+    """Return the sentences that the data of one benchmark supports; none without a measured model.
 
-    `samples_by_model` holds the samples that the scoreboard rests on, by the names of its models.
+    `samples_by_model` maps each model of the scoreboard to its samples.
     """
     if not scoreboard.results:
         return []
@@ -40,7 +40,7 @@ def _share_qualified(scoreboard: Scoreboard) -> Iterator[str]:
     outpaced = sum(result.standing is Standing.OUTPACED for result in scoreboard.results)
     cases = _counted(scoreboard.results[0].cases, "case")
     rest = f"; {unfinished} could not be measured to the end" if unfinished else ""
-    rest += f"; {outpaced} stopped by the race, not known to be right or wrong" if outpaced else ""
+    rest += f"; {outpaced} stopped by the race, correctness unknown" if outpaced else ""
     share = f"{qualified} of {_counted(models, 'model')} qualified ({qualified / models:.0%})"
     yield f"{share}: correct in all {cases}{rest}."
 
@@ -51,11 +51,11 @@ def _margin(scoreboard: Scoreboard) -> Iterator[str]:
         return
     figures = f"{_speed(first)} against {_speed(second)}"
     if second.model in first.tied_with:
-        yield f"{first.model} and {second.model} are tied, their difference may be chance: {figures}."
+        yield f"{first.model} and {second.model} are tied; their difference may be chance: {figures}."
         return
     saved = second.avg_latency_ms - first.avg_latency_ms
     share = saved / second.avg_latency_ms
-    yield f"{first.model} leads {second.model} by {_ms(saved)} a case ({share:.1%}): {figures}."
+    yield f"{first.model} leads {second.model} by {_ms(saved)} per case ({share:.1%}): {figures}."
 
 
 def _size_and_speed(scoreboard: Scoreboard) -> Iterator[str]:
@@ -105,7 +105,7 @@ def _champions_time(scoreboard: Scoreboard, samples_by_model: Mapping[str, Seque
     if not reading + generating:
         return
     share = reading / (reading + generating)
-    means = f"{_ms(reading / len(split) / 1e6)} and {_ms(generating / len(split) / 1e6)} a call"
+    means = f"{_ms(reading / len(split) / 1e6)} and {_ms(generating / len(split) / 1e6)} per call"
     yield (
         f"{name} spends {share:.0%} of its server time reading the prompt and {1 - share:.0%} generating "
         f"({means}, server's timings, n={_counted(len(split), 'call')})."
@@ -113,7 +113,7 @@ def _champions_time(scoreboard: Scoreboard, samples_by_model: Mapping[str, Seque
 
 
 def _cases(samples_by_model: Mapping[str, Sequence[Sample]]) -> Iterator[str]:
-    """Compare the cases over the models that answered them; infrastructure errors are no answers."""
+    """Compare the cases over the models that answered them; an infrastructure error is not an answer."""
     answered: dict[str, set[str]] = defaultdict(set)
     failed: dict[str, set[str]] = defaultdict(set)
     for model, samples in samples_by_model.items():
@@ -130,7 +130,7 @@ def _cases(samples_by_model: Mapping[str, Sequence[Sample]]) -> Iterator[str]:
         ]
         yield f"Hardest cases: {_listed(named)}."
     easy = len(answered) - len(failed)
-    yield f"Every model that answered them got {easy} of {_counted(len(answered), 'case')} right."
+    yield f"{easy} of {_counted(len(answered), 'case')} were answered correctly by every model that answered them."
 
 
 def _constant_verdicts(qualities: Mapping[str, VerdictQuality]) -> Iterator[str]:
@@ -141,12 +141,11 @@ def _constant_verdicts(qualities: Mapping[str, VerdictQuality]) -> Iterator[str]
 
 
 def _false_verdicts(qualities: Mapping[str, VerdictQuality]) -> Iterator[str]:
-    """Count them over all models, then for each of several models that has any."""
+    """Count them over all models, then, if there are several models, for each one that has any."""
     read = {model: quality for model, quality in qualities.items() if quality.read}
     if not read:
         return
-    everybody = list(read.values())
-    yield f"Over all models, {_false(everybody)}."
+    yield f"Over all models, {_false(list(read.values()))}."
     if len(read) > 1:
         yield from (f"{m}: {_false([q])}." for m, q in read.items() if q.false_pass or q.false_fail)
 

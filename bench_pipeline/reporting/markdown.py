@@ -1,6 +1,6 @@
-"""Text in Markdown: what others wrote is escaped on its way into a template, without anybody asking for it.
+"""Markdown output: the template environment escapes all foreign text automatically.
 
-Holds the escaping and the template environment; what the documents say stands in their own modules.
+What the documents say is in their own modules and templates.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "|": "&#124;"}
 _SPECIAL = re.compile(r"[\\`*\[\]~&<>|]|(?<![^\W_])_|_(?![^\W_])")
 _BLOCK_START = re.compile(r"^(\d+)(?=[.)](?:\s|$))|^(?=[#+=-])")
-# Many renderers make links of bare addresses, escaped or not; an invisible word joiner keeps them text.
+# Many renderers turn bare addresses into links, escaped or not; an invisible word joiner prevents that.
 _BARE_ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=\S)(?=@\S)", re.IGNORECASE)
 _WORD_JOINER = "\u2060"
 
 
 class Markdown(str):
-    """Text that is Markdown already and is not escaped again."""
+    """Text that is already Markdown and is not escaped again."""
 
     __slots__ = ()
 
@@ -36,8 +36,8 @@ class Markdown(str):
 def escape(text: str, max_chars: int = MAX_CHARS) -> Markdown:
     """Return `text` as one line of Markdown that shows it and does nothing else.
 
-    Control and invisible characters are dropped, white space becomes one space, and what is longer than
-    `max_chars` characters ends in `…`. Neither tables, links, images nor HTML come of it.
+    Control and invisible characters are dropped, white space becomes one space, and text longer than `max_chars`
+    characters ends in `…`. The result cannot form a table, link, image or HTML.
     """
     shown = _one_line(text)
     if len(shown) > max_chars:
@@ -80,26 +80,26 @@ def _environment() -> Environment:
     return environment
 
 
-def _finalize(value: Any) -> Any:  # noqa: ANN401 - Jinja gives every kind of value
+def _finalize(value: Any) -> Any:  # noqa: ANN401 - Jinja passes any kind of value
     if value is None:
         return NOTHING
     return value if isinstance(value, Markdown | int | float) else escape(str(value))
 
 
 def sentence(text: str) -> Markdown:
-    """Escape a sentence of our own, in which several names of others stand before the figures."""
+    """Escape one of our own sentences, which may contain several foreign names before its figures."""
     return escape(text, MAX_SENTENCE_CHARS)
 
 
 def number(value: float | None) -> str:
-    """Return a measured value for people, without its unit: two decimals below 10, none above."""
+    """Return a measured value as text without its unit: two decimals below 10, none above."""
     if value is None:
         return NOTHING
     return f"{value:.2f}" if value < 10 else f"{value:,.0f}"
 
 
 def percent(share: float | None) -> str:
-    """Return a share of 1 as per cent, with one decimal."""
+    """Return a share of 1 as a percentage with one decimal."""
     return NOTHING if share is None else f"{share:.1%}"
 
 

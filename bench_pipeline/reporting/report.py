@@ -1,4 +1,7 @@
-"""The report of one benchmark, as Markdown and as JSON: the same data give the same bytes. Reads no clock."""
+"""The report of one benchmark, as Markdown and as JSON: the same data gives the same bytes. Reads no clock.
+
+Its statistics are in report_statistics.py, its sentences in insights.py.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ def render_report(ranked: RankedBenchmark) -> str:
 
 
 def render_report_json(ranked: RankedBenchmark) -> dict[str, Any]:
-    """Return what the report says as a JSON-safe value; latencies in ms, sizes in bytes, moments in UTC."""
+    """Return the content of the report as a JSON-safe value; latencies in ms, sizes in bytes, times in UTC."""
     results = ranked.scoreboard.results
     return {
         **_terms(ranked.benchmark),
@@ -54,7 +57,7 @@ def render_report_json(ranked: RankedBenchmark) -> dict[str, Any]:
 
 
 def report_path(reports_dir: Path, ranked: RankedBenchmark) -> Path:
-    """Return `<reports_dir>/<task>/<date>-<benchmark id>.md`, the date in UTC. Raises `InputError` for a link out."""
+    """Return `<reports_dir>/<task>/<date>-<benchmark id>.md`, date in UTC. Raises `InputError` for a link out."""
     row = ranked.benchmark
     day = row.started_at.astimezone(UTC).date().isoformat()
     return path_in(reports_dir, slug(row.task_type), f"{day}-{slug(row.benchmark_id)}.md")
@@ -62,23 +65,23 @@ def report_path(reports_dir: Path, ranked: RankedBenchmark) -> Path:
 
 def _result_line(scoreboard: Scoreboard) -> str:
     if scoreboard.invalid:
-        return f"This run is invalid: {scoreboard.invalid}; nothing may be decided from it."
+        return f"This run is invalid: {scoreboard.invalid}; it must not be used for a decision."
     if not scoreboard.results:
-        return "No champion: no model was run. Production is untouched."
+        return "No champion: no model was run. Production is unchanged."
     first, second = scoreboard.champion, scoreboard.runner_up
     if first is None:
         unfinished = sum(result.standing is Standing.INCONCLUSIVE for result in scoreboard.results)
         rest = f"; {unfinished} could not be measured to the end" if unfinished else ""
         return (
             f"No champion: none of {len(scoreboard.results)} models was correct in all "
-            f"{scoreboard.results[0].cases} cases{rest}. Production is untouched."
+            f"{scoreboard.results[0].cases} cases{rest}. Production is unchanged."
         )
     follower = f"Runner-up: {second.model}, {_speed(second)}." if second else "There is no runner-up."
     return f"Champion: {first.model}, {first.cases_correct}/{first.cases} correct, {_speed(first)}. {follower}"
 
 
 def _speed(result: ModelResult) -> str:
-    return f"{number(result.avg_latency_ms)} ms a case (n={result.valid_calls} calls)"
+    return f"{number(result.avg_latency_ms)} ms per case (n={result.valid_calls} calls)"
 
 
 def _ranking(result: ModelResult) -> dict[str, Any]:
@@ -152,7 +155,7 @@ def _verdicts(model: str, ranked: RankedBenchmark) -> dict[str, Any]:
 
 
 def _injection_twins(ranked: RankedBenchmark) -> list[dict[str, Any]]:
-    """Return a line for every model that was run, or none where the suite has no twins."""
+    """Return one entry per model that was run; none if the suite has no twins."""
     cases = ranked.benchmark.suite["test_cases"]
     twins = {case["id"]: case["twin_of"] for case in cases if case.get("twin_of") is not None}
     if not twins:
@@ -213,7 +216,7 @@ def _moment(moment: datetime) -> str:
 
 
 def _flat(terms: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested terms as lines: `decoding.seed`; what is nested deeper stands there as JSON."""
+    """Return nested terms under dotted names such as `decoding.seed`; deeper levels become JSON."""
     lines: dict[str, Any] = {}
     for name, value in terms.items():
         inner = value.items() if isinstance(value, Mapping) else ()

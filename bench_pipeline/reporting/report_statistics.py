@@ -1,6 +1,6 @@
-"""How sure the figures of a report are: statistics, comparisons, what does not rank, who was outpaced, the final.
+"""How certain the figures of a report are: statistics, comparisons, unranked latencies, outpaced models, the final.
 
-Gives JSON-safe values for both forms of the report. The formulae stand in the domain, and nothing is decided here.
+Returns JSON-safe values for both forms of the report. The formulae are in domain/measuring/; nothing is decided here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from bench_pipeline.domain.tasks.outcome import Outcome
 
 
 def certainty(ranked: RankedBenchmark) -> dict[str, Any]:
-    """Return everything that this module says of a benchmark, by the names under which the report holds it."""
+    """Return this module's part of the report, by the report's names."""
     results = ranked.scoreboard.results
     return {
         "statistics": [_statistics(result, ranked) for result in ranked.scoreboard.ranked],
@@ -45,7 +45,7 @@ def certainty(ranked: RankedBenchmark) -> dict[str, Any]:
 
 
 def _statistics(result: ModelResult, ranked: RankedBenchmark) -> dict[str, Any]:
-    """The bounds are over cases: a repeat is no new case."""
+    """Return a model's statistics. The bounds are over cases, because a repeat is not a new case."""
     return {
         "model": result.model,
         "valid_calls": result.valid_calls,
@@ -65,7 +65,7 @@ def _statistics(result: ModelResult, ranked: RankedBenchmark) -> dict[str, Any]:
 
 
 def _repeats(result: ModelResult, samples: Sequence[Sample]) -> dict[str, Any] | None:
-    """Return how consistent a model is; None where no case says so, for none was asked often enough."""
+    """Return how consistent a model is; None when no case was asked often enough to tell."""
     shares = pass_hat(samples)
     if len(shares) < 2 and not result.flaky:
         return None
@@ -73,7 +73,7 @@ def _repeats(result: ModelResult, samples: Sequence[Sample]) -> dict[str, Any] |
 
 
 def _comparisons(ranked: RankedBenchmark) -> list[dict[str, Any]]:
-    """Compare the champion with the runner-up, the incumbents, and whom it met in the final."""
+    """Compare the champion with the runner-up, the incumbents, and its opponents in the final."""
     champion = ranked.scoreboard.champion
     if champion is None:
         return []
@@ -109,9 +109,9 @@ def _comparison(champion: ModelResult, other: ModelResult, roles: Sequence[str])
 
 
 def _checks(champion: ModelResult, other: ModelResult) -> PairedChecks | None:
-    """Check what a final measured, for that decides about production.
+    """Check the comparison only if a final measured it, because finals decide about production.
 
-    `scipy.stats` takes half a second and 46 MB, more than all else of a run without a final.
+    Importing `scipy.stats` takes half a second and 46 MB, more than everything else in a run without a final.
     """
     if not met_in_final(champion, other):
         return None
@@ -137,7 +137,7 @@ def _outpaced(result: ModelResult) -> dict[str, Any]:
 
 
 def _unranked(model: str, samples: Sequence[Sample]) -> dict[str, Any] | None:
-    """Return what of a model's calls does not rank or did not come at once; None when there is nothing to tell."""
+    """Return a model's counts of excluded calls, errors and failed attempts; None when all are zero."""
     excluded = Counter(sample.exclusion for sample in samples if sample.exclusion)
     errors = sum(sample.outcome is Outcome.ERROR for sample in samples)
     failed_attempts = sum(len(sample.attempts) for sample in samples)

@@ -1,4 +1,7 @@
-"""Workflow documents and the champion registry as files: a function of the database alone. Reads no clock."""
+"""Workflow documents and the champion registry as files, rendered from the database alone. Reads no clock.
+
+When they are written is decided in promotion/reconciliation.py.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +28,10 @@ from bench_pipeline.storage.production import Conversation, Production, Workflow
 
 @dataclass(frozen=True, slots=True)
 class StepFacts:
-    """One step of a workflow: who carries it out, who should, and what was measured.
+    """One step of a workflow: its actor, its champion, and what was measured.
 
-    `model` is the execution path in its canonical form, None for a step without a model. `avg_latency_ms`
-    is the actor's mean in the last benchmark, None when it was not measured there.
+    `model` is the canonical execution path, None for a step without a model. `avg_latency_ms` is the actor's mean in
+    the last benchmark, None if it was not measured there.
     """
 
     number: int
@@ -47,7 +50,7 @@ class StepFacts:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Steps that one load of a model serves."""
+    """Steps that share one load of a model."""
 
     model: str
     steps: tuple[int, ...]
@@ -55,10 +58,10 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class WorkflowFacts:
-    """What a workflow's document says.
+    """The content of a workflow's document.
 
-    `loads` are the batches in the order of the steps, `models` the ones when all steps of a model run
-    together; `saved_ms` is the time that this saves (ms), None when a load was never measured.
+    `loads` are the batches in the order of the steps, `models` the batches if all steps of a model run together.
+    `saved_ms` is the time (ms) that this would save, None if a load was never measured.
     """
 
     workflow_id: WorkflowId
@@ -75,8 +78,8 @@ class WorkflowFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class _World:
-    """What the database holds, read once."""
+class _Snapshot:
+    """The content of the database, read once."""
 
     workflows: Sequence[Workflow]
     actors: Mapping[ActorId, Actor]
@@ -91,14 +94,14 @@ class _World:
         if actor_id is None:
             return None
         actor = self.actors.get(actor_id)
-        return actor.name if actor else f"actor {actor_id}, which is gone"
+        return actor.name if actor else f"actor {actor_id} (deleted)"
 
 
 def read_workflows(database: Database, production: Production, max_model_bytes: int) -> list[WorkflowFacts]:
-    """Return the facts of every workflow by id; models above `max_model_bytes` are an issue."""
+    """Return the facts of every workflow by id; a model above `max_model_bytes` is an issue."""
     with database.engine.connect() as connection:
         benchmarks = documents.last_benchmarks(connection)
-        world = _World(
+        snapshot = _Snapshot(
             workflows=production.workflows(connection),
             actors={actor.actor_id: actor for actor in production.actors(connection, (), ())},
             champions={row.conversation_id: row for row in all_champions(connection)},
@@ -108,7 +111,7 @@ def read_workflows(database: Database, production: Production, max_model_bytes: 
             too_large=documents.too_large(connection),
             max_model_bytes=max_model_bytes,
         )
-    return [_workflow(workflow, world) for workflow in world.workflows]
+    return [_workflow(workflow, snapshot) for workflow in snapshot.workflows]
 
 
 def render_workflow(facts: WorkflowFacts) -> str:
@@ -117,7 +120,7 @@ def render_workflow(facts: WorkflowFacts) -> str:
 
 
 def champion_registry(database: Database, production: Production) -> dict[str, Any]:
-    """Return champion and runner-up of every conversation as a JSON-safe value; latency in ms, moments in UTC."""
+    """Return champion and runner-up of every conversation as a JSON-safe value; latency in ms, times in UTC."""
     with database.engine.connect() as connection:
         actors = {actor.actor_id: actor for actor in production.actors(connection, (), ())}
         conversations = {row.conversation_id: row for row in production.conversations(connection)}
@@ -176,31 +179,31 @@ def _moment(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
-def _workflow(workflow: Workflow, world: _World) -> WorkflowFacts:
-    steps = tuple(_step(number, step, world) for number, step in enumerate(workflow.steps, start=1))
+def _workflow(workflow: Workflow, snapshot: _Snapshot) -> WorkflowFacts:
+    steps = tuple(_step(number, step, snapshot) for number, step in enumerate(workflow.steps, start=1))
     loads, models = _batches(steps), _batches(sorted(steps, key=lambda step: step.model or ""))
-    return WorkflowFacts(workflow.workflow_id, workflow.name, steps, loads, models, _saved_ms(loads, world.costs))
+    return WorkflowFacts(workflow.workflow_id, workflow.name, steps, loads, models, _saved_ms(loads, snapshot.costs))
 
 
-def _step(number: int, conversation: Conversation, world: _World) -> StepFacts:
-    registered = world.champions.get(conversation.conversation_id)
-    benchmark = world.benchmarks.get(conversation.conversation_id)
-    actor = world.actors.get(conversation.actor_id) if conversation.actor_id is not None else None
-    latency = world.latencies.get((benchmark.benchmark_id, actor.actor_id)) if benchmark and actor else None
+def _step(number: int, conversation: Conversation, snapshot: _Snapshot) -> StepFacts:
+    registered = snapshot.champions.get(conversation.conversation_id)
+    benchmark = snapshot.benchmarks.get(conversation.conversation_id)
+    actor = snapshot.actors.get(conversation.actor_id) if conversation.actor_id is not None else None
+    latency = snapshot.latencies.get((benchmark.benchmark_id, actor.actor_id)) if benchmark and actor else None
     model = _model(actor)
     return StepFacts(
         number=number,
         conversation_id=conversation.conversation_id,
         conversation=conversation.name,
         actor_id=conversation.actor_id,
-        actor=world.name_of(conversation.actor_id),
+        actor=snapshot.name_of(conversation.actor_id),
         model=model,
         status=_status(actor, registered, benchmark),
-        champion=world.name_of(registered.champion_actor_id) if registered else None,
-        runner_up=world.name_of(registered.runner_up_actor_id) if registered else None,
+        champion=snapshot.name_of(registered.champion_actor_id) if registered else None,
+        runner_up=snapshot.name_of(registered.runner_up_actor_id) if registered else None,
         benchmark=benchmark,
         avg_latency_ms=latency,
-        issues=_issues(conversation, actor, model, world),
+        issues=_issues(conversation, actor, model, snapshot),
     )
 
 
@@ -225,43 +228,43 @@ def _status(actor: Actor | None, registered: Champion | None, benchmark: LastBen
     return "in production" if registered.champion_actor_id == actor.actor_id else "differs from the champion"
 
 
-def _issues(conversation: Conversation, actor: Actor | None, model: str | None, world: _World) -> tuple[str, ...]:
+def _issues(conversation: Conversation, actor: Actor | None, model: str | None, snapshot: _Snapshot) -> tuple[str, ...]:
     if actor is None:
-        gone = f"actor {conversation.actor_id} is gone" if conversation.actor_id is not None else "no actor"
-        return (f"{gone}; nobody carries out this step",)
+        gone = f"actor {conversation.actor_id} was deleted" if conversation.actor_id is not None else "no actor"
+        return (f"{gone}; this step cannot run",)
     issues = [] if actor.enabled else [f"{actor.name} is disabled"]
     if model is not None:
-        issues += _size_issues(actor, world.costs.get(model), world)
-        issues += _champion_issues(conversation, actor, world)
+        issues += _size_issues(actor, snapshot.costs.get(model), snapshot)
+        issues += _champion_issues(conversation, actor, snapshot)
     return tuple(issues)
 
 
-def _size_issues(actor: Actor, cost: ModelCost | None, world: _World) -> list[str]:
-    limit = world.max_model_bytes
+def _size_issues(actor: Actor, cost: ModelCost | None, snapshot: _Snapshot) -> list[str]:
+    limit = snapshot.max_model_bytes
     if cost is None or cost.size_bytes is None:
-        found = world.too_large.get(actor.actor_id)
-        return [f"{actor.name} is above the GPU limit: {found}"] if found is not None else []
+        found = snapshot.too_large.get(actor.actor_id)
+        return [f"{actor.name} exceeds the GPU limit: {found}"] if found is not None else []
     if cost.size_bytes <= limit:
         return []
-    return [f"{actor.name} is above the GPU limit: {cost.size_bytes / 1e9:.1f} GB, the limit is {limit / 1e9:.1f} GB"]
+    return [f"{actor.name} exceeds the GPU limit: {cost.size_bytes / 1e9:.1f} GB, the limit is {limit / 1e9:.1f} GB"]
 
 
-def _champion_issues(conversation: Conversation, actor: Actor, world: _World) -> list[str]:
-    registered = world.champions.get(conversation.conversation_id)
+def _champion_issues(conversation: Conversation, actor: Actor, snapshot: _Snapshot) -> list[str]:
+    registered = snapshot.champions.get(conversation.conversation_id)
     issues = []
-    if conversation.conversation_id not in world.benchmarks:
+    if conversation.conversation_id not in snapshot.benchmarks:
         issues.append("no benchmark has measured this step")
     if registered is None:
         return issues
     if registered.champion_actor_id != actor.actor_id:
-        issues.append(f"{actor.name} is not the champion, which is {world.name_of(registered.champion_actor_id)}")
+        issues.append(f"{actor.name} is not the champion, {snapshot.name_of(registered.champion_actor_id)}")
     if registered.runner_up_actor_id is None:
-        issues.append("no runner-up: nobody could replace the champion")
+        issues.append("no runner-up: no model can replace the champion")
     return issues
 
 
 def _batches(steps: Sequence[StepFacts]) -> tuple[Batch, ...]:
-    """Group neighbours that share a model; a step without one leaves the loaded model where it is."""
+    """Group adjacent steps that share a model; a step without a model keeps the loaded one."""
     modelled = ((step.model, step.number) for step in steps if step.model is not None)
     return tuple(
         Batch(model, tuple(number for _, number in group))
@@ -270,7 +273,7 @@ def _batches(steps: Sequence[StepFacts]) -> tuple[Batch, ...]:
 
 
 def _saved_ms(loads: Sequence[Batch], costs: Mapping[str, ModelCost]) -> float | None:
-    """Return the time of all loads but each model's first."""
+    """Return the time of all loads except each model's first."""
     again = [batch.model for index, batch in enumerate(loads) if batch.model in {b.model for b in loads[:index]}]
     times = [costs[model].load_ns if model in costs else None for model in again]
     known = [time for time in times if time is not None]

@@ -1,1 +1,1 @@
-"""Dagster's web server and daemon, started as one program. What they show is in `definitions`."""
+"""Dagster's web server and daemon, started as one program. What they show is in definitions.py."""

@@ -1,4 +1,4 @@
-"""Web server and daemon as two child processes that start and end together."""
+"""Web server and daemon as two child processes that start and end together. The web server is in webserver.py."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def serve(host: str, port: int, workspace: Path | None, on_ready: Callable[[str,
     """Serve a workspace file, or the installed package, until Ctrl-C or SIGTERM.
 
     `on_ready` is called with the address and with what is served, once the web server answers. Raises
-    `InputError` when the port is taken, and `GateFailed` when one of the two processes ends by itself.
+    `InputError` when the port is taken, and `GateFailed` when one of the two processes ends unexpectedly.
     """
     _require_free(host, port)
     home = dagster_home()
@@ -37,7 +37,7 @@ def serve(host: str, port: int, workspace: Path | None, on_ready: Callable[[str,
     served = ["--workspace", str(workspace)] if workspace else ["--module-name", _MODULE]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     listening = ["--host", host, "--port", str(port), "--dagster-log-level", "warning"]
-    # The daemon renews its code server every minute; the old one warns each time that it is left alone.
+    # The daemon replaces its code server every minute, and the old one warns each time that it has lost its daemon.
     quiet = ["--code-server-log-level", "error"]
     commands = {
         "daemon": [_script("dagster-daemon"), "run", "--log-level", "warning", *quiet, *served],
@@ -48,7 +48,7 @@ def serve(host: str, port: int, workspace: Path | None, on_ready: Callable[[str,
         while True:
             for name, child in children.items():
                 if (status := child.poll()) is not None:
-                    raise GateFailed(f"the {name} ended by itself with status {status}; its messages are above")
+                    raise GateFailed(f"the {name} ended unexpectedly with status {status}; its messages are above")
             if not ready and (ready := _answers(address)):
                 on_ready(address, str(workspace or _MODULE))
             time.sleep(_POLL_S)
@@ -56,7 +56,7 @@ def serve(host: str, port: int, workspace: Path | None, on_ready: Callable[[str,
 
 def _require_free(host: str, port: int) -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        if sys.platform != "win32":  # where a server that has just ended does not hold its port
+        if sys.platform != "win32":  # Windows frees the port of a server that has just ended
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
@@ -70,7 +70,7 @@ def _script(name: str) -> str:
     """Return the path of a command that was installed with this interpreter."""
     path = shutil.which(name, path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")]))
     if path is None:
-        raise InputError(f"{name} is not beside {sys.executable}; install the package again")
+        raise InputError(f"{name} is not installed next to {sys.executable}; reinstall the package")
     return path
 
 
@@ -82,7 +82,7 @@ def _answers(address: str) -> bool:
 
 @contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Let a service manager and a closed terminal end the server as Ctrl-C does."""
+    """Let a service manager or a closed terminal stop the server as Ctrl-C does."""
     signals = [signal.SIGTERM] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGHUP]
     before = {number: signal.signal(number, signal.default_int_handler) for number in signals}
     try:
@@ -94,10 +94,10 @@ def _stopped_by_signals() -> Iterator[None]:
 
 @contextmanager
 def _started(commands: Mapping[str, Sequence[str]], home: Path) -> Iterator[Mapping[str, subprocess.Popen[bytes]]]:
-    """Start the processes, each in a group of its own with its code server and its runs.
+    """Start each process in its own group, together with its code server and its runs.
 
-    So Ctrl-C reaches all of them once, and from here. A run that measures ends, too: otherwise its code server
-    would live on unseen until the run has promoted.
+    Ctrl-C then reaches each of them once, from here. It also ends a run in progress, whose code server would
+    otherwise continue unseen until the run has promoted.
     """
     children: dict[str, subprocess.Popen[bytes]] = {}
     try:

@@ -1,8 +1,8 @@
-"""Dagster's web server with our middleware: the one place where a request passes before Dagster sees it.
+"""Dagster's web server with our middleware, which every request passes before it reaches Dagster.
 
-It runs as a process of its own, `python -m bench_pipeline.ui.webserver`, and takes the options of
-`dagster-webserver`. Building the server in another process would need its workspace context, which only private
-modules of Dagster make.
+It runs as its own process, `python -m bench_pipeline.ui.webserver`, and takes the options of `dagster-webserver`.
+Building the server in another process would need its workspace context, which only private modules of Dagster create.
+server.py starts and stops it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dagster_webserver.webserver import DagsterWebserver
 from starlette.middleware import Middleware
 
 MIDDLEWARE: list[Middleware] = []
-"""The outermost first. A middleware that guards something is added here and nowhere else."""
+"""Outermost first. Middleware that guards something is added only here."""
 
 
 class Webserver(DagsterWebserver[Any, Any]):
@@ -30,7 +30,7 @@ class Webserver(DagsterWebserver[Any, Any]):
 
 def main(arguments: Sequence[str]) -> None:
     """Serve until a signal ends it."""
-    # Dagster's command has no option for another class; a test fails when it takes no notice of this one.
+    # Dagster's command has no option for another class; a test fails if it ignores this one.
     dagster_webserver.app.DagsterWebserver = Webserver  # type: ignore[attr-defined]
     command_line.main(list(arguments), prog_name="dagster-webserver")
 

@@ -76,7 +76,7 @@ def test_a_stage_that_is_run_alone_follows_the_latest_materialization_of_its_ups
 def test_a_stage_without_anything_to_follow_says_what_to_materialize(pipeline: Pipeline) -> None:
     result = pipeline.run(assets=["grading/scoreboard"], fails=True)
 
-    assert "grading/model_runs names no benchmark id yet; materialize it first" in failures_of(result)
+    assert "grading/model_runs has no benchmark id yet; materialize it first" in failures_of(result)
 
 
 @ONE_ENGINE

@@ -22,7 +22,7 @@ from bench_pipeline_tests.campaigns.template_world import NEW, OLD, Copy
 
 MAX_MODEL_BYTES = 8_000_000_000
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+\+00:00")
-_LOAD_TIME = re.compile(r", which saves [\d.,]+ ms by the latest load times")
+_LOAD_TIME = re.compile(r", which saves [\d.,]+ ms according to the latest load times")
 _CHANGES = {PlanKind.PROMOTION: (OLD, NEW), PlanKind.ROLLBACK: (NEW, OLD)}
 
 

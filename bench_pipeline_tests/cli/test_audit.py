@@ -31,7 +31,7 @@ def test_log_shows_every_change_newest_first_with_who_what_and_why(typed: Typed,
     heads = [line.split("  ")[0] for line in done.stdout.splitlines() if not line.startswith(" ")]
     assert (done.returncode, heads) == (0, ["rollback 2", "promotion 1"])
     assert "rolled_back by 2: answers in French" in done.stdout
-    assert "   undoes 1, asked for by " in done.stdout
+    assert "   undoes 1, requested by " in done.stdout
     assert "   3336 Grade A: slow → fast  99.8% faster than slow" in done.stdout
     assert "   3336 Grade A: fast → slow  answers in French" in done.stdout
 
@@ -45,7 +45,7 @@ def test_log_gives_hashes_of_evidence_and_policy_as_json(typed: Typed, promoted:
 
 def test_log_says_no_when_nothing_was_changed(typed: Typed, world: World) -> None:
     done = typed("log")
-    assert (done.returncode, done.stdout) == (1, "nothing was ever changed\n")
+    assert (done.returncode, done.stdout) == (1, "production was never changed\n")
     assert typed("log", "--plans").returncode == 1
 
 
@@ -77,7 +77,7 @@ def test_blame_goes_back_to_the_benchmark_that_first_put_the_actor_there(typed: 
     done = typed("blame", str(GRADE_A))
     assert done.returncode == 0
     assert "rollback 3 " in done.stdout
-    assert "the actor came with promotion 1" in done.stdout
+    assert "the actor was first set by promotion 1" in done.stdout
     assert "4/4 cases correct" in done.stdout
 
 
@@ -85,9 +85,9 @@ def test_blame_says_when_somebody_else_set_the_actor(typed: Typed, promoted: Wor
     promoted.give(GRADE_A, WRONG)
     done = typed("blame", str(GRADE_A))
     assert done.returncode == 1
-    assert "set by somebody else; the last change of ours gave it another actor" in done.stdout
+    assert "not set by bench, whose last change set another actor" in done.stdout
     untouched = typed("blame", "3335")
-    assert (untouched.returncode, "no change of ours" in untouched.stdout) == (1, True)
+    assert (untouched.returncode, "bench never changed it" in untouched.stdout) == (1, True)
 
 
 def test_an_unknown_conversation_is_bad_input(typed: Typed, promoted: World) -> None:

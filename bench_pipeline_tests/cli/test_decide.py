@@ -37,7 +37,7 @@ def test_decide_shows_each_decision_with_its_input_and_what_it_would_save(typed:
     assert first[2] == ("   about 40 min a month less (98.4 % interval 40 to 40 min; 1,200 calls in the last 30 days)")
     assert first[3].startswith("   input ")
     assert first[3].endswith(", not stored yet")
-    assert done.stdout.splitlines()[-1].startswith("nothing is stored yet of benchmark grading-")
+    assert done.stdout.splitlines()[-1].startswith("no decision from benchmark grading-")
     assert world.rows("benchmark_decisions", "decision_id") == []
 
 
@@ -101,7 +101,7 @@ def test_a_replay_that_differs_shows_both_and_says_no(typed: Typed, world: World
     found = json.loads(done.stdout)
     assert (done.returncode, found["same"], found["stored"][column]) == (1, False, value)
     assert found["again"]["decision"] == "promote"
-    assert "❌ the present rules decide otherwise" in typed("decide", "--replay", "1").stdout
+    assert "❌ the current rules decide differently" in typed("decide", "--replay", "1").stdout
 
 
 @pytest.mark.parametrize("changed_hash", [False, True], ids=["the hash tells", "nobody can read it"])
@@ -118,7 +118,7 @@ def test_an_input_that_was_changed_is_refused(typed: Typed, world: World, change
 def test_an_unknown_id_is_bad_input(typed: Typed, world: World) -> None:
     done = typed("decide", "--replay", "77")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "there is no decision 77; `bench decide --task TASK` shows" in done.stderr
+    assert "there is no decision 77; `bench decide --task TASK` lists" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [(), ("--task", "grading", "--replay", "1"), ("--replay", "0")])

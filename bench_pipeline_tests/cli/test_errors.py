@@ -42,16 +42,16 @@ def test_an_unknown_task_names_the_known_ones(typed: Typed, arguments: tuple[str
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        (("run", "--task", "grading", "--models", " , "), 2, "--models: names no model; write one name a line"),
+        (("run", "--task", "grading", "--models", " , "), 2, "--models: contains no model names; write one name per"),
         (("run", "--task", "grading", "--models", "absent"), 1, "absent:latest is not installed on the Ollama server"),
         (("run", "--task", "grading", "--models", "ticket.py"), 1, "its actor_type is 'script', not 'ai_model'"),
-        (("run", "--task", "grading", "--models-file", "empty.txt"), 2, "empty.txt: names no model"),
+        (("run", "--task", "grading", "--models-file", "empty.txt"), 2, "empty.txt: contains no model names"),
         (("run", "--task", "grading", "--models-file", "image.png"), 2, "image.png: cannot be read as UTF-8 text"),
         (("plan", "--task", "grading"), 2, "grading was never benchmarked here; run `bench run --task grading` first"),
         (("promote", "--task", "grading"), 2, "grading was never benchmarked here"),
-        (("validate", "--task", "grading"), 2, "nothing of grading is promoted; `bench promote --task grading` does"),
+        (("validate", "--task", "grading"), 2, "task grading has no promotion; run `bench promote"),
         (("rollback",), 2, "there is no promotion to undo"),
-        (("rollback", "7"), 2, "there is no promotion to undo with id 7"),
+        (("rollback", "7"), 2, "there is no promotion 7 to undo; `bench log` lists the changes"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )  # fmt: skip
@@ -97,8 +97,8 @@ def test_a_slip_of_typing_shows_the_usage(typed: Typed, arguments: tuple[str, ..
         ("postgresql://app:s3cret@127.0.0.1:1/jobs", "127.0.0.1:1/jobs cannot be used: "),
         ("postgresql+psycopg2://127.0.0.1:1/jobs?user=app&password=s3cret", "cannot be used: "),
         ("mysql://app:s3cret@127.0.0.1/jobs", "mysql is not supported; use SQLite or PostgreSQL"),
-        ("postgresql://app:s3cret@127.0.0.1:port/jobs", "is no database address"),
-        ("s3cret", "is no database address"),
+        ("postgresql://app:s3cret@127.0.0.1:port/jobs", "must be a database address"),
+        ("s3cret", "must be a database address"),
     ],
     ids=["nobody answers", "password as a parameter", "another engine", "bad port", "no address"],
 )

@@ -68,7 +68,7 @@ def test_cases_check_says_that_a_suite_is_sound_and_what_is_in_it(typed: Typed) 
         pytest.param(
             suite_value() | {"test_cases": suite_value()["test_cases"][:2]}, ["every case is PASS"], id="one class"
         ),
-        pytest.param(broken(id="PASS_002"), ["case PASS_002: id: stands 2 times"], id="a duplicate id"),
+        pytest.param(broken(id="PASS_002"), ["case PASS_002: id: occurs 2 times"], id="a duplicate id"),
         pytest.param(
             broken(expected_verdict="FAIL"), ["expected_verdict: FAIL contradicts type PASS"], id="a contradiction"
         ),
@@ -182,7 +182,7 @@ def no_suite(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         (no_server, "a runtime", "start Ollama (ollama serve), or fetch weights"),
         (no_database, "database", "cannot be used: "),
         (no_actors, "production tables", "lacks table actors"),
-        (no_suite, "test cases", "there are no cases"),
+        (no_suite, "task grading", "there are no cases"),
     ],
 )
 def test_doctor_says_no_and_what_to_do_about_the_part_that_is_ill(

@@ -30,7 +30,8 @@ def test_plan_shows_each_conversation_with_its_decision_and_why(typed: Typed, wo
 
 
 def test_plan_says_no_when_everything_stays(typed: Typed, world: World) -> None:
-    world.ranked("wrong")
+    world.server.models["slow:7b"].answers = {}
+    world.ranked("slow", "wrong")
     done = typed("plan", "--task", "grading")
     assert done.returncode == 1
     assert "no model was correct in all cases" in done.stdout
@@ -59,7 +60,8 @@ def test_promote_again_changes_neither_production_nor_documents(typed: Typed, wo
 
 
 def test_promote_without_a_champion_touches_nothing(typed: Typed, world: World) -> None:
-    world.ranked("wrong")
+    world.server.models["slow:7b"].answers = {}
+    world.ranked("slow", "wrong")
     before = world.snapshot()
     done = typed("promote", "--task", "grading")
     assert (done.returncode, "nothing to promote" in done.stdout) == (0, True)
@@ -103,7 +105,7 @@ def test_rollback_names_what_it_restored_and_what_it_left(typed: Typed, world: W
     done = typed("rollback", "--task", "grading")
     assert done.returncode == 1
     assert "   3336 Grade A: fast → slow\n   3339 Regrade: fast → slow\n" in done.stdout
-    assert "   3337 Grade B: left alone, somebody changed it or removed its old actor" in done.stdout
+    assert "   3337 Grade B: left alone, changed in the meantime or its old actor was removed" in done.stdout
     assert world.holds() == [SLOW, WRONG, SLOW]
 
 
@@ -113,7 +115,7 @@ def test_rollback_undoes_the_promotion_that_is_named(typed: Typed, world: World)
     assert ([row["conversation_id"] for row in value["restored"]], value["left"]) == (list(SERVED), [])
     refused = typed("rollback", "1")
     assert refused.returncode == 1
-    assert refused.stderr.startswith("bench: promotion 1 is already undone: asked for by ")
+    assert refused.stderr.startswith("bench: promotion 1 is already undone: requested by ")
 
 
 def test_docs_writes_what_the_database_says_and_the_second_time_nothing(typed: Typed, world: World) -> None:

@@ -29,7 +29,7 @@ def test_without_a_change_it_says_so(typed: Typed, world: World) -> None:
     done = typed("rescore", "--task", "grading")
     assert done.returncode == 0
     readers = f"reader leading_tag, version {READER_VERSION} → {READER_VERSION}"
-    assert done.stdout == f"{found}: 0 of 8 samples are judged otherwise ({readers})\n"
+    assert done.stdout == f"{found}: 0 of 8 samples are judged differently ({readers})\n"
 
 
 def test_it_shows_every_sample_that_would_change_and_stores_nothing(
@@ -42,7 +42,7 @@ def test_it_shows_every_sample_that_would_change_and_stores_nothing(
         ["fast", case, "1"] for case in ("PASS_001", "PASS_002", "FAIL_001", "FAIL_002")
     ]
     assert "correct PASS → invalid  the last line is not just PASS or FAIL" in lines[2]
-    assert f"{benchmark_id}: 4 of 8 samples are judged otherwise (reader final_line" in done.stdout
+    assert f"{benchmark_id}: 4 of 8 samples are judged differently (reader final_line" in done.stdout
     assert lines[-1] == "`bench rescore --task grading --save` stores this as a new benchmark"
     assert len(world.rows("benchmark_runs", "benchmark_id")) == 1
 
@@ -52,7 +52,7 @@ def test_save_stores_and_ranks_it_as_a_new_benchmark(typed: Typed, world: World,
     assert done.returncode == 0
     stored = {found for (found,) in world.rows("benchmark_runs", "benchmark_id")}
     assert f"stored as {only(sorted(stored - {benchmark_id}))}\n" in done.stdout
-    assert "nobody: no model was correct in every case" in done.stdout
+    assert "none: no model was correct in every case" in done.stdout
     assert is_calm(done.stdout)
 
 
@@ -60,7 +60,7 @@ def test_save_stores_nothing_when_nothing_is_new(typed: Typed, world: World) -> 
     world.ranked("fast")
     done = typed("rescore", "--task", "grading", "--save")
     assert done.returncode == 0
-    assert done.stdout.endswith("nothing was stored: reader and verdicts are the ones that are stored already\n")
+    assert done.stdout.endswith("nothing was stored: reader and verdicts are the same as before\n")
     assert len(world.rows("benchmark_runs", "benchmark_id")) == 1
 
 

@@ -93,7 +93,7 @@ def test_without_a_champion_the_exit_status_is_1_and_it_says_why(typed: Typed, w
         world.give(conversation, WRONG)
     done = typed("run", "--task", "grading", "--models", "wrong")
     assert (done.returncode, done.stderr) == (1, "")
-    assert "   nobody: no model was correct in every case" in done.stdout
+    assert "   none: no model was correct in every case" in done.stdout
     assert "   wrong: disqualified, 3/4 correct: " in done.stdout
 
 
@@ -168,7 +168,7 @@ def test_what_was_measured_under_the_same_evidence_is_not_measured_again_with_re
 
 
 @pytest.mark.parametrize(
-    ("options", "verb", "calls"), [((), "going on with", 4), (("--fresh",), "starting", 2 + 4)], ids=["resume", "fresh"]
+    ("options", "verb", "calls"), [((), "continuing", 4), (("--fresh",), "starting", 2 + 4)], ids=["resume", "fresh"]
 )
 def test_an_interrupted_run_goes_on_unless_a_fresh_one_is_asked_for(
     typed: Typed, world: World, options: tuple[str, ...], verb: str, calls: int
@@ -181,7 +181,7 @@ def test_an_interrupted_run_goes_on_unless_a_fresh_one_is_asked_for(
         world.run("slow", on_event=stop)
     done = typed("run", "--task", "grading", "--models", "slow", *options)
     assert f"grading: {verb}" in done.stdout
-    assert ("(2 of 4 calls were made before)" in done.stdout) is (verb == "going on with")
+    assert ("(2 of 4 calls already made)" in done.stdout) is (verb == "continuing")
     assert len(world.calls()) == calls
 
 

@@ -53,7 +53,7 @@ def test_why_says_no_of_a_model_that_nobody_looked_at(typed: Typed, world: World
     done = typed("why", "nobody", *options)
     assert done.returncode == 1
     of = " of grading" if options else ""
-    assert done.stdout == f"no benchmark{of} ever looked at nobody; `bench models` lists the actors\n"
+    assert done.stdout == f"no benchmark{of} considered nobody; `bench models` lists the actors\n"
 
 
 def test_a_misspelt_task_is_bad_input(typed: Typed, world: World) -> None:

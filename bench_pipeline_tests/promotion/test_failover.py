@@ -99,7 +99,7 @@ def test_the_champion_that_failed_is_not_planned_again_until_something_in_its_ev
     world.give(GRADE_A, SLOW)
     again = world.plan(world.ranked("fast", "slow"))
     assert [row.decision for row in again.rows] == ["promote", "keep", "keep"]
-    assert "failover 2 replaced it (asked for by the tests" in again.rows[1].reason
+    assert "failover 2 replaced it (requested by the tests" in again.rows[1].reason
     world.server.models["fast:1b"].digest = "sha256:fb"
     world.runtimes.close()
     assert world.plan(world.ranked("fast", "slow")).rows[1].decision == "promote"

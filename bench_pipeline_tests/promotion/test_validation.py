@@ -76,7 +76,7 @@ def become(**changes: object) -> Callable[[World], None]:
         pytest.param(lambda w: w.server.models.pop("fast:1b"), "cannot be called: fast:1b is not installed",
                      id="removed"),
         pytest.param(lambda w: w.set_actor(FAST, enabled=False), "cannot be called: it is not enabled", id="disabled"),
-        pytest.param(lambda w: w.remove_actor(FAST), "cannot be called: it is no actor any more", id="deleted"),
+        pytest.param(lambda w: w.remove_actor(FAST), "cannot be called: the actor no longer exists", id="deleted"),
         pytest.param(become(size_bytes=9_000_000_000), "cannot be called: 9.0 GB, the limit is 8.0 GB", id="grown"),
     ],
 )  # fmt: skip
@@ -101,7 +101,7 @@ def test_a_champion_that_does_not_hold_is_taken_back(world: World, changes: Call
 def test_a_champion_that_holds_more_memory_than_the_limit_is_taken_back(world: World) -> None:
     promotion = world.promoted()
     world.server.models["fast:1b"].memory_bytes = world.server.models["fast:1b"].vram_bytes = 9_000_000_000
-    assert validate(world, promotion).reasons == ("fast holds 9.0 GB, the limit is 8.0 GB",)
+    assert validate(world, promotion).reasons == ("fast uses 9.0 GB, the limit is 8.0 GB",)
     assert world.holds() == [SLOW] * 3
 
 

@@ -24,7 +24,7 @@ from bench_pipeline.settings import Settings
 QUESTION = {"promotion_id": 7, "conversations": [{"conversation_id": 3336, "conversation": "Größe A"}]}
 LIMIT_S = 60.0
 GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "validate-with-your-own-runner.md"
-NO_REASON = ("the validation hook said no and gave no reason",)
+NO_REASON = ("the validation hook did not pass it and gave no reason",)
 BLOCKED = "import threading; threading.Event().wait()"
 
 Written = Callable[[str], str]
@@ -136,18 +136,18 @@ def test_an_answer_of_the_largest_size_is_read_whole(command: Written) -> None:
     [
         pytest.param("", "without an answer; write one JSON object", id="silent"),
         pytest.param("print(' \\n')", "without an answer", id="blank"),
-        pytest.param(printing("all good"), "no answer that can be read: not JSON: Expecting value", id="words"),
+        pytest.param(printing("all good"), "an answer that cannot be read: not JSON: Expecting value", id="words"),
         pytest.param(printing('done\n{"passed": true}'), "not JSON", id="words before the object"),
         pytest.param(printing('{"passed": true} {"passed": true}'), "not JSON: Extra data", id="two objects"),
         pytest.param(printing('{"passed": true'), "not JSON", id="cut off"),
-        pytest.param(printing("[true]"), "it is no object", id="a list"),
-        pytest.param(printing("{}"), "`passed` is neither true nor false", id="no verdict"),
-        pytest.param(printing('{"passed": 1}'), "`passed` is neither true nor false", id="a number as verdict"),
-        pytest.param(printing('{"passed": "true"}'), "`passed` is neither", id="a word as verdict"),
-        pytest.param(printing('{"passed": false, "passed": true}'), "'passed' stands twice", id="two verdicts"),
-        pytest.param(printing('{"passed": true, "reasons": "fine"}'), "`reasons` is no list", id="reasons no list"),
-        pytest.param(printing('{"passed": true, "reasons": [1]}'), "`reasons` is no list", id="reasons no texts"),
-        pytest.param(printing('{"passed": true, "reasons": null}'), "`reasons` is no list", id="reasons null"),
+        pytest.param(printing("[true]"), "it is not an object", id="a list"),
+        pytest.param(printing("{}"), "`passed` must be true or false", id="no verdict"),
+        pytest.param(printing('{"passed": 1}'), "`passed` must be true or false", id="a number as verdict"),
+        pytest.param(printing('{"passed": "true"}'), "`passed` must be", id="a word as verdict"),
+        pytest.param(printing('{"passed": false, "passed": true}'), "'passed' occurs twice", id="two verdicts"),
+        pytest.param(printing('{"passed": true, "reasons": "fine"}'), "`reasons` must be a list", id="reasons no list"),
+        pytest.param(printing('{"passed": true, "reasons": [1]}'), "`reasons` must be a list", id="reasons no texts"),
+        pytest.param(printing('{"passed": true, "reasons": null}'), "`reasons` must be a list", id="reasons null"),
         pytest.param(printing('{"passed": true, "score": NaN}'), "NaN is not a JSON number", id="NaN"),
         pytest.param(printing('{"passed": true, "score": 1e999}'), "1e999 is out of range", id="infinite"),
         pytest.param(printing('{"passed": true, "n": 9223372036854775808}'), "has more than 64 bits", id="2**63"),
@@ -173,9 +173,9 @@ def test_without_a_proper_answer_it_did_not_pass_and_the_reason_says_why(
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        pytest.param("def judge(asked): return True", "it is no object", id="a bare verdict"),
-        pytest.param("def judge(asked): return {'passed': {1}}", "returned what is no JSON: ", id="no JSON"),
-        pytest.param("def judge(asked): return {'n': float('nan')}", "returned what is no JSON: ", id="NaN"),
+        pytest.param("def judge(asked): return True", "it is not an object", id="a bare verdict"),
+        pytest.param("def judge(asked): return {'passed': {1}}", "must return a JSON value: ", id="no JSON"),
+        pytest.param("def judge(asked): return {'n': float('nan')}", "must return a JSON value: ", id="NaN"),
         pytest.param("async def judge(asked): return {}", "coroutine is not JSON serializable", id="a coroutine"),
         pytest.param("def judge(asked): raise KeyError('a b')", "KeyError: 'a b'", id="raised"),
         pytest.param("def judge(asked): exit()", "without an answer", id="left"),
@@ -192,11 +192,14 @@ def test_a_callable_that_breaks_did_not_pass_and_the_reason_says_why(judge: Writ
 @pytest.mark.parametrize(
     ("hook", "says"),
     [
-        ("nowhere:judge", "there is no module nowhere; put it into the working folder or install it"),
-        ("judges.none:judge", "there is no module judges.none; put it into the working folder or install it"),
-        ("./nowhere --now", "could not be started: ./nowhere: No such file or directory; mend BENCH_VALIDATION_HOOK"),
-        ("./locked.sh", "could not be started: ./locked.sh: Permission denied; mend BENCH_VALIDATION_HOOK"),
-        ("echo 'a\0b'", "could not be started: echo: embedded null byte; mend BENCH_VALIDATION_HOOK"),
+        ("nowhere:judge", "module nowhere was not found; put it into the working folder or install it"),
+        ("judges.none:judge", "module judges.none was not found; put it into the working folder or install it"),
+        (
+            "./nowhere --now",
+            "could not be started: ./nowhere: No such file or directory; correct BENCH_VALIDATION_HOOK",
+        ),
+        ("./locked.sh", "could not be started: ./locked.sh: Permission denied; correct BENCH_VALIDATION_HOOK"),
+        ("echo 'a\0b'", "could not be started: echo: embedded null byte; correct BENCH_VALIDATION_HOOK"),
     ],
 )
 def test_a_hook_that_cannot_be_started_did_not_pass_and_the_reason_holds_the_remedy(
@@ -360,14 +363,14 @@ def test_a_hook_of_either_form_is_accepted(hook: str, tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("hook", "says"),
     [
-        ("", "names no program; give a Python callable as module:callable, or a command line"),
-        (" \n", "names no program"),
-        ("''", "names no program"),
-        ("judge 'it", "is no command line: No closing quotation; mend the quotes"),
-        ("a..b:c", "a..b:c is no module:callable; write it as judges.mine:judge"),
-        ("a.:c", "a.:c is no module:callable"),
-        ("a.1:c", "a.1:c is no module:callable"),
-        ("class.b:c", "class.b:c is no module:callable"),
+        ("", "contains no program; give a Python callable as module:callable, or a command line"),
+        (" \n", "contains no program"),
+        ("''", "contains no program"),
+        ("judge 'it", "is not a command line: No closing quotation; correct the quotes"),
+        ("a..b:c", "a..b:c is not a module:callable; write it as judges.mine:judge"),
+        ("a.:c", "a.:c is not a module:callable"),
+        ("a.1:c", "a.1:c is not a module:callable"),
+        ("class.b:c", "class.b:c is not a module:callable"),
     ],
 )
 @pytest.mark.parametrize("check", [check_hook, ask])
@@ -386,7 +389,7 @@ def test_a_command_whose_program_is_not_found_is_refused_when_it_is_checked(
     with pytest.raises(InputError) as refused:
         check_hook(f"{program} --now")
     assert str(refused.value) == (
-        f"BENCH_VALIDATION_HOOK: there is no program {program}; give a Python callable as module:callable, or a "
+        f"BENCH_VALIDATION_HOOK: program {program} was not found; give a Python callable as module:callable, or a "
         "command line whose program is on the PATH"
     )
 

@@ -58,7 +58,7 @@ def test_a_path_that_leads_out_is_refused(tmp_path: Path) -> None:
     (tmp_path / "reports").mkdir()
     (tmp_path / "reports" / "grading").symlink_to(tmp_path)
     for names in (("..", "x.md"), ("/etc/passwd",), ("grading", "x.md")):
-        with pytest.raises(InputError, match="leads out of"):
+        with pytest.raises(InputError, match="is outside"):
             path_in(tmp_path / "reports", *names)
 
 

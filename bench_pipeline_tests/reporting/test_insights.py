@@ -63,17 +63,17 @@ def test_the_share_of_qualified_models_tells_those_apart_that_a_race_stopped() -
     results = board(by_model).results
     raced = Scoreboard((results[0], replace(results[1], standing=Standing.OUTPACED, rank=None)))
     (share, *_) = insights(raced, by_model)
-    assert share.endswith("in all 4 cases; 1 stopped by the race, not known to be right or wrong.")
+    assert share.endswith("in all 4 cases; 1 stopped by the race, correctness unknown.")
 
 
 def test_the_margin_is_in_milliseconds_and_per_cent_of_the_runner_up() -> None:
     text = said({"a": samples(RIGHT, 150), "b": samples(RIGHT, 200)})
-    assert "a leads b by 50 ms a case (25.0%): 150 ms (n=4 calls) against 200 ms (n=4 calls)." in text
+    assert "a leads b by 50 ms per case (25.0%): 150 ms (n=4 calls) against 200 ms (n=4 calls)." in text
 
 
 def test_a_tie_is_no_lead() -> None:
     text = said({"a": samples(RIGHT, 150), "b": samples(RIGHT, 150)})
-    assert "a and b are tied, their difference may be chance" in text
+    assert "a and b are tied; their difference may be chance" in text
     assert "leads" not in text
 
 
@@ -103,7 +103,7 @@ def test_families_are_compared_only_when_two_of_them_qualify() -> None:
 def test_the_hardest_case_is_the_one_that_most_models_failed() -> None:
     text = said({"a": samples(RIGHT), "b": samples(("PASS", "PASS", "PASS", "FAIL")), "c": samples(("PASS",) * 4)})
     assert "Hardest cases: F1 (failed by 2 of 3 models), F2 (failed by 1 of 3 models)." in text
-    assert "Every model that answered them got 2 of 4 cases right." in text
+    assert "2 of 4 cases were answered correctly by every model that answered them." in text
 
 
 def test_an_infrastructure_error_is_no_failed_case() -> None:
@@ -144,5 +144,5 @@ def test_the_false_verdicts_of_a_lone_model_are_told_once() -> None:
 def test_the_champions_time_is_split_by_the_servers_timings() -> None:
     timings = ServerTimings(prompt_ns=30_000_000, generation_ns=90_000_000)
     text = said({"a": samples(RIGHT, 120, timings)})
-    assert "a spends 25% of its server time reading the prompt and 75% generating (30 ms and 90 ms a call" in text
+    assert "a spends 25% of its server time reading the prompt and 75% generating (30 ms and 90 ms per call" in text
     assert "server time" not in said({"a": samples(RIGHT, 120)})

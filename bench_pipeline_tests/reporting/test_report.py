@@ -55,8 +55,8 @@ def test_a_hostile_name_is_no_heading_and_no_image() -> None:
 
 def test_the_result_names_champion_and_runner_up_with_their_figures() -> None:
     assert (
-        "Champion: qwen2.5-coder:0.5b, 4/4 correct, 122 ms a case (n=4 calls). "
-        "Runner-up: hf.co/User/Model-GGUF:Q4_K_M, 482 ms a case (n=4 calls)."
+        "Champion: qwen2.5-coder:0.5b, 4/4 correct, 122 ms per case (n=4 calls). "
+        "Runner-up: hf.co/User/Model-GGUF:Q4_K_M, 482 ms per case (n=4 calls)."
     ) in render_report(ranked_example())
 
 
@@ -73,7 +73,7 @@ def test_a_model_that_always_says_the_same_is_named_beside_its_false_verdicts() 
 
 def test_an_inconclusive_model_is_the_infrastructures_matter() -> None:
     failed = section(render_report(ranked_example()), "Did not qualify")
-    wrong, inconclusive = failed.split("Inconclusive, because of the infrastructure")
+    wrong, inconclusive = failed.split("Inconclusive because of the infrastructure")
     assert "llama3.1:8b" not in wrong
     assert "GRADE_PASS_001: error (infrastructure); no reply in 120 s" in inconclusive
     assert "Run: the server was lost after 4 calls" in inconclusive
@@ -86,7 +86,7 @@ def test_a_run_of_an_earlier_benchmark_is_named() -> None:
 
 def test_without_any_model_the_report_says_so() -> None:
     report = render_report(unranked_example())
-    assert "No champion: no model was run. Production is untouched." in report
+    assert "No champion: no model was run. Production is unchanged." in report
     assert "There are no measurements to draw on." in report
     assert "No model was measured." in section(report, "Verdicts")
 
@@ -97,7 +97,7 @@ def test_without_a_qualified_model_the_report_says_why() -> None:
     report = render_report(replace(example, scoreboard=others))
     assert (
         "No champion: none of 2 models was correct in all 4 cases; 1 could not be measured to the end. "
-        "Production is untouched."
+        "Production is unchanged."
     ) in report
 
 

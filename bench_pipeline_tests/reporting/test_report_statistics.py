@@ -24,7 +24,7 @@ CASE = next(iter(GOLD))
 
 def test_an_invalid_run_is_called_that_before_anything_else() -> None:
     ranked = ranked_of({"a": right_samples(100)}, invalid="the anchor's latency changed by +12.0%")
-    said = "This run is invalid: the anchor's latency changed by +12.0%; nothing may be decided from it."
+    said = "This run is invalid: the anchor's latency changed by +12.0%; it must not be used for a decision."
     assert render_report(ranked).splitlines()[2] == said
     assert render_report_json(ranked)["invalid"] == "the anchor's latency changed by +12.0%"
 
@@ -121,12 +121,12 @@ def test_a_tie_is_stated_with_what_decided_it() -> None:
     ranked = ranked_of({"a": right_samples(100), "b": right_samples(100)}, incumbents=frozenset({"b"}))
     assert render_report_json(ranked)["ties"] == [{"ahead": "b", "behind": "a", "ahead_by": "incumbent"}]
     rankings = section(render_report(ranked), "Final rankings")
-    assert "- b and a are tied: their cases do not separate them. b stands first (incumbent)." in rankings
+    assert "- b and a are tied: their cases do not separate them. b is listed first (incumbent)." in rankings
 
 
 def test_without_a_champion_nobody_is_compared() -> None:
     report = render_report(ranked_of({"a": hostile_samples("wrong")}))
-    assert "There is nobody to compare the champion with." in section(report, "Comparisons")
+    assert "There is no model to compare the champion with." in section(report, "Comparisons")
 
 
 # A race

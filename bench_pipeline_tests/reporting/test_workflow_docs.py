@@ -58,7 +58,7 @@ def test_the_champion_in_its_place_is_in_production_and_has_no_issue(source: Sou
 def test_an_actor_that_is_not_the_champion_is_an_issue(source: Source) -> None:
     step = source.step(GRADE_B)
     assert step.status == "differs from the champion"
-    assert step.issues == ("slow is not the champion, which is fast",)
+    assert step.issues == ("slow is not the champion, fast",)
 
 
 def test_a_step_that_no_task_serves_is_not_benchmarked(source: Source) -> None:
@@ -80,12 +80,12 @@ def test_a_script_is_no_model_and_no_issue(source: Source) -> None:
 def test_a_step_without_an_actor_is_an_issue(source: Source) -> None:
     source.give(GRADE_A, None)
     assert source.step(GRADE_A).status == "no actor"
-    assert source.step(GRADE_A).issues == ("no actor; nobody carries out this step",)
+    assert source.step(GRADE_A).issues == ("no actor; this step cannot run",)
 
 
 def test_an_actor_that_is_gone_is_an_issue(source: Source) -> None:
     source.give(GRADE_A, 99)
-    assert source.step(GRADE_A).issues == ("actor 99 is gone; nobody carries out this step",)
+    assert source.step(GRADE_A).issues == ("actor 99 was deleted; this step cannot run",)
 
 
 def test_a_disabled_actor_is_an_issue(source: Source) -> None:
@@ -96,16 +96,16 @@ def test_a_disabled_actor_is_an_issue(source: Source) -> None:
 
 def test_a_missing_runner_up_is_an_issue(source: Source) -> None:
     source.register(GRADE_A, FAST, None)
-    assert source.step(GRADE_A).issues == ("no runner-up: nobody could replace the champion",)
+    assert source.step(GRADE_A).issues == ("no runner-up: no model can replace the champion",)
 
 
 def test_a_model_above_the_limit_is_an_issue_by_its_measured_size(source: Source) -> None:
-    assert "fast is above the GPU limit: 2.0 GB, the limit is 1.5 GB" in source.step(GRADE_A, 1_500_000_000).issues
+    assert "fast exceeds the GPU limit: 2.0 GB, the limit is 1.5 GB" in source.step(GRADE_A, 1_500_000_000).issues
 
 
 def test_a_model_that_was_never_run_because_it_is_too_large_is_an_issue(source: Source) -> None:
     source.give(EXTRACT, HUGE)
-    assert "huge is above the GPU limit: 40.0 GB, the limit is 8.0 GB" in source.step(EXTRACT).issues
+    assert "huge exceeds the GPU limit: 40.0 GB, the limit is 8.0 GB" in source.step(EXTRACT).issues
 
 
 def test_the_last_benchmark_is_the_latest_one_with_the_actors_own_latency(source: Source) -> None:
@@ -143,7 +143,7 @@ def test_a_workflow_without_steps_says_so(source: Source) -> None:
     source.run("DELETE FROM workflow_conversations")
     document = render_workflow(source.workflow())
     assert "This workflow has no steps." in document
-    assert "No step is carried out by a model." in document
+    assert "No step uses a model." in document
 
 
 # Documents
@@ -152,7 +152,7 @@ def test_a_workflow_without_steps_says_so(source: Source) -> None:
 def test_a_document_tells_each_step_and_each_issue(source: Source) -> None:
     document = render_workflow(source.workflow())
     assert "| 2 | Grade A (3336) | fast (1) | fast | slow | in production | grading-1 | 2025-03-01 | 120 |" in document
-    assert "- Step 3, Grade B (3337): slow is not the champion, which is fast" in document
+    assert "- Step 3, Grade B (3337): slow is not the champion, fast" in document
 
 
 def test_hostile_names_break_no_document(source: Source) -> None:

@@ -72,7 +72,7 @@ def test_g12_on_a_full_disk_the_old_documents_stay_and_the_command_names_the_fil
     done = reconcile_on_a_full_disk(typed)
 
     assert done.returncode == 2
-    assert ".md: cannot be written: File too large; free it or choose another folder" in done.stderr
+    assert ".md: cannot be written: File too large; correct that or choose another folder" in done.stderr
     assert written(world) == owed
     assert list((world.folder / "production").rglob("*.tmp")) == []
 
