@@ -97,8 +97,8 @@ def test_a_slip_of_typing_shows_the_usage(typed: Typed, arguments: tuple[str, ..
         ("postgresql://app:s3cret@127.0.0.1:1/jobs", "127.0.0.1:1/jobs cannot be used: "),
         ("postgresql+psycopg2://127.0.0.1:1/jobs?user=app&password=s3cret", "cannot be used: "),
         ("mysql://app:s3cret@127.0.0.1/jobs", "mysql is not supported; use SQLite or PostgreSQL"),
-        ("postgresql://app:s3cret@127.0.0.1:port/jobs", "is no database address"),
-        ("s3cret", "is no database address"),
+        ("postgresql://app:s3cret@127.0.0.1:port/jobs", "must be a database address"),
+        ("s3cret", "must be a database address"),
     ],
     ids=["nobody answers", "password as a parameter", "another engine", "bad port", "no address"],
 )

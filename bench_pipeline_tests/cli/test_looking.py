@@ -68,7 +68,7 @@ def test_cases_check_says_that_a_suite_is_sound_and_what_is_in_it(typed: Typed) 
         pytest.param(
             suite_value() | {"test_cases": suite_value()["test_cases"][:2]}, ["every case is PASS"], id="one class"
         ),
-        pytest.param(broken(id="PASS_002"), ["case PASS_002: id: stands 2 times"], id="a duplicate id"),
+        pytest.param(broken(id="PASS_002"), ["case PASS_002: id: occurs 2 times"], id="a duplicate id"),
         pytest.param(
             broken(expected_verdict="FAIL"), ["expected_verdict: FAIL contradicts type PASS"], id="a contradiction"
         ),

@@ -144,7 +144,7 @@ def test_an_answer_of_the_largest_size_is_read_whole(command: Written) -> None:
         pytest.param(printing("{}"), "`passed` is neither true nor false", id="no verdict"),
         pytest.param(printing('{"passed": 1}'), "`passed` is neither true nor false", id="a number as verdict"),
         pytest.param(printing('{"passed": "true"}'), "`passed` is neither", id="a word as verdict"),
-        pytest.param(printing('{"passed": false, "passed": true}'), "'passed' stands twice", id="two verdicts"),
+        pytest.param(printing('{"passed": false, "passed": true}'), "'passed' occurs twice", id="two verdicts"),
         pytest.param(printing('{"passed": true, "reasons": "fine"}'), "`reasons` is no list", id="reasons no list"),
         pytest.param(printing('{"passed": true, "reasons": [1]}'), "`reasons` is no list", id="reasons no texts"),
         pytest.param(printing('{"passed": true, "reasons": null}'), "`reasons` is no list", id="reasons null"),
