@@ -180,7 +180,7 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="maximum age of a champion's measurement, days",
     )
-    max_rows: int = Field(default=20, ge=1, description="maximum number of conversations that one promotion changes")
+    max_rows: int = Field(default=20, ge=1, description="maximum number of conversations that one promotion may change")
     validation_hook: str | None = Field(
         default=None, description="your own validation of a promotion: module:callable, or a command line"
     )

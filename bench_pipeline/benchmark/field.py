@@ -41,11 +41,11 @@ class Field:
 
     def reusing(self, runs: Mapping[str, ModelRun]) -> Field:
         """Return the field with these earlier runs: their candidates are not run again."""
-        spared = tuple(candidate for candidate in self.candidates if candidate.name in runs)
+        skipped = tuple(candidate for candidate in self.candidates if candidate.name in runs)
         return replace(
             self,
             candidates=tuple(candidate for candidate in self.candidates if candidate.name not in runs),
-            beside=(*self.beside, *spared),
+            beside=(*self.beside, *skipped),
             reused={**self.reused, **runs},
         )
 

@@ -5,14 +5,14 @@ The rules are in domain/measuring/racing.py; this module only keeps the figures 
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import median
 
 from bench_pipeline.benchmark.model_run import Measured, PlannedCall, Stop
 from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.domain.measuring.racing import Racer, StopReason, case_order, live, stop_reason
 from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.measuring.scoreboard import case_medians_ms
 from bench_pipeline.domain.tasks.outcome import Outcome
 
 
@@ -48,11 +48,11 @@ class Race:
     def stop(self, model: str) -> Stop:
         """Return the function that decides after each call whether `model` stops."""
 
-        def asked(samples: Sequence[Sample]) -> StopReason | None:
+        def decide(samples: Sequence[Sample]) -> StopReason | None:
             racer = self._racer(model, samples)
             return stop_reason(racer, self._field(besides=model), self._prepared.protocol.repeats)
 
-        return asked
+        return decide
 
     def goes_on(self, model: str) -> bool:
         """Whether the model is neither complete nor failed nor inconclusive; it may be outpaced."""
@@ -70,13 +70,9 @@ class Race:
         measured = self.measured[model]
         samples = measured.samples if samples is None else samples
         errors = sum(sample.outcome is Outcome.ERROR for sample in samples)
-        latencies: dict[str, list[float]] = defaultdict(list)
-        for sample in samples:
-            if sample.latency_ns is not None and sample.ranks:
-                latencies[sample.case_id].append(sample.latency_ns / 1e6)
         return Racer(
             model=model,
-            medians_ms={case_id: median(of_case) for case_id, of_case in latencies.items()},
+            medians_ms=case_medians_ms(samples),
             passes=self._passes(samples),
             failed=any(sample.outcome.disqualifies for sample in samples),
             inconclusive=measured.run.failure is not None or errors > self._prepared.protocol.error_budget,

@@ -127,10 +127,10 @@ def _lost_connection(error: Exception) -> BenchError | None:
 
     if not isinstance(error, DBAPIError) or not error.connection_invalidated:
         return None
-    from bench_pipeline.storage.database_errors import first_line
+    from bench_pipeline.storage.database_errors import driver_message
 
     return BenchError(
-        f"the connection to the database was lost: {first_line(error)}; run the same command again to complete it"
+        f"the connection to the database was lost: {driver_message(error)}; run the same command again to complete it"
     )
 
 

@@ -215,7 +215,7 @@ class LlamaCppRuntime:
         parameters.n_batch = _PROMPT_BATCH_TOKENS
         if self._threads:
             parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = self._threads
-        # Without the prompt cache of up to 8 GiB, which would answer repeated prompts from memory.
+        # Disables the prompt cache (up to 8 GiB), which would answer repeated prompts from memory.
         parameters.cache_ram_mib = 0
         parameters.verbosity = 0
         parameters.endpoint_metrics = True

@@ -7,7 +7,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, RowMapping, and_, case, delete, func, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from bench_pipeline.domain.measuring.benchmark import Purpose, Role, RunStatus
 from bench_pipeline.domain.measuring.racing import StopReason
@@ -103,26 +115,12 @@ def benchmark(connection: Connection, benchmark_id: str) -> BenchmarkRow | None:
 
 def latest_benchmark(connection: Connection, task: str) -> BenchmarkRow | None:
     """Return the task's latest finished benchmark."""
-    return _first_benchmark(
-        connection,
-        benchmark_runs.c.task_type == task,
-        benchmark_runs.c.purpose == Purpose.BENCHMARK,
-        benchmark_runs.c.status == RunStatus.FINISHED,
-    )
+    return _first_benchmark(connection, *_finished(task))
 
 
 def finished_benchmarks(connection: Connection, task: str) -> list[BenchmarkRow]:
     """Return the task's finished benchmarks, newest first."""
-    query = (
-        select(*(benchmark_runs.c[name] for name in BenchmarkRow.__slots__))
-        .where(
-            benchmark_runs.c.task_type == task,
-            benchmark_runs.c.purpose == Purpose.BENCHMARK,
-            benchmark_runs.c.status == RunStatus.FINISHED,
-        )
-        .order_by(benchmark_runs.c.started_at.desc())
-    )
-    return [_benchmark_row(row) for row in connection.execute(query).mappings()]
+    return [_benchmark_row(row) for row in connection.execute(_newest_first(*_finished(task))).mappings()]
 
 
 def interrupted_benchmark(
@@ -138,11 +136,19 @@ def interrupted_benchmark(
     )
 
 
-def _first_benchmark(connection: Connection, *conditions: Any) -> BenchmarkRow | None:  # noqa: ANN401
-    columns = [benchmark_runs.c[name] for name in BenchmarkRow.__slots__]
-    query = select(*columns).where(*conditions).order_by(benchmark_runs.c.started_at.desc()).limit(1)
-    row = connection.execute(query).mappings().first()
+def _first_benchmark(connection: Connection, *conditions: ColumnElement[bool]) -> BenchmarkRow | None:
+    row = connection.execute(_newest_first(*conditions).limit(1)).mappings().first()
     return _benchmark_row(row) if row else None
+
+
+def _newest_first(*conditions: ColumnElement[bool]) -> Select[Any]:
+    columns = [benchmark_runs.c[name] for name in BenchmarkRow.__slots__]
+    return select(*columns).where(*conditions).order_by(benchmark_runs.c.started_at.desc())
+
+
+def _finished(task: str) -> tuple[ColumnElement[bool], ...]:
+    c = benchmark_runs.c
+    return c.task_type == task, c.purpose == Purpose.BENCHMARK, c.status == RunStatus.FINISHED
 
 
 def _benchmark_row(row: RowMapping) -> BenchmarkRow:
@@ -362,7 +368,7 @@ def invalidate_benchmark(connection: Connection, benchmark_id: str, why: str) ->
     connection.execute(update(benchmark_runs).where(benchmark_runs.c.benchmark_id == benchmark_id).values(invalid=why))
 
 
-def _update_model_run(connection: Connection, model_run_id: int, values: Mapping[str, Any]) -> None:
+def _update_model_run(connection: Connection, model_run_id: int, values: Mapping[str, object]) -> None:
     connection.execute(
         update(benchmark_model_runs).where(benchmark_model_runs.c.model_run_id == model_run_id).values(**values)
     )

@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bench_pipeline.domain.errors import BenchError, InputError
-from bench_pipeline.storage.database_errors import first_line
+from bench_pipeline.storage.database_errors import driver_message
 from bench_pipeline.storage.schema import NO_RIGHT, REMEDY, SchemaRefused, begin_immediate, bring_up_to_date
 
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -121,7 +121,7 @@ def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
     except SchemaRefused as error:
         raise InputError(f"{variable}: {_shown(address)} {error}") from None
     except (DBAPIError, ArgumentError, ImportError, OSError) as error:
-        raise InputError(f"{variable}: {_shown(address)} cannot be used: {first_line(error)}") from None
+        raise InputError(f"{variable}: {_shown(address)} cannot be used: {driver_message(error)}") from None
     return Database(engine)
 
 
@@ -130,7 +130,7 @@ def _explain_missing_privilege(context: ExceptionContext) -> None:
     if getattr(context.original_exception, "pgcode", None) not in NO_RIGHT or context.engine is None:
         return
     if context.connection is None or not context.connection.get_execution_options().get("as_owner"):
-        cause = first_line(context.original_exception)
+        cause = driver_message(context.original_exception)
         raise InputError(f"{_shown(context.engine.url)}: {cause}; {REMEDY}") from None
 
 
@@ -192,7 +192,7 @@ def _prepare_sqlite(engine: Engine, address: URL) -> None:
 
 
 def _make_file(file: Path) -> None:
-    """Create a database file in WAL mode, which is permanent; a lock, because two concurrent switches would fail."""
+    """Create a database file in WAL mode, which persists. Locked, because two concurrent switches would fail."""
     from filelock import FileLock
 
     with FileLock(f"{file}.open.lock"), closing(sqlite3.connect(file)) as connection:

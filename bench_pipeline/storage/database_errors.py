@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy.exc import DBAPIError
 
+from bench_pipeline.domain.text import first_line
 
-def first_line(error: BaseException) -> str:
+
+def driver_message(error: BaseException) -> str:
     """Return the first line of the driver's message: the lines below repeat the statement and its values."""
-    cause = (error.orig if isinstance(error, DBAPIError) else None) or error
-    return str(cause).strip().partition("\n")[0]
+    return first_line((error.orig if isinstance(error, DBAPIError) else None) or error)

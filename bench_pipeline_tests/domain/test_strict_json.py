@@ -34,9 +34,9 @@ def test_every_text_is_read_or_refused_and_nothing_else(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        pytest.param('{"a": 1, "a": 1}', "key 'a' stands twice", id="equal keys with equal values"),
-        pytest.param('{"v": "PASS", "v": "FAIL"}', "key 'v' stands twice", id="equal keys"),
-        pytest.param('[{"x": {"b": 1, "a": 2, "\\u0061": 3}}]', "key 'a' stands twice", id="equal keys deep inside"),
+        pytest.param('{"a": 1, "a": 1}', "key 'a' occurs twice", id="equal keys with equal values"),
+        pytest.param('{"v": "PASS", "v": "FAIL"}', "key 'v' occurs twice", id="equal keys"),
+        pytest.param('[{"x": {"b": 1, "a": 2, "\\u0061": 3}}]', "key 'a' occurs twice", id="equal keys deep inside"),
         pytest.param("NaN", "NaN is not a JSON number", id="NaN"),
         pytest.param("[Infinity]", "Infinity is not a JSON number", id="infinity"),
         pytest.param("1e999", "1e999 is out of range", id="overflow"),

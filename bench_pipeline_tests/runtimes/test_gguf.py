@@ -115,16 +115,16 @@ def test_a_field_of_another_type_than_usual_is_unknown(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"", "cut off"),
-        (b"PK\x03\x04 and more of a zip", "does not begin with GGUF"),
+        (b"", "ends within its head"),
+        (b"PK\x03\x04 and more of a zip", "does not start with GGUF"),
         (gguf(LLAMA, version=1), "its version is 1"),
-        (gguf(words("general.name", "Nobody")), "names no general.architecture"),
-        (gguf(LLAMA)[:-3], "cut off"),
+        (gguf(words("general.name", "Nobody")), "lacks general.architecture"),
+        (gguf(LLAMA)[:-3], "ends within its head"),
         (gguf(LLAMA, number("split.count", 3)), "one part of several"),
         (gguf(LLAMA, packed("key") + struct.pack("<I", 77)), "unknown type 77"),
         (gguf(LLAMA, array("nested", ARRAY, 1, bytes(16))), "unknown type 9"),
-        (gguf(LLAMA, array("endless", STRING, 2**63, b"")), "cut off"),
-        (gguf(LLAMA, array("endless", U64, 2**63, b"")), "does not end"),
+        (gguf(LLAMA, array("endless", STRING, 2**63, b"")), "ends within its head"),
+        (gguf(LLAMA, array("endless", U64, 2**63, b"")), "head is longer than 64 MiB"),
         (b"GGUF" + struct.pack("<IQQ", 3, 0, 2**40), "claims 1099511627776 fields"),
     ],
 )

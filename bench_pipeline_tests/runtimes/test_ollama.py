@@ -97,7 +97,7 @@ def test_a_password_in_the_address_is_not_repeated(closed_port: int) -> None:
 
 @pytest.mark.parametrize("host", ["http://127.0.0.1:99999", "http://me:hunter2@x:port", "http://[::1"])
 def test_an_impossible_address_is_refused_without_repeating_it(host: str) -> None:
-    with pytest.raises(InputError, match="BENCH_OLLAMA_HOST is no address") as caught:
+    with pytest.raises(InputError, match="BENCH_OLLAMA_HOST is not a valid address") as caught:
         OllamaRuntime(host)
     assert "hunter2" not in str(caught.value)
 
@@ -106,7 +106,7 @@ def test_a_server_of_another_kind_is_not_a_model_that_is_missing(server: FakeOll
     with OllamaRuntime(f"{server.url}/elsewhere") as runtime:
         failure = failure_of(lambda: runtime.describe(JUDGE))
     assert failure.kind is FailureKind.UNAVAILABLE
-    assert "is no Ollama server" in str(failure)
+    assert "is not an Ollama server" in str(failure)
 
 
 def test_a_host_name_that_cannot_exist_is_unavailable() -> None:
@@ -267,7 +267,7 @@ def test_a_model_that_stays_loaded_is_named(ollama: OllamaRuntime, server: FakeO
     ollama.load(OTHER, DECODING, AMPLE_S)
     failure = failure_of(lambda: ollama.load(JUDGE, DECODING, SOON_S))
     assert failure.kind is FailureKind.BUSY
-    assert "other:1b stays loaded" in str(failure)
+    assert "other:1b remains loaded" in str(failure)
 
 
 def test_with_no_other_model_resident_nothing_is_polled(ollama: OllamaRuntime, server: FakeOllama) -> None:
@@ -342,7 +342,7 @@ def test_a_model_is_described_without_loading_it(ollama: OllamaRuntime, server: 
 def test_a_model_that_is_not_installed_is_named_with_the_remedy(ollama: OllamaRuntime, server: FakeOllama) -> None:
     failure = failure_of(lambda: ollama.describe(ollama_ref("gone:7b")))
     assert failure.kind is FailureKind.NOT_FOUND
-    assert str(failure) == (f"gone:7b is not installed on the Ollama server at {server.url}; ollama pull gone:7b")
+    assert str(failure) == (f"gone:7b is not installed on the Ollama server at {server.url}; run `ollama pull gone:7b`")
 
 
 @pytest.mark.parametrize("name", ["Judge:7B", "JUDGE:7b"])

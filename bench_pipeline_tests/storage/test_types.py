@@ -57,7 +57,7 @@ def test_a_moment_is_read_back_in_utc_to_the_microsecond(kept: Database, moment:
 
 
 def test_a_moment_without_its_time_zone_is_refused(kept: Database) -> None:
-    with pytest.raises((StatementError, ValueError), match="needs its time zone"):
+    with pytest.raises((StatementError, ValueError), match="must have a time zone"):
         read_back(kept, at=NOON.replace(tzinfo=None))
 
 

@@ -199,13 +199,14 @@ def _timed(result: ModelResult, samples: Sequence[Sample], main_passes: int) -> 
         median_ms=median(latencies),
         p90_ms=p90(latencies),
         cv=coefficient_of_variation(by_case.values()),
-        case_medians_ms=_medians(sample for sample in samples if sample.repeat not in final),
-        final_case_medians_ms=_medians(sample for sample in samples if sample.repeat in final),
+        case_medians_ms=case_medians_ms(sample for sample in samples if sample.repeat not in final),
+        final_case_medians_ms=case_medians_ms(sample for sample in samples if sample.repeat in final),
         final_passes=len(final),
     )
 
 
-def _medians(samples: Iterable[Sample]) -> dict[str, float]:
+def case_medians_ms(samples: Iterable[Sample]) -> dict[str, float]:
+    """Return the median of the valid latencies of each case that has any, milliseconds."""
     return {case_id: median(of_case) for case_id, of_case in _latencies_ms(samples).items()}
 
 

@@ -15,6 +15,7 @@ from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.tasks.prompt import PROMPT_FIELDS, fields_of
 from bench_pipeline.domain.tasks.readers.contracts import Contract
+from bench_pipeline.domain.text import first_line
 
 _MAX_YAML_BYTES = 256 * 1024
 
@@ -89,8 +90,7 @@ def _load_yaml(raw: bytes, file: str) -> object:
     try:
         return yaml.safe_load(raw)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-13-45
-        first_line = str(error).splitlines()[0]
-        raise FileRefused([Fault(file, "document", f"not YAML: {first_line}", "correct it")]) from None
+        raise FileRefused([Fault(file, "document", f"not YAML: {first_line(error)}", "correct it")]) from None
 
 
 def _fault(file: str, entry: dict[str, Any]) -> Fault:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.storage.database import Database, lock_key
-from bench_pipeline.storage.database_errors import first_line
+from bench_pipeline.storage.database_errors import driver_message
 from bench_pipeline.storage.production import Production
 from bench_pipeline.storage.schema import VERSION_TABLE
 from bench_pipeline.storage.tables import AUDIT, REFUSAL, champions, intents, metadata, promotion_rows, promotions
@@ -97,7 +97,7 @@ def install(database: Database, production: Production, roles: Roles, passwords:
             connection.commit()
     except DBAPIError as error:
         raise InputError(
-            f"{database.name}: cannot be installed: {first_line(error)}; set BENCH_OWNER_URL to the owner of the "
+            f"{database.name}: cannot be installed: {driver_message(error)}; set BENCH_OWNER_URL to the owner of the "
             "tables, who may also make roles"
         ) from None
 

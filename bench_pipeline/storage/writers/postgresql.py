@@ -13,7 +13,7 @@ from bench_pipeline.domain.errors import GateFailed, InputError
 from bench_pipeline.domain.promoting.facts import Observed
 from bench_pipeline.domain.promoting.refusal import OutcomeUnknown, PlanRefused
 from bench_pipeline.storage.database import Database, connect_to, lock_key
-from bench_pipeline.storage.database_errors import first_line
+from bench_pipeline.storage.database_errors import driver_message
 from bench_pipeline.storage.production import Production
 from bench_pipeline.storage.promotions import promotion_by_plan
 from bench_pipeline.storage.writers.installation import (
@@ -87,7 +87,9 @@ class PostgresqlWriter:
         try:
             return self._promoter().connect()
         except DBAPIError as error:
-            raise InputError(f"BENCH_PROMOTER_URL: cannot be used: {first_line(error)}; nothing was changed") from None
+            raise InputError(
+                f"BENCH_PROMOTER_URL: cannot be used: {driver_message(error)}; nothing was changed"
+            ) from None
 
     def _outcome(self, plan_hash: str) -> int | None:
         """Return the promotion that a lost attempt made, None when it made none.
@@ -126,7 +128,7 @@ def _told(error: DBAPIError) -> Exception:
         return PlanRefused(str(said.message_primary), json.loads(str(said.message_detail)))
     if code in _BUSY:
         return PlanRefused("busy", {"seconds": LOCK_TIMEOUT_S})
-    cause = first_line(error)
+    cause = driver_message(error)
     if code == _NO_RIGHT:
         remedy = "set BENCH_PROMOTER_URL to the promoter's login, or run `bench db install` as the owner of the tables"
         return InputError(f"the promotion may not be called: {cause}; {remedy}")

@@ -22,7 +22,7 @@ from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.domain.promoting.rules import admit, check_written, intact, is_changed
 from bench_pipeline.storage.champions import all_champions, restore_champion
 from bench_pipeline.storage.database import SQLITE_BUSY_LIMIT_S, Database
-from bench_pipeline.storage.database_errors import first_line
+from bench_pipeline.storage.database_errors import driver_message
 from bench_pipeline.storage.plans import plan_by_hash
 from bench_pipeline.storage.production import Production
 from bench_pipeline.storage.promotion_facts import gather_facts
@@ -60,7 +60,7 @@ class SqliteWriter:
 def _told(error: DBAPIError) -> GateFailed:
     if getattr(error.orig, "sqlite_errorname", None) == "SQLITE_BUSY":
         return PlanRefused("busy", {"seconds": SQLITE_BUSY_LIMIT_S})
-    return GateFailed(f"the database refused the promotion and changed nothing: {first_line(error)}")
+    return GateFailed(f"the database refused the promotion and changed nothing: {driver_message(error)}")
 
 
 @dataclass(frozen=True, slots=True)

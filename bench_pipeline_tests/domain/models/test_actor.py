@@ -32,7 +32,7 @@ def test_a_model_that_completes_and_fits_takes_part(account: dict[str, object]) 
 @pytest.mark.parametrize(
     ("account", "reason", "detail"),
     [
-        pytest.param({"remote": True}, Exclusion.REMOTE, "texts would leave", id="answers come from elsewhere"),
+        pytest.param({"remote": True}, Exclusion.REMOTE, "remote server", id="answers come from elsewhere"),
         pytest.param({"capabilities": ("embedding",)}, Exclusion.SPECIALIST, "embedding model", id="embeds only"),
         pytest.param({"size_bytes": LIMIT + 1}, Exclusion.TOO_LARGE, "8.0 GB, the limit is 8.0 GB", id="a byte more"),
         pytest.param(
@@ -41,7 +41,7 @@ def test_a_model_that_completes_and_fits_takes_part(account: dict[str, object]) 
         pytest.param(
             {"remote": True, "capabilities": ("embedding",), "size_bytes": LIMIT * 9},
             Exclusion.REMOTE,
-            "texts would leave",
+            "remote server",
             id="that texts would leave is said first",
         ),
         pytest.param(

@@ -106,7 +106,7 @@ def test_a_sound_suite_is_read() -> None:
         ),
         pytest.param(
             field("id", "PASS_1", case=1),
-            Fault(FILE, "id", "stands 2 times", "give every case its own id", "PASS_1"),
+            Fault(FILE, "id", "occurs 2 times", "give every case its own id", "PASS_1"),
             id="duplicate id",
         ),
         pytest.param(
@@ -337,8 +337,8 @@ def test_a_twin_that_cannot_be_compared_is_refused(change: Change, expected: Fau
         pytest.param(b'{"version": NaN}', "NaN is not a JSON number", id="NaN"),
         pytest.param(b'{"version": -Infinity}', "-Infinity is not a JSON number", id="infinity"),
         pytest.param(b'{"version": 1e999}', "1e999 is out of range", id="number out of range"),
-        pytest.param(b'{"test_cases": [], "test_cases": []}', "key 'test_cases' stands twice", id="duplicate key"),
-        pytest.param(b'{"test_cases": [{"id": "a", "id": "b"}]}', "key 'id' stands twice", id="duplicate key inside"),
+        pytest.param(b'{"test_cases": [], "test_cases": []}', "key 'test_cases' occurs twice", id="duplicate key"),
+        pytest.param(b'{"test_cases": [{"id": "a", "id": "b"}]}', "key 'id' occurs twice", id="duplicate key inside"),
         pytest.param(b"[" * 100_000, "nested too deeply", id="depth bomb"),
         pytest.param(b'{"a":' * 300 + b"1" + b"}" * 300, "nested too deeply", id="deeper than can be written back"),
         pytest.param(b" " * (MAX_JSON_BYTES + 1), "larger than 8388608 bytes", id="too large"),
@@ -353,7 +353,7 @@ def test_a_file_that_is_no_acceptable_json_is_refused_in_one_line(raw: bytes, pr
 
 def test_a_repeated_label_inside_a_case_is_refused_and_not_overwritten() -> None:
     raw = json.dumps(document()).replace('"type": "PASS"', '"type": "FAIL", "type": "PASS"', 1)
-    assert "key 'type' stands twice" in faults_of(raw.encode())[0].problem
+    assert "key 'type' occurs twice" in faults_of(raw.encode())[0].problem
 
 
 json_values = st.recursive(

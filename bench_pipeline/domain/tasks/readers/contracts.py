@@ -1,4 +1,4 @@
-"""The contracts that a `task.yaml` may choose from: the format of a reply. The readers are in the modules beside it."""
+"""The contracts that a `task.yaml` may choose from: the format of a reply. The readers are in the sibling modules."""
 
 from __future__ import annotations
 
