@@ -141,9 +141,8 @@ def _recorded(head: RowMapping, rows: Sequence[PromotionRow]) -> RecordedChange:
 
 def insert_promotion(connection: Connection, head: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> int:
     """Store a change with its rows and the intent to write the documents; return its id."""
-    done = connection.execute(insert(promotions).values(head))
-    assert done.inserted_primary_key is not None  # noqa: S101 - one row was inserted
-    promotion_id = int(done.inserted_primary_key[0])
+    stored = insert(promotions).values(head).returning(promotions.c.promotion_id)
+    promotion_id: int = connection.execute(stored).scalar_one()
     connection.execute(insert(promotion_rows), [{**row, "promotion_id": promotion_id} for row in rows])
     connection.execute(insert(intents).values(promotion_id=promotion_id, made_at=head["applied_at"]))
     return promotion_id
@@ -188,5 +187,5 @@ def open_intents(connection: Connection) -> list[int]:
 
 
 def mark_intents_done(connection: Connection, intent_ids: Sequence[int], at: datetime) -> None:
-    """Store that the documents say what these promotions did."""
+    """Store that the documents of these intents are written."""
     connection.execute(update(intents).where(intents.c.intent_id.in_(intent_ids)).values(done_at=at))

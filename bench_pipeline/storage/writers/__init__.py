@@ -1,1 +1,1 @@
-"""The two writers of `conversations.actor_id`: SQLite in a transaction, PostgreSQL by its installed function."""
+"""The two writers of `conversations.actor_id`. What is written beside production is in the modules above."""

@@ -1,4 +1,4 @@
-"""Installs the promotion's function and the two roles; all of it can be shown first, and done again."""
+"""Installs the promotion's function and the two roles. Installing again is safe, and can be shown first."""
 
 from __future__ import annotations
 

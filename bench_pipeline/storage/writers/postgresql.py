@@ -1,4 +1,4 @@
-"""Applies plans in PostgreSQL: by one call of the installed function, as a role that may do nothing else."""
+"""Applies plans in PostgreSQL, by one call of the installed function. Its rules are in `apply.sql`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ _ATTEMPTS = 2
 class PostgresqlWriter:
     """Writes `conversations.actor_id` in PostgreSQL.
 
-    `database` is the recorder's, which reads how an attempt ended; `promoter_url` the promoter's, None for the same.
+    `database` is the recorder's; it also reads how a lost attempt ended. `promoter_url` is the promoter's address,
+    None to use the recorder's.
     """
 
     def __init__(self, database: Database, production: Production, promoter_url: str | None) -> None:
@@ -60,7 +61,7 @@ class PostgresqlWriter:
             except DBAPIError as error:
                 if not error.connection_invalidated:
                     raise _told(error) from None
-            # Lost, maybe at the commit: find out how it ended before anything is tried again.
+            # The connection may have been lost at the commit: find out how that ended before trying again.
             if (known := self._outcome(plan_hash)) is not None:
                 return known
         raise GateFailed(f"the connection was lost {_ATTEMPTS} times before the commit; nothing was changed, try again")
@@ -74,7 +75,7 @@ class PostgresqlWriter:
         self._check_installed()
         with self._connected() as connection:
             if not may_promote(connection, qualified(self._database.engine, SIGNATURE)):
-                raise InputError("BENCH_PROMOTER_URL: this login may not promote; give it the promoter's")
+                raise InputError("BENCH_PROMOTER_URL: this login may not promote; set it to the promoter's login")
 
     def _call(self, values: dict[str, str | None]) -> int | None:
         function = qualified(self._database.engine, FUNCTION).replace(":", r"\:")
@@ -94,7 +95,7 @@ class PostgresqlWriter:
     def _outcome(self, plan_hash: str) -> int | None:
         """Return the promotion that a lost attempt made, None when it made none.
 
-        The attempt holds the promotion's lock as long as it lives, so that whoever holds it now sees its end.
+        The attempt holds the promotion's lock until it ends, so its result is visible once this gets the lock.
         """
         try:
             with self._database.engine.begin() as connection:
