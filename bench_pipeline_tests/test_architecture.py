@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "bench_pipeline"
@@ -25,6 +28,9 @@ type = "forbidden"
 source_modules = ["bench_pipeline.benchmark"]
 forbidden_modules = ["bench_pipeline.storage"]
 """
+
+
+WRITES_OF_A_MAPPING = ("update", "setdefault", "pop", "popitem", "clear", "__setitem__")
 
 
 def lint_imports(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -119,3 +125,49 @@ def test_the_architecture_document_lists_every_asset_with_its_group_and_checks()
     assert documented_assets() == {
         name: (group, named(graph, rf"^check {name}: (\w+)$")) for name, group in groups.items()
     }
+
+
+def writes_to_the_environment(source: str) -> list[str]:
+    """Return the statements that change `os.environ`, for example `os.environ['A'] = 'b'`."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Assign(targets=targets) | ast.Delete(targets=targets):
+                changed = any("os.environ" in ast.unparse(target) for target in targets)
+            case ast.AugAssign(target=target):
+                changed = "os.environ" in ast.unparse(target)
+            case ast.Call(func=ast.Attribute(value=owner, attr=name)):
+                wrote = ast.unparse(owner) == "os.environ" and name in WRITES_OF_A_MAPPING
+                changed = wrote or (ast.unparse(owner) == "os" and name in ("putenv", "unsetenv"))
+            case _:
+                continue
+        if changed:
+            found.append(ast.unparse(node))
+    return found
+
+
+def test_nothing_writes_the_environment_but_the_thread_policy_of_llama_cpp() -> None:
+    written = {
+        path.relative_to(PACKAGE).as_posix(): found
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if (found := writes_to_the_environment(path.read_text(encoding="utf-8")))
+    }
+    assert written == {"runtimes/llama_cpp.py": ["os.environ.setdefault('OMP_WAIT_POLICY', 'passive')"]}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "os.environ['A'] = 'b'",
+        "del os.environ['A']",
+        "os.environ.update(A='b')",
+        "os.environ |= {}",
+        "os.putenv('A', 'b')",
+    ],
+)
+def test_a_write_to_the_environment_is_found(statement: str) -> None:
+    assert writes_to_the_environment(statement) == [statement]
+
+
+def test_reading_the_environment_is_allowed() -> None:
+    assert writes_to_the_environment("home = os.environ.get('HOME', os.environ['USER'])") == []
