@@ -55,19 +55,23 @@ def plan_of_one(world: World) -> PromotionPlan:
     return plan
 
 
-def plan_of_both(world: World, tasks: Sequence[str] = ("grading", "extraction")) -> PromotionPlan:
-    """Give four conversations two old actors, and one none; store a plan of `fast` for all of them."""
+def plan_of_both(
+    world: World, tasks: Sequence[str] = ("grading", "extraction"), models: Sequence[str] = ("fast", "slow", "wrong")
+) -> PromotionPlan:
+    """Give four conversations their old actors; store a plan that gives the fastest of `models` to all of them."""
     for conversation, actor in zip(BOTH_TASKS, OLD_ACTORS, strict=True):
         world.give(conversation, actor)
-    return plan_of_now(world, tasks)
+    return plan_of_now(world, tasks, models)
 
 
-def plan_of_now(world: World, tasks: Sequence[str] = ("grading", "extraction")) -> PromotionPlan:
+def plan_of_now(
+    world: World, tasks: Sequence[str] = ("grading", "extraction"), models: Sequence[str] = ("fast", "slow", "wrong")
+) -> PromotionPlan:
     """Store a plan from new benchmarks and from what production holds."""
     world.server.models["slow:7b"].latency_ms = 0  # what is ranked is set
     add_extraction(world)
     stated = [read_task(world.settings, task) for task in tasks]
-    ranked = [world.ranked("fast", "slow", "wrong", task=task) for task in tasks]
+    ranked = [world.ranked(*models, task=task) for task in tasks]
     plan = make_plan(world.bench, ranked, stated).plan
     world.store(plan)
     return plan

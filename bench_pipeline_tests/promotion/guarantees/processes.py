@@ -27,9 +27,9 @@ Between = Callable[[], object]
 def apply_at_once(world: World, *plans: PromotionPlan) -> list[int | str | None]:
     """Apply stored plans, each in its process; all have looked at the world before any comes to the locks.
 
-    Return each one's promotion, or the reason of its refusal.
+    Return each one's promotion, or the reason of its refusal. Fails if one is refused before the others get there.
     """
-    barrier = _SPAWN.Barrier(len(plans))
+    barrier = _SPAWN.Barrier(len(plans), timeout=60)
     pipes, processes = [], []
     for plan in plans:
         ours, theirs = _SPAWN.Pipe()
