@@ -232,6 +232,7 @@ def test_a_task_that_serves_no_conversation_is_measured_and_reported_and_promote
 
 @ONE_ENGINE
 def test_an_unsound_suite_stops_the_job_before_any_call(pipeline: Pipeline) -> None:
+    assert pipeline.definitions.resolve_job_def("benchmark_grading")  # loaded while the suite was still sound
     suite = pipeline.world.folder / "testcases" / "grading" / "suite.json"
     suite.write_text(suite.read_text(encoding="utf-8").replace('"FAIL"', '"PASS"'), encoding="utf-8")
 

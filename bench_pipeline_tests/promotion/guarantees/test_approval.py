@@ -18,7 +18,7 @@ from bench_pipeline.storage.plans import insert_approval
 from bench_pipeline.storage.tables import plans
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
-from bench_pipeline_tests.kit.pipeline import Pipeline, checks_of, failures_of
+from bench_pipeline_tests.kit.pipeline import Pipeline, checks_of, failures_of, with_settings
 from bench_pipeline_tests.kit.shell import Typed
 from bench_pipeline_tests.kit.tasks import GRADE_A, GRADE_B, REGRADE, task_value, write_task
 from bench_pipeline_tests.kit.world import World
@@ -313,10 +313,8 @@ BEFORE = ["eligible_models", "grading/test_cases", "grading/model_runs", "gradin
           "grading/promotion_plan"]  # fmt: skip
 
 
-def test_g16_in_dagster_the_update_fails_with_what_to_do_until_somebody_approves(
-    pipeline: Pipeline, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BENCH_APPROVAL", "required")
+def test_g16_in_dagster_the_update_says_what_to_do_until_somebody_approves(pipeline: Pipeline, world: World) -> None:
+    pipeline = with_settings(pipeline, approval=ApprovalMode.REQUIRED)
     pipeline.run(assets=BEFORE)
     plan_hash = str(pipeline.metadata("grading/promotion_plan")["plan_hash"])
 
@@ -330,11 +328,8 @@ def test_g16_in_dagster_the_update_fails_with_what_to_do_until_somebody_approves
     assert world.holds() == [FAST] * 3
 
 
-def test_g16_in_dagster_a_check_says_what_is_awaited_and_of_whom(
-    pipeline: Pipeline, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BENCH_APPROVAL", "required")
-    monkeypatch.setenv("BENCH_SECOND_PERSON", "true")
+def test_g16_in_dagster_a_check_says_what_is_awaited_and_of_whom(pipeline: Pipeline, world: World) -> None:
+    pipeline = with_settings(pipeline, approval=ApprovalMode.REQUIRED, second_person=True)
 
     run = pipeline.run(assets=BEFORE)
 
@@ -345,10 +340,8 @@ def test_g16_in_dagster_a_check_says_what_is_awaited_and_of_whom(
 
 
 @ONE_ENGINE
-def test_g16_in_dagster_plan_is_unblocked_after_the_approval(
-    pipeline: Pipeline, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BENCH_APPROVAL", "required")
+def test_g16_in_dagster_plan_is_unblocked_after_the_approval(pipeline: Pipeline, world: World) -> None:
+    pipeline = with_settings(pipeline, approval=ApprovalMode.REQUIRED)
     pipeline.run(assets=BEFORE)
     approve(world.database, str(pipeline.metadata("grading/promotion_plan")["plan_hash"]), "Bob")
 

@@ -82,7 +82,7 @@ def test_g13_there_is_nothing_to_validate_any_more(typed: Typed, world: World) -
 
     done = typed("validate", "--task", "grading")
 
-    assert (done.returncode, done.stderr.startswith("bench: nothing of grading is promoted")) == (2, True)
+    assert (done.returncode, done.stderr.startswith("bench: task grading has no promotion")) == (2, True)
 
 
 def test_g13_in_dagster_it_is_undone_once_and_the_check_alarms(pipeline: Pipeline, world: World) -> None:
