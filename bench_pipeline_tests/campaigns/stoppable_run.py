@@ -24,7 +24,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from bench_pipeline.cli.main import main
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.promotion.reconciliation import write_open_documents
-from bench_pipeline.promotion.rollback import roll_back
+from bench_pipeline.promotion.rollback import undo
 from bench_pipeline.promotion.validation import validate_promotion
 from bench_pipeline.runtimes.deadline import TotalTimeoutTransport
 from bench_pipeline_tests.campaigns.template_world import Copy
@@ -34,7 +34,7 @@ PHASES = ("plan", "apply", "commit", "documents", "validation", "rollback")
 COMMIT = "commit"
 # The first of these that is being run, wherever it was called from, tells the phase; without one it is the plan.
 _FUNCTIONS: Mapping[CodeType, str] = {
-    roll_back.__code__: "rollback",
+    undo.__code__: "rollback",
     write_open_documents.__code__: "documents",
     validate_promotion.__code__: "validation",
     apply_plan.__code__: "apply",

@@ -192,7 +192,9 @@ def test_where_our_tables_are_not_made_yet_the_recorder_is_told_how(world: World
         connection.execute(text("CREATE SCHEMA public"))
         connection.execute(text("GRANT USAGE ON SCHEMA public TO bench_recorder"))
 
-    with pytest.raises(InputError, match="needs our tables in version 0004, and this login may not make") as refused:
+    with pytest.raises(
+        InputError, match="tables in version 0004, which this login may not create"
+    ) as refused:
         open_database(world.url)
 
     assert "run `bench db install` as the owner of the tables" in str(refused.value)
@@ -210,7 +212,9 @@ def test_where_our_tables_are_of_an_older_version_the_recorder_is_told_how(world
         connection.execute(text("GRANT USAGE ON SCHEMA public TO bench_recorder"))
         connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO bench_recorder"))
 
-    with pytest.raises(InputError, match="needs our tables in version 0004, and this login may not make") as refused:
+    with pytest.raises(
+        InputError, match="tables in version 0004, which this login may not create"
+    ) as refused:
         open_database(world.url)
 
     assert "\n" not in str(refused.value)
@@ -324,12 +328,12 @@ def test_our_tables_may_be_in_a_schema_of_their_own(world: World) -> None:
     address = make_url(as_role(world.url, "postgres")).update_query_dict(options)
     with closing(open_database(address.render_as_string(hide_password=False))) as owner:
         install(owner, open_production(owner, names), ROLES, {})
-    address = make_url(world.url).update_query_dict(options)
-    with closing(open_database(address.render_as_string(hide_password=False))) as database:
-        other = replace(world, database=database, production=open_production(database, names))
-        other.promoted()
+        address = make_url(world.url).update_query_dict(options)
+        with closing(open_database(address.render_as_string(hide_password=False))) as database:
+            other = replace(world, owner=owner, database=database, production=open_production(database, names))
+            other.promoted()
 
-        assert held(other) == [FAST] * 3
+            assert held(other) == [FAST] * 3
 
 
 # The statements, for whoever runs the database
