@@ -192,9 +192,7 @@ def test_where_our_tables_are_not_made_yet_the_recorder_is_told_how(world: World
         connection.execute(text("CREATE SCHEMA public"))
         connection.execute(text("GRANT USAGE ON SCHEMA public TO bench_recorder"))
 
-    with pytest.raises(
-        InputError, match="tables in version 0004, which this login may not create"
-    ) as refused:
+    with pytest.raises(InputError, match="tables in version 0004, which this login may not create") as refused:
         open_database(world.url)
 
     assert "run `bench db install` as the owner of the tables" in str(refused.value)
@@ -212,9 +210,7 @@ def test_where_our_tables_are_of_an_older_version_the_recorder_is_told_how(world
         connection.execute(text("GRANT USAGE ON SCHEMA public TO bench_recorder"))
         connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO bench_recorder"))
 
-    with pytest.raises(
-        InputError, match="tables in version 0004, which this login may not create"
-    ) as refused:
+    with pytest.raises(InputError, match="tables in version 0004, which this login may not create") as refused:
         open_database(world.url)
 
     assert "\n" not in str(refused.value)
