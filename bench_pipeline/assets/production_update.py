@@ -6,9 +6,7 @@ from bench_pipeline.assets.lineage import handed_on
 from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, table
 from bench_pipeline.assets.promotion_plan import DECISION_COLUMNS, decision_records
 from bench_pipeline.assets.workbench_resource import REQUESTER, WorkbenchResource
-from bench_pipeline.domain.errors import InputError
-from bench_pipeline.promotion.delivery import DeliveryRequest, put_into_production
-from bench_pipeline.storage.plans import plan_by_hash
+from bench_pipeline.promotion.delivery import DeliveryRequest, put_into_production, stored_plan
 
 
 def production_update_asset(task: str) -> dg.AssetsDefinition:
@@ -32,11 +30,7 @@ def production_update_asset(task: str) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
             plan_hash = handed_on(context, promotion_plan, "plan_hash")
-            with bench.database.engine.connect() as connection:
-                stored = plan_by_hash(connection, plan_hash)
-            if stored is None:
-                raise InputError(f"there is no stored plan {plan_hash}; materialize {task}/promotion_plan again")
-            plan = stored.plan
+            plan = stored_plan(bench, plan_hash).plan
             request = DeliveryRequest(REQUESTER, plan_hash=plan_hash, dagster_run_id=context.run.run_id)
             promotion, documents = put_into_production(bench, plan_hash, request, workbench.hear)
         if promotion is None:

@@ -10,12 +10,10 @@ from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, table
 from bench_pipeline.assets.production_tables import CONVERSATIONS, INTERACTIONS
 from bench_pipeline.assets.workbench_resource import REQUESTER, WorkbenchResource
 from bench_pipeline.benchmark.ranking import read_ranked
-from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.promoting.plan import PlanRow, plan_diff
-from bench_pipeline.promotion.delivery import propose
+from bench_pipeline.promotion.delivery import propose, stored_plan
 from bench_pipeline.promotion.gates import awaited
 from bench_pipeline.promotion.plan import impacts
-from bench_pipeline.storage.plans import plan_by_hash
 
 DECISION_COLUMNS = {"conversation": "string", "decision": "string", "incumbent": "string", "champion": "string",
                     "runner_up": "string", "gain_percent": "float", "reason": "string"}  # fmt: skip
@@ -102,11 +100,7 @@ def unblocked_check(task: str) -> dg.AssetChecksDefinition:
     def plan_is_unblocked(context: dg.AssetCheckExecutionContext, workbench: WorkbenchResource) -> dg.AssetCheckResult:
         with workbench.open() as bench:
             plan_hash = handed_on(context, key, "plan_hash")
-            with bench.database.engine.connect() as connection:
-                stored = plan_by_hash(connection, plan_hash)
-            if stored is None:
-                raise InputError(f"there is no stored plan {plan_hash}; materialize {key.to_user_string()} again")
-            waits = awaited(bench, stored)
+            waits = awaited(bench, stored_plan(bench, plan_hash))
         return dg.AssetCheckResult(
             passed=not waits,
             severity=dg.AssetCheckSeverity.WARN,

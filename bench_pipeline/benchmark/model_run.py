@@ -165,7 +165,7 @@ class ModelMeasurement:
             yield from of_batch
 
     def _check_identity(self, model: LoadedModel, run: ModelRun) -> None:
-        """Void the run if the model changed: there is no telling which samples the other model made."""
+        """Void the run if the model changed: it is unknown which model made which sample."""
         try:
             now = model.identity(self._retrying(run, "(identity)"))
         except RuntimeFailure as failure:

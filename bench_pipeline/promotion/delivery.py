@@ -93,7 +93,7 @@ def deliver(bench: Workbench, request: DeliveryRequest, on_event: OnDelivery) ->
     `GateFailed` and `InputError` as its steps do.
     """
     reconcile(bench, request.requested_by, request.dagster_run_id)
-    stored = _stored(bench, request.plan_hash) if request.plan_hash else _proposed(bench, request)
+    stored = stored_plan(bench, request.plan_hash) if request.plan_hash else _proposed(bench, request)
     if request.validate:
         # Before anything changes: a faulty suite must not leave a promotion without its validation.
         for task in {row.task for row in stored.plan.changes}:
@@ -178,10 +178,11 @@ def _proposed(bench: Workbench, request: DeliveryRequest) -> StoredPlan:
     chosen = chosen_benchmarks(bench, request.tasks, request.benchmark_ids)
     made = plan_from(bench, chosen.ranked)
     store_plan(bench.database, made, request.requested_by)
-    return _stored(bench, made.plan.hash)
+    return stored_plan(bench, made.plan.hash)
 
 
-def _stored(bench: Workbench, plan_hash: str) -> StoredPlan:
+def stored_plan(bench: Workbench, plan_hash: str) -> StoredPlan:
+    """Return the stored plan with this hash. Raises `InputError` when there is none."""
     with bench.database.engine.connect() as connection:
         stored = plan_by_hash(connection, plan_hash)
     if stored is None:
