@@ -31,6 +31,7 @@ from bench_pipeline.domain.models.new_models import Attempts
 from bench_pipeline.storage.tables import (
     benchmark_candidates,
     benchmark_model_runs,
+    benchmark_pass_loads,
     benchmark_runs,
     benchmark_samples,
 )
@@ -342,8 +343,8 @@ def attempts_of(connection: Connection, evidence_key: str) -> dict[tuple[str, st
 
 def delete_model_run(connection: Connection, model_run_id: int) -> None:
     """Delete a model run with its samples, because its model changed before it ended."""
-    connection.execute(delete(benchmark_samples).where(benchmark_samples.c.model_run_id == model_run_id))
-    connection.execute(delete(benchmark_model_runs).where(benchmark_model_runs.c.model_run_id == model_run_id))
+    for table in (benchmark_samples, benchmark_pass_loads, benchmark_model_runs):
+        connection.execute(delete(table).where(table.c.model_run_id == model_run_id))
 
 
 def record_load(connection: Connection, model_run_id: int, report: LoadReport) -> None:

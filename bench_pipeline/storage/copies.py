@@ -12,7 +12,12 @@ from sqlalchemy import Column, Connection, Table, insert, literal, select, updat
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.models.actor import Candidate, Exclusion
 from bench_pipeline.domain.models.model_ref import parse_execution_path
-from bench_pipeline.storage.tables import benchmark_candidates, benchmark_model_runs, benchmark_samples
+from bench_pipeline.storage.tables import (
+    benchmark_candidates,
+    benchmark_model_runs,
+    benchmark_pass_loads,
+    benchmark_samples,
+)
 
 
 def stored_candidates(connection: Connection, benchmark_id: str) -> list[Candidate]:
@@ -34,13 +39,14 @@ def stored_candidates(connection: Connection, benchmark_id: str) -> list[Candida
 
 
 def copy_model_run(connection: Connection, model_run_id: int, benchmark_id: str) -> int:
-    """Copy a model run with all its samples to a benchmark; return the id of the copy."""
-    runs, samples = benchmark_model_runs.c, benchmark_samples.c
+    """Copy a model run with its samples and loads to a benchmark; return the id of the copy."""
+    runs = benchmark_model_runs.c
     model = connection.scalar(select(runs.model_name).where(runs.model_run_id == model_run_id))
     _copy(connection, benchmark_model_runs, {"benchmark_id": benchmark_id}, runs.model_run_id, model_run_id)
     mine = select(runs.model_run_id).where(runs.benchmark_id == benchmark_id, runs.model_name == model)
     copied = int(connection.execute(mine).scalar_one())
-    _copy(connection, benchmark_samples, {"model_run_id": copied}, samples.model_run_id, model_run_id)
+    for table in (benchmark_samples, benchmark_pass_loads):
+        _copy(connection, table, {"model_run_id": copied}, table.c.model_run_id, model_run_id)
     return copied
 
 

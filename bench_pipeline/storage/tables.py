@@ -116,10 +116,17 @@ benchmark_samples = Table(
     Column("model_run_id", ForeignKey("benchmark_model_runs.model_run_id"), nullable=False),
     Column("case_id", String(100), nullable=False),
     Column("repeat", Integer, nullable=False),
+    Column(
+        "take",
+        Integer,
+        nullable=False,
+        server_default="1",
+        comment="1, or 2 for the repetition of a disturbed call",
+    ),
     Column("batch", Integer, nullable=False),
     Column("outcome", String(20), nullable=False),
-    Column("expected", String(20), nullable=False),
-    Column("verdict", String(20)),
+    Column("expected", String(60), nullable=False),
+    Column("verdict", String(60)),
     Column("reason", ForeignText),
     Column("latency_ns", BigInteger, comment="client side, without load; NULL without a complete reply"),
     Column("elapsed_ns", BigInteger, comment="client side, from sending to the last byte, with load"),
@@ -136,7 +143,16 @@ benchmark_samples = Table(
     Column("reply", ForeignText),
     Column("thinking", ForeignText),
     Column("called_at", UtcDateTime, nullable=False),
-    UniqueConstraint("model_run_id", "case_id", "repeat"),
+    UniqueConstraint("model_run_id", "case_id", "repeat", "take"),
+)
+
+benchmark_pass_loads = Table(
+    "benchmark_pass_loads",
+    metadata,
+    Column("model_run_id", ForeignKey("benchmark_model_runs.model_run_id"), primary_key=True),
+    Column("repeat", Integer, primary_key=True),
+    Column("other_cores", Double, nullable=False, comment="mean number of CPU cores that other processes kept busy"),
+    Column("gpu_others", JSON, comment="other processes' use of the GPU as the driver reports it"),
 )
 
 benchmark_history = Table(
@@ -172,6 +188,8 @@ benchmark_history = Table(
     Column("final_passes", Integer, nullable=False, server_default="0"),
     Column("flaky", JSON),
     Column("memory_bytes", BigInteger),
+    Column("pass_means_ms", JSON, comment="mean latency of each main pass"),
+    Column("final_latencies_ms", JSON, comment="latencies of the final: one object per pass, by case"),
     Index("ix_benchmark_history_task", "task_type", "benchmark_date"),
 )
 

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, make_url, text
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.production import open_production
-from bench_pipeline.storage.schema import MIGRATIONS
+from bench_pipeline.storage.schema import MIGRATIONS, SCHEMA_VERSION
 from bench_pipeline.storage.writers.installation import SIGNATURE, Roles, install, installed_fault, statements
 from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.models import FAST
@@ -192,7 +192,9 @@ def test_where_our_tables_are_not_made_yet_the_recorder_is_told_how(world: World
         connection.execute(text("CREATE SCHEMA public"))
         connection.execute(text("GRANT USAGE ON SCHEMA public TO bench_recorder"))
 
-    with pytest.raises(InputError, match="tables in version 0004, which this login may not create") as refused:
+    with pytest.raises(
+        InputError, match=f"tables in version {SCHEMA_VERSION}, which this login may not create"
+    ) as refused:
         open_database(world.url)
 
     assert "run `bench db install` as the owner of the tables" in str(refused.value)
@@ -210,7 +212,9 @@ def test_where_our_tables_are_of_an_older_version_the_recorder_is_told_how(world
         connection.execute(text("GRANT USAGE ON SCHEMA public TO bench_recorder"))
         connection.execute(text("GRANT SELECT ON ALL TABLES IN SCHEMA public TO bench_recorder"))
 
-    with pytest.raises(InputError, match="tables in version 0004, which this login may not create") as refused:
+    with pytest.raises(
+        InputError, match=f"tables in version {SCHEMA_VERSION}, which this login may not create"
+    ) as refused:
         open_database(world.url)
 
     assert "\n" not in str(refused.value)

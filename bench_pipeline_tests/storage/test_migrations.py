@@ -6,14 +6,21 @@ import json
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, inspect, select, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Column, Engine, create_engine, func, inspect, literal, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.storage.database import open_database
 from bench_pipeline.storage.promotions import all_promotions, last_validation
 from bench_pipeline.storage.schema import upgrade
-from bench_pipeline.storage.tables import AUDIT, decisions, plans
+from bench_pipeline.storage.tables import (
+    AUDIT,
+    benchmark_history,
+    benchmark_pass_loads,
+    benchmark_samples,
+    decisions,
+    plans,
+)
 
 CHAMPION = {"conversation_id": 3336, "task_type": "grading", "champion_actor_id": 9, "runner_up_actor_id": None,
             "benchmark_id": "b0", "avg_latency_ms": 1.5, "decided_at": "2026-01-02T03:04:05+00:00"}  # fmt: skip
@@ -147,6 +154,69 @@ def test_stored_decisions_and_plans_keep_their_values_under_the_names_of_version
         with pytest.raises(DBAPIError, match="benchmark_decisions is append-only"):
             connection.execute(text("DELETE FROM benchmark_decisions"))
     engine.dispose()
+
+
+def test_every_call_of_version_0004_is_the_first_take_of_its_pass_and_keeps_its_number(database_url: str) -> None:
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        upgrade(connection, "0004")
+    benchmark_of_old(engine)
+    for number, repeat in ((7, 1), (9, 2)):
+        sample_of_old(engine, number, repeat)
+    open_database(database_url).close()
+    s, h = benchmark_samples.c, benchmark_history.c
+    with engine.connect() as connection:
+        kept = connection.execute(select(s.sample_id, s.repeat, s.take, s.verdict, s.latency_ns, s.reply)).all()
+        measured = connection.execute(select(h.avg_latency_ms, h.pass_means_ms, h.final_latencies_ms)).one()
+        assert connection.scalar(select(func.count()).select_from(benchmark_pass_loads)) == 0
+    assert sorted(kept) == [(7, 1, 1, "[PASS]", 1_500, "Fine. [PASS]"), (9, 2, 1, "[PASS]", 1_500, "Fine. [PASS]")]
+    assert measured == (1.5, None, None)
+    engine.dispose()
+
+
+def test_a_case_has_one_sample_for_each_pass_and_take(database_url: str) -> None:
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        upgrade(connection, "0004")
+    benchmark_of_old(engine)
+    sample_of_old(engine, 7, 1)
+    open_database(database_url).close()
+    with engine.begin() as connection:
+        again = {column.name: column for column in benchmark_samples.columns} | {"sample_id": 8, "take": 2}
+        values = select(*(v if isinstance(v, Column) else literal(v) for v in again.values()))
+        connection.execute(benchmark_samples.insert().from_select(list(again), values))
+        long = "Answer: one of the sixty characters that a verdict may have."
+        connection.execute(benchmark_samples.update().where(benchmark_samples.c.take == 2).values(verdict=long))
+    with engine.connect() as connection, pytest.raises(IntegrityError):
+        connection.execute(benchmark_samples.update().values(take=1))
+    engine.dispose()
+
+
+def benchmark_of_old(engine: Engine) -> None:
+    """A benchmark of version 0004 with a model run and its line of history, without samples."""
+    insert(
+        engine, "benchmark_runs", benchmark_id="b1", task_type="grading", purpose="benchmark", status="finished",
+        evidence_key="k", suite_version="1", suite_hash="s", suite="{}", prompt_hash="p", task="{}",
+        prompt_source="task.yaml", reader_version="1", protocol="{}", protocol_hash="h", hardware="{}",
+        tool_version="0.2", started_at="2026-02-02 00:00:00",
+    )  # fmt: skip
+    insert(
+        engine, "benchmark_model_runs", model_run_id=3, benchmark_id="b1", model_name="fast",
+        execution_path="ollama:fast", identity="{}", started_at="2026-02-02 00:00:00",
+    )  # fmt: skip
+    insert(
+        engine, "benchmark_history", benchmark_id="b1", task_type="grading", model_name="fast", correctness_score=100.0,
+        avg_latency_ms=1.5, benchmark_date="2026-02-02 00:00:00", standing="qualified", cases=1, cases_correct=1,
+        calls=2, failures="[]", reason="", tied_with="[]",
+    )  # fmt: skip
+
+
+def sample_of_old(engine: Engine, number: int, repeat: int) -> None:
+    insert(
+        engine, "benchmark_samples", sample_id=number, model_run_id=3, case_id="PASS_001", repeat=repeat, batch=1,
+        outcome="correct", expected="[PASS]", verdict="[PASS]", latency_ns=1_500, reply="Fine. [PASS]",
+        called_at="2026-02-02 00:00:00",
+    )  # fmt: skip
 
 
 def triggers(engine: Engine) -> list[tuple[str, ...]]:

@@ -50,6 +50,7 @@ RECORDER = {
     "benchmark_candidates": WRITE,
     "benchmark_model_runs": WRITE,
     "benchmark_samples": WRITE,
+    "benchmark_pass_loads": WRITE,
     "benchmark_history": WRITE,
 }
 COUNTED = {"benchmark_plans": "plan", "benchmark_decisions": "decision", "benchmark_approvals": "approval",
