@@ -123,7 +123,7 @@ class Settings(BaseSettings):
         default=False, description="a race asks a failed case once more before it stops the model"
     )
     final_passes: int = Field(
-        default=20, ge=0, le=20, description="maximum passes of the final between challenger and incumbent; 0: no final"
+        default=20, ge=0, le=40, description="maximum passes of the final between challenger and incumbent; 0: no final"
     )
     cache_regime: CacheRegime = Field(
         default="as_production",

@@ -34,7 +34,7 @@ from bench_pipeline.domain.measuring.racing import StopReason
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, rank
 from bench_pipeline.domain.measuring.validity import drift
 from bench_pipeline.domain.models.actor import Candidate, Entrant, Exclusion
-from bench_pipeline.domain.promoting.final import contenders, settled
+from bench_pipeline.domain.promoting.final import contenders, order_of, settled
 from bench_pipeline.domain.tasks.suite import TestCase
 from bench_pipeline.domain.tasks.verdict import READER_VERSION
 from bench_pipeline.runtimes.registry import Runtimes
@@ -204,14 +204,14 @@ class _BenchmarkRun:
     # The final
 
     def _final(self, eligible: Sequence[Entrant]) -> None:
-        """Alternate challenger and incumbents, forward and backward, until every pair is decided."""
+        """Let challenger and incumbents make passes in turn, in random order, until every pair is decided."""
         measured = {entrant.name: self._measurement.begin(entrant) for entrant in eligible}
         main = rank((self._main_result(one) for one in measured.values()), self._incumbents)
-        names = contenders(main, self._incumbents, self._policy)
+        names = contenders(main, self._incumbents)
         passes = 0
         while names and passes < self._protocol.final_passes:
             passes += 1
-            in_order = names if passes % 2 else names[::-1]
+            in_order = order_of(names, passes, self._benchmark_id)
             self._on_event(FinalPass(passes, in_order))
             for name in in_order:
                 measured[name] = self._final_pass(measured[name], passes)

@@ -68,6 +68,12 @@ def decide(task: str | None, benchmark_ids: tuple[str, ...], decision_id: int | 
     return 0
 
 
+_RULES = {
+    1: "policy version 1: ratio of latencies case by case, cases as the sample",
+    2: "policy version 2: ratio of mean latencies, passes of the final as the sample",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class _Shown:
     """A decision with its estimated impact and the last id under which it is stored."""
@@ -129,11 +135,21 @@ def _show_replay(made: Replay, as_json: bool) -> int:
         then = {"decision": stored.kind, "reason": stored.reason}
         now = {"decision": again.kind, "reason": again.reason}
         about = {name: getattr(stored, name) for name in ("decision_id", "benchmark_id", "conversation_id")}
-        print_json(about | {"input_hash": stored.input_hash, "stored": then, "again": now, "same": made.same})
+        print_json(
+            about
+            | {
+                "input_hash": stored.input_hash,
+                "policy_version": made.policy_version,
+                "stored": then,
+                "again": now,
+                "same": made.same,
+            }
+        )
     else:
         of = f"conversation {stored.conversation_id}, benchmark {stored.benchmark_id}"
         click.echo(safe(f"decision {stored.decision_id} of {stored.decided_at:%Y-%m-%d %H:%M} UTC: {of}"))
         click.echo(safe(f"   stored  {stored.kind.value.upper()}: {stored.reason}"))
         click.echo(safe(f"   again   {again.kind.value.upper()}: {again.reason}"))
-        click.echo("✅ the same" if made.same else "❌ the current rules decide differently")
+        click.echo(f"   rule    {_RULES[made.policy_version]}")
+        click.echo("✅ the same" if made.same else "❌ this version of the program decides differently")
     return 0 if made.same else 1

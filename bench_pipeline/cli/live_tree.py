@@ -19,7 +19,7 @@ from bench_pipeline.benchmark.events import (
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.cli.output import duration, safe
 from bench_pipeline.domain.measuring.sample import Sample
-from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Scoreboard, Standing, compare
+from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Scoreboard, Standing, compare_means
 from bench_pipeline.domain.measuring.statistics import interval_text
 from bench_pipeline.domain.tasks.outcome import Outcome
 
@@ -125,10 +125,10 @@ def _lead(board: Scoreboard) -> list[str]:
     """Return how the two leaders compare; the ranking already computed it, so this costs nothing."""
     if board.champion is None or board.runner_up is None:
         return []
-    found = compare(board.champion, board.runner_up, TIE_LEVEL)
+    found = compare_means(board.champion, board.runner_up, TIE_LEVEL)
     if found is None:
         return []
-    return [f"   champion / runner-up, case by case: {found.ratio:.3g} ({interval_text(found)})"]
+    return [f"   champion / runner-up, mean latency: {found.ratio:.3g} ({interval_text(found)})"]
 
 
 def _why(result: ModelResult) -> str:

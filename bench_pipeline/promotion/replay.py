@@ -1,4 +1,4 @@
-"""Recomputes a stored decision from its own input with the current rules. Writes nothing and calls no model."""
+"""Recomputes a stored decision from its own input by the rule of its time. Writes nothing and calls no model."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from bench_pipeline.domain.errors import GateFailed, InputError
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.promoting.decision import Decision
-from bench_pipeline.domain.promoting.replay import decide_again
+from bench_pipeline.domain.promoting.replay import read_input
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.decisions import StoredDecision, decision_by_id
 
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A stored decision, and the one that the current rules make from the same input."""
+    """A stored decision, and the one that its rule makes from the same input; `policy_version` names the rule."""
 
     stored: StoredDecision
     again: Decision
+    policy_version: int
 
     @property
     def same(self) -> bool:
@@ -38,6 +39,7 @@ def replay(database: Database, decision_id: int) -> Replay:
     if content_hash(stored.input) != stored.input_hash:
         raise GateFailed(f"the input of decision {decision_id} was changed after it was stored: its hash differs")
     try:
-        return Replay(stored, decide_again(stored.input))
+        found = read_input(stored.input)
     except ValueError as error:
         raise GateFailed(f"this version cannot read the input of decision {decision_id}: {error}") from None
+    return Replay(stored, found.decide(), found.policy.version)

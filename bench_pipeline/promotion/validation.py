@@ -18,7 +18,7 @@ from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.measuring.benchmark import Purpose
 from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Standing
-from bench_pipeline.domain.measuring.statistics import compare_paired, interval_text
+from bench_pipeline.domain.measuring.statistics import compare_cases, interval_text
 from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.promoting.changes import Promotion, PromotionRow, Status
 from bench_pipeline.domain.promoting.plan import Bar
@@ -179,7 +179,7 @@ def _lasting_faults(champion: ModelResult, memory_bytes: int | None, max_model_b
 def _slowness(champion: ModelResult, incumbents: Sequence[ModelResult]) -> Iterator[str]:
     for incumbent in incumbents:
         # One pass cannot confirm a gain of a few percent, as the final did, but it can show that the final was wrong.
-        found = compare_paired(champion.case_medians_ms, incumbent.case_medians_ms, TIE_LEVEL)
+        found = compare_cases(champion.case_medians_ms, incumbent.case_medians_ms, TIE_LEVEL)
         if found is not None and found.low > 1:
             interval = interval_text(found, lambda ratio: ratio - 1)
             yield f"{champion.model} is {found.ratio - 1:.1%} slower than {incumbent.model} was ({interval})"

@@ -7,19 +7,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.domain.measuring.consistency import pass_hat
 from bench_pipeline.domain.measuring.sample import Sample
-from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Standing, ahead_by, compare, met_in_final
+from bench_pipeline.domain.measuring.scoreboard import (
+    TIE_LEVEL,
+    ModelResult,
+    Standing,
+    ahead_by,
+    compare_by_case,
+    compare_means,
+    met_in_final,
+)
 from bench_pipeline.domain.measuring.statistics import (
     MIN_CALLS_FOR_P90,
-    PairedChecks,
     exact_lower,
-    paired_checks,
     steadiness,
     wilson_lower,
 )
@@ -36,7 +41,7 @@ def certainty(ranked: RankedBenchmark) -> dict[str, Any]:
         "comparisons": _comparisons(ranked),
         "ties": _ties(ranked),
         "outpaced": [_outpaced(result) for result in results if result.standing is Standing.OUTPACED],
-        "final": [{"model": r.model, "passes": r.final_passes} for r in results if r.final_passes],
+        "final": [_final(result, ranked) for result in results if result.final_passes],
         "unranked_latencies": [
             line for result in results if (line := _unranked(result.model, ranked.samples.get(result.model, ())))
         ],
@@ -91,8 +96,9 @@ def _roles(champion: ModelResult, other: ModelResult, ranked: RankedBenchmark) -
 
 
 def _comparison(champion: ModelResult, other: ModelResult, roles: Sequence[str]) -> dict[str, Any]:
-    found = compare(champion, other, TIE_LEVEL)
-    checks = _checks(champion, other)
+    """Return how two models compare in the mean, pass by pass, and, as a description, case by case."""
+    found = compare_means(champion, other, TIE_LEVEL)
+    by_case = compare_by_case(champion, other, TIE_LEVEL)
     return {
         "champion": champion.model,
         "other": other.model,
@@ -100,22 +106,34 @@ def _comparison(champion: ModelResult, other: ModelResult, roles: Sequence[str])
         "standing": other.standing.value,
         "passes": "final" if met_in_final(champion, other) else "main",
         "level": TIE_LEVEL,
-        "cases": found.cases if found else 0,
+        "pairs": found.n if found else 0,
         "ratio": found.ratio if found else None,
         "low": found.low if found else None,
         "high": found.high if found else None,
-        "checks": asdict(checks) if checks else None,
+        "cases": by_case.n if by_case else 0,
+        "ratio_by_case": by_case.ratio if by_case else None,
+        "slower_cases": _slower_cases(champion, other),
     }
 
 
-def _checks(champion: ModelResult, other: ModelResult) -> PairedChecks | None:
-    """Check the comparison only if a final measured it, because finals decide about production.
+def _slower_cases(champion: ModelResult, other: ModelResult) -> list[dict[str, Any]]:
+    """Return the cases in which the champion is the slower one, by the medians in ms, the largest ratio first."""
+    final = met_in_final(champion, other)
+    ours, theirs = (one.final_case_medians_ms if final else one.case_medians_ms for one in (champion, other))
+    slower = [
+        {"case_id": case_id, "champion_ms": ours[case_id], "other_ms": ms, "ratio": ours[case_id] / ms}
+        for case_id, ms in theirs.items()
+        if ours.get(case_id, 0) > ms
+    ]
+    return sorted(slower, key=lambda line: -float(line["ratio"]))
 
-    Importing `scipy.stats` takes half a second and 46 MB, more than everything else in a run without a final.
-    """
-    if not met_in_final(champion, other):
-        return None
-    return paired_checks(champion.final_case_medians_ms, other.final_case_medians_ms, TIE_LEVEL)
+
+def _final(result: ModelResult, ranked: RankedBenchmark) -> dict[str, Any]:
+    """Return what a model's passes of the final cost: calls, and the time spent waiting for replies."""
+    main_passes = int(ranked.benchmark.protocol["repeats"])
+    calls = [sample for sample in ranked.samples.get(result.model, ()) if sample.repeat > main_passes]
+    seconds = sum(sample.elapsed_ns or 0 for sample in calls) / 1e9
+    return {"model": result.model, "passes": result.final_passes, "calls": len(calls), "seconds": seconds}
 
 
 def _ties(ranked: RankedBenchmark) -> list[dict[str, Any]]:

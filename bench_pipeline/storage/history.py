@@ -67,6 +67,8 @@ def replace_history(
             "case_medians_ms": dict(result.case_medians_ms),
             "final_case_medians_ms": dict(result.final_case_medians_ms),
             "final_passes": result.final_passes,
+            "pass_means_ms": list(result.pass_means_ms),
+            "final_latencies_ms": [dict(one) for one in result.final_latencies_ms],
             "flaky": list(result.flaky),
             "memory_bytes": result.memory_bytes,
         }
@@ -156,6 +158,8 @@ def _result(row: RowMapping) -> ModelResult:
         case_medians_ms=row["case_medians_ms"] or {},
         final_case_medians_ms=row["final_case_medians_ms"] or {},
         final_passes=row["final_passes"],
+        pass_means_ms=tuple(row["pass_means_ms"] or ()),
+        final_latencies_ms=tuple(row["final_latencies_ms"] or ()),
         flaky=tuple(row["flaky"] or ()),
         memory_bytes=row["memory_bytes"],
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from bench_pipeline.benchmark.ranking import read_ranked
 from bench_pipeline.storage.ledger import benchmark_ledger
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
@@ -14,6 +16,7 @@ from bench_pipeline_tests.kit.shell import Shell
 from bench_pipeline_tests.kit.text import only
 from bench_pipeline_tests.kit.world import World
 
+pytestmark = pytest.mark.usefixtures("with_final")
 MEASURED = ["eligible_models", "grading/test_cases", "grading/model_runs", "grading/scoreboard"]
 
 

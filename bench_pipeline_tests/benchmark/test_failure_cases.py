@@ -63,7 +63,7 @@ def strike(world: World, fault: Fault, *cases: int, model: str = "fast:1b") -> N
 
 
 def benchmark(world: World, on_event: Callable[[Event], None] | None = None, **terms: Any) -> RankedBenchmark:  # noqa: ANN401
-    return world.ranked("fast", "slow", on_event=on_event, **({"retry_pause_s": 0.0} | terms))
+    return world.ranked("fast", "slow", on_event=on_event, **({"retry_pause_s": 0.0, "final": False} | terms))
 
 
 def after_the_first_sample(change: Callable[[], object]) -> Callable[[Event], None]:
@@ -109,9 +109,9 @@ def with_postings(world: World, words: int) -> None:
 
 def test_without_any_failure_the_faster_model_is_promoted(world: World) -> None:
     """What every other test is to be compared with."""
-    ranked = benchmark(world)
+    ranked = benchmark(world, final=True)
     assert standings(ranked) == {"fast": QUALIFIED, "slow": QUALIFIED}
-    assert samples_of(ranked) == [GOOD] * 4
+    assert set(samples_of(ranked)) == {GOOD}
     assert not nothing_is_promoted(world, ranked)
 
 

@@ -192,12 +192,12 @@ def passes_of(world: World) -> list[tuple[str, ...]]:
     return [event.models for event in world.events if isinstance(event, FinalPass)]
 
 
-def test_challenger_and_incumbent_alternate_until_a_look_decides(world: World) -> None:
+def test_challenger_and_incumbent_make_pass_after_pass_until_a_look_decides(world: World) -> None:
     for name, latency_ms in (("fast:1b", 20), ("slow:7b", 80)):  # far above what a busy machine adds
         world.server.models[name].latency_ms = latency_ms
     benchmark_id = run(world, "fast", "slow", "wrong", incumbents=("slow",), final_passes=20)
     passes = passes_of(world)
-    assert passes == [("fast", "slow"), ("slow", "fast")] * (len(passes) // 2)
+    assert {frozenset(one) for one in passes} == {frozenset({"fast", "slow"})}
     assert len(passes) in LOOKS  # the first, unless the machine stumbled
     ranked = rank_benchmark(world.database, benchmark_id)
     by_name = {result.model: result for result in ranked.scoreboard.results}
@@ -216,7 +216,7 @@ def test_each_pass_of_the_final_has_a_load_of_its_own_so_that_no_pass_is_warmer(
 
 def test_a_final_is_bounded(world: World) -> None:
     run(world, "fast", "slow", incumbents=("slow",), final_passes=1)
-    assert passes_of(world) == [("fast", "slow")]
+    assert len(passes_of(world)) == 1
 
 
 @pytest.mark.parametrize(
@@ -318,7 +318,7 @@ def swaying(digest: str, latencies_ms: tuple[float, float]) -> FakeModel:
     return model
 
 
-def test_the_leaders_of_a_race_meet_in_a_final_when_their_cases_do_not_separate_them(world: World) -> None:
+def test_the_leaders_of_a_race_meet_in_a_final_unless_one_is_clearly_slower(world: World) -> None:
     world.server.models["fast:1b"] = swaying("sha256:fa", (5, 40))
     world.server.models["twin:1b"] = swaying("sha256:71", (40, 5))
     run(world, "fast", "twin:1b", strategy="race", final_passes=2)

@@ -33,8 +33,8 @@ def test_decide_shows_each_decision_with_its_input_and_what_it_would_save(typed:
     first = done.stdout.splitlines()[:4]
     assert first[0] == "3336 Grade A: PROMOTE slow → fast"
     assert "interval" in first[1]
-    assert "n=4 cases" in first[1]
-    assert first[2] == ("   about 40 min a month less (98.4 % interval 40 to 40 min; 1,200 calls in the last 30 days)")
+    assert "n=4 passes" in first[1]
+    assert first[2] == ("   about 40 min a month less (99.94 % interval 40 to 40 min; 1,200 calls in the last 30 days)")
     assert first[3].startswith("   input ")
     assert first[3].endswith(", not stored yet")
     assert done.stdout.splitlines()[-1].startswith("no decision from benchmark grading-")
@@ -73,21 +73,22 @@ def test_decide_gives_its_figures_as_json(typed: Typed, world: World) -> None:
     assert [(one["conversation_id"], one["decision_id"]) for one in value] == list(zip(SERVED, (1, 2, 3), strict=True))
     first, second, _ = value
     assert (first["incumbent"], first["challenger"], first["runner_up"]) == ("slow", "fast", "slow")
-    assert first["comparison"]["cases"] == 4
+    assert first["comparison"]["n"] == 4
     assert (first["impact"]["calls"], first["impact"]["level"]) == (6, first["comparison"]["level"])
     assert len(first["input_hash"]) == 64
     assert (second["decision"], second["comparison"], second["impact"]) == ("keep", None, None)
-    assert first["policy"] == {"min_gain": 0.05, "alpha": 0.008}
+    assert first["policy"] == {"min_gain": 0.05, "alpha": 0.006, "version": 2}
 
 
 def test_a_replay_gives_the_same(typed: Typed, world: World) -> None:
     store(world)
-    world.change(update(tables.benchmark_history).values(avg_latency_ms=1.0, case_medians_ms={}))
+    world.change(update(tables.benchmark_history).values(avg_latency_ms=1.0, final_latencies_ms=[]))
     done = typed("decide", "--replay", "1")
     assert done.returncode == 0
-    _, stored, again, verdict = done.stdout.splitlines()
+    _, stored, again, rule, verdict = done.stdout.splitlines()
     assert stored.split(maxsplit=1)[1] == again.split(maxsplit=1)[1]
     assert stored.split()[1] == "PROMOTE:"
+    assert rule == "   rule    policy version 2: ratio of mean latencies, passes of the final as the sample"
     assert verdict == "✅ the same"
 
 
@@ -101,7 +102,7 @@ def test_a_replay_that_differs_shows_both_and_says_no(typed: Typed, world: World
     found = json.loads(done.stdout)
     assert (done.returncode, found["same"], found["stored"][column]) == (1, False, value)
     assert found["again"]["decision"] == "promote"
-    assert "❌ the current rules decide differently" in typed("decide", "--replay", "1").stdout
+    assert "❌ this version of the program decides differently" in typed("decide", "--replay", "1").stdout
 
 
 @pytest.mark.parametrize("changed_hash", [False, True], ids=["the hash tells", "nobody can read it"])

@@ -14,7 +14,7 @@ from bench_pipeline_tests.kit.text import is_calm
 from bench_pipeline_tests.kit.world import World
 
 
-def test_a_team_measures_promotes_validates_and_takes_back(world: World, shell: Shell) -> None:
+def test_a_team_measures_promotes_validates_and_takes_back(world: World, shell: Shell, with_final: None) -> None:
     before = world.snapshot()
 
     run = shell.bench("run", "--task", "grading", "--models", "fast,slow,wrong")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from bench_pipeline.cli.live_tree import summary
 from bench_pipeline.domain.measuring.racing import StopReason
-from bench_pipeline_tests.reporting.examples import hostile_samples, ranked_of, right_samples
+from bench_pipeline_tests.reporting.examples import hostile_samples, passes, ranked_of, right_samples
 
 
-def test_the_leaders_are_compared_case_by_case() -> None:
-    ranked = ranked_of({"a": right_samples(100), "b": right_samples(200)})
-    assert "   champion / runner-up, case by case: 0.504 (95 % interval 0.499 to 0.509, n=4 cases)" in summary(ranked)
+def test_the_leaders_are_compared_in_the_mean() -> None:
+    ranked = ranked_of({"a": passes([100, 110]), "b": passes([200, 220])}, repeats=2)
+    assert "   champion / runner-up, mean latency: 0.504 (95 % interval 0.501 to 0.506, n=2 passes)" in summary(ranked)
 
 
 def test_a_lone_champion_is_compared_with_nobody() -> None:
-    assert not any("case by case" in line for line in summary(ranked_of({"a": right_samples(100)})))
+    assert not any("mean latency" in line for line in summary(ranked_of({"a": right_samples(100)})))
 
 
 def test_an_invalid_run_is_called_that_beside_the_rankings() -> None:

@@ -18,8 +18,8 @@ pytestmark = ONE_ENGINE
     ("model", "code", "reason"),
     [
         ("fast", "champion", "the fastest of 2 that qualified, mean 5 ms"),
-        ("slow", "runner_up", "400 times the latency of fast case by case"),
-        ("slow:7b", "runner_up", "400 times the latency of fast case by case"),
+        ("slow", "runner_up", "400 times the mean latency of fast"),
+        ("slow:7b", "runner_up", "400 times the mean latency of fast"),
         ("wrong", "wrong", "1 of 4 cases wrong; FAIL_002: said PASS, gold is FAIL"),
         ("silent", "invalid", "4 of 4 cases without a readable verdict; first PASS_001: "),
         ("broken", "inconclusive", ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ class Shell:
     """The command in `folder`, with these settings and none of the tests' own environment."""
 
     folder: Path
-    settings: Mapping[str, str]
+    settings: dict[str, str]
 
     def bench(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
-from sqlalchemy import Table, delete, insert, make_url, select, text, update
+from sqlalchemy import Table, delete, exists, insert, literal, make_url, or_, select, text, update
 
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.benchmark.events import Event
 from bench_pipeline.benchmark.field import Field, incumbent_models
+from bench_pipeline.benchmark.hardware import hardware
 from bench_pipeline.benchmark.preparation import PreparedTask, prepare
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark, reusable_runs
 from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
@@ -23,6 +24,7 @@ from bench_pipeline.benchmark.workbench import Workbench, make_workbench
 from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.promoting.champion import Champion
 from bench_pipeline.domain.promoting.changes import Promotion
+from bench_pipeline.domain.promoting.final import LOOKS
 from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.promotion.plan import DecidedPlan, make_plan
 from bench_pipeline.promotion.plan_application import apply_plan
@@ -100,16 +102,29 @@ class World:
         )
 
     def ranked(
-        self, *names: str, on_event: Callable[[Event], None] | None = None, task: str = "grading", **protocol: object
+        self,
+        *names: str,
+        on_event: Callable[[Event], None] | None = None,
+        task: str = "grading",
+        final: bool = True,
+        **protocol: object,
     ) -> RankedBenchmark:
-        """Benchmark, and rank by `RANKED_LATENCIES_MS`; nobody waits for the models' own."""
+        """Benchmark, and rank by `RANKED_LATENCIES_MS`; nobody waits for the models' own.
+
+        If two models were right, their main pass stands for the passes of a `final` too, for without one nothing is
+        promoted.
+        """
         with self._hurried():
-            benchmark_id = self.run(*names, on_event=on_event, task=task, **protocol)
-        runs, samples = own_tables.tables["benchmark_model_runs"].c, own_tables.tables["benchmark_samples"]
+            benchmark_id = self.run(*names, on_event=on_event, task=task, **protocol | {"final_passes": 0})
+        self._relabel(benchmark_id, self.prepared(task, **protocol))
+        runs, samples = own_tables.tables["benchmark_model_runs"], own_tables.tables["benchmark_samples"]
+        of_benchmark = runs.c.benchmark_id == benchmark_id
         for model, latency_ms in RANKED_LATENCIES_MS.items():
-            mine = select(runs.model_run_id).where(runs.benchmark_id == benchmark_id, runs.model_name == model)
+            mine = select(runs.c.model_run_id).where(of_benchmark, runs.c.model_name == model)
             timed = samples.c.model_run_id.in_(mine), samples.c.latency_ns.is_not(None)
             self.change(update(samples).where(*timed).values(latency_ns=latency_ms * 1_000_000))
+        if final:
+            self._add_final(benchmark_id)
         return rank_benchmark(self.database, benchmark_id)
 
     def ranked_among(self, *names: str, days: float = 35.0) -> RankedBenchmark:
@@ -119,6 +134,32 @@ class World:
         field = Field(named, frozenset(incumbent_models(self.bench, prepared.task)))
         field = field.among(everyone, reusable_runs(self.database, prepared, everyone, days))
         return rank_benchmark(self.database, run_benchmark(self.bench, prepared, field, self.events.append))
+
+    def _relabel(self, benchmark_id: str, prepared: PreparedTask) -> None:
+        """Let the benchmark have been made under this protocol."""
+        made_as = {
+            "protocol": prepared.protocol.model_dump(mode="json"),
+            "protocol_hash": prepared.protocol.hash,
+            "evidence_key": prepared.evidence_key(hardware()),
+        }
+        runs = own_tables.tables["benchmark_runs"]
+        self.change(update(runs).where(runs.c.benchmark_id == benchmark_id).values(made_as))
+
+    def _add_final(self, benchmark_id: str) -> None:
+        """Let each model that was right in its only pass have made the passes of a final as it made that one."""
+        runs, samples = own_tables.tables["benchmark_model_runs"], own_tables.tables["benchmark_samples"]
+        of_run = samples.c.model_run_id == runs.c.model_run_id
+        flawed = exists().where(of_run, or_(samples.c.outcome != "correct", samples.c.repeat > 1))
+        right = select(runs.c.model_run_id).where(runs.c.benchmark_id == benchmark_id, ~flawed)
+        with self.owner.engine.connect() as connection:
+            numbers = list(connection.execute(right).scalars())
+        if len(numbers) < 2:
+            return
+        copied = [column for column in samples.c if column.name not in ("sample_id", "repeat")]
+        for repeat in range(2, 2 + LOOKS[0]):
+            first = select(literal(repeat), *copied).where(samples.c.model_run_id.in_(numbers), samples.c.repeat == 1)
+            self.change(insert(samples).from_select([samples.c.repeat, *copied], first))
+        self.change(update(runs).where(runs.c.model_run_id.in_(numbers)).values(final_passes=LOOKS[0]))
 
     @contextmanager
     def _hurried(self) -> Iterator[None]:

@@ -13,7 +13,7 @@ from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark, re
 from bench_pipeline.domain.promoting.decision import DecisionKind
 from bench_pipeline.domain.promoting.impact import Impact
 from bench_pipeline.domain.promoting.plan import PromotionPlan
-from bench_pipeline.domain.promoting.replay import decide_again
+from bench_pipeline.domain.promoting.replay import read_input
 from bench_pipeline.promotion.plan import impacts, store_plan
 from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage import tables
@@ -257,7 +257,7 @@ def test_a_stored_plan_has_a_decision_for_every_conversation_that_decides_the_sa
     ]
     assert [d.kind for d in stored] == [PROMOTE, INVALID, KEEP, PROMOTE]
     assert {d.plan_hash for d in stored} == {made.plan.hash}
-    assert [decide_again(d.input) for d in stored] == [one.decision for one in made.decided]
+    assert [read_input(d.input).decide() for d in stored] == [one.decision for one in made.decided]
 
 
 @ONE_ENGINE
@@ -266,7 +266,7 @@ def test_a_plan_that_was_undone_is_kept_by_decisions_that_replay(world: World) -
     roll_back(world.bench, "the tests", "the tests")
     made = world.decided(read_ranked(world.database, str(promotion.rows[0].benchmark_id)))
     assert [one.decision.kind for one in made.decided] == [KEEP] * 3
-    assert [decide_again(one.input.as_json()) for one in made.decided] == [one.decision for one in made.decided]
+    assert [read_input(one.input.as_json()).decide() for one in made.decided] == [one.decision for one in made.decided]
     assert "promotion 1 did this and was undone (the tests)" in made.plan.rows[0].reason
 
 

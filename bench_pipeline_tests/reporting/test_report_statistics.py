@@ -79,7 +79,8 @@ def test_one_pass_says_nothing_of_repeats() -> None:
 
 def test_the_champion_is_compared_with_runner_up_and_every_incumbent_that_was_measured() -> None:
     ranked = ranked_of(
-        {"a": right_samples(100), "b": right_samples(200), "c": right_samples(400), "d": right_samples(800)},
+        {name: passes([ms, 1.1 * ms]) for name, ms in (("a", 100), ("b", 200), ("c", 400), ("d", 800))},
+        repeats=2,
         incumbents=frozenset({"c", "never measured"}),
     )
     found = render_report_json(ranked)["comparisons"]
@@ -88,8 +89,24 @@ def test_the_champion_is_compared_with_runner_up_and_every_incumbent_that_was_me
         ("a", "c", ["incumbent"]),
     ]
     assert [line["ratio"] for line in found] == [pytest.approx(0.504, abs=1e-3), pytest.approx(0.253, abs=1e-3)]
-    assert all(line["low"] < line["ratio"] < line["high"] and line["cases"] == 4 for line in found)
-    assert "| a | c | incumbent | 0.253 | 0.249 to 0.257 | 4 | main |" in section(render_report(ranked), "Comparisons")
+    assert all(line["low"] <= line["ratio"] <= line["high"] and line["pairs"] == 2 for line in found)
+    comparisons = section(render_report(ranked), "Comparisons")
+    assert "| a | c | incumbent | 0.253 | 0.251 to 0.254 | 2 main | 0.253 (n=4) | – |" in comparisons
+
+
+def test_one_pass_of_each_gives_a_comparison_by_case_and_no_interval() -> None:
+    (line,) = render_report_json(ranked_of({"a": right_samples(100), "b": right_samples(200)}))["comparisons"]
+    assert (line["pairs"], line["ratio"], line["low"], line["cases"]) == (0, None, None, 4)
+    assert line["ratio_by_case"] == pytest.approx(0.504, abs=1e-3)
+
+
+def test_the_cases_in_which_the_champion_takes_longer_are_named_with_how_much() -> None:
+    slow_once = [replace(one, latency_ns=3 * one.latency_ns) if one.case_id == CASE else one for one in passes([100])]
+    ranked = ranked_of({"a": slow_once, "b": right_samples(200)})
+    (line,) = render_report_json(ranked)["comparisons"]
+    (slower,) = line["slower_cases"]
+    assert (slower["case_id"], slower["ratio"]) == (CASE, pytest.approx(1.5, abs=0.01))
+    assert f"| {CASE} (1.500 x) |" in section(render_report(ranked), "Comparisons")
 
 
 def test_an_incumbent_that_does_not_qualify_is_compared_and_called_that() -> None:
@@ -97,18 +114,17 @@ def test_an_incumbent_that_does_not_qualify_is_compared_and_called_that() -> Non
     assert "| a | b | incumbent, disqualified |" in section(render_report(ranked), "Comparisons")
 
 
-def test_two_who_met_in_a_final_are_compared_by_its_passes_and_checked() -> None:
+def test_two_who_met_in_a_final_are_compared_by_its_passes_and_its_cost_is_stated() -> None:
     ranked = ranked_of({"a": passes([100, 300, 300]), "b": passes([200, 400, 401])}, final_passes={"a": 2, "b": 2})
     (line,) = render_report_json(ranked)["comparisons"]
-    assert (line["passes"], line["roles"]) == ("final", ["runner-up", "finalist"])
+    assert (line["passes"], line["pairs"], line["roles"]) == ("final", 2, ["runner-up", "finalist"])
     assert line["ratio"] == pytest.approx(0.75, abs=1e-2)
-    assert line["checks"]["bca_low"] <= line["ratio"] <= line["checks"]["bca_high"]
-    assert line["checks"]["wilcoxon_p"] == pytest.approx(0.125)
     comparisons = section(render_report(ranked), "Comparisons")
-    assert "In the final, in alternating passes: a (2 passes), b (2 passes)." in comparisons
+    cost = "a (2 passes, 8 calls, 0.0 min), b (2 passes, 8 calls, 0.0 min)"
+    assert f"In the final, pass by pass in random order: {cost}." in comparisons
 
 
-def test_a_report_without_a_final_does_not_pay_for_the_checks() -> None:
+def test_a_report_imports_no_scipy_stats() -> None:
     script = (
         "import sys; from bench_pipeline.reporting.report import render_report; "
         "from bench_pipeline_tests.reporting.examples import ranked_example; "
@@ -121,7 +137,7 @@ def test_a_tie_is_stated_with_what_decided_it() -> None:
     ranked = ranked_of({"a": right_samples(100), "b": right_samples(100)}, incumbents=frozenset({"b"}))
     assert render_report_json(ranked)["ties"] == [{"ahead": "b", "behind": "a", "ahead_by": "incumbent"}]
     rankings = section(render_report(ranked), "Final rankings")
-    assert "- b and a are tied: their cases do not separate them. b is listed first (incumbent)." in rankings
+    assert "- b and a are tied: their means are not separated. b is listed first (incumbent)." in rankings
 
 
 def test_without_a_champion_nobody_is_compared() -> None:

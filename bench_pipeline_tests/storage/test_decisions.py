@@ -9,7 +9,7 @@ from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing, ra
 from bench_pipeline.domain.promoting.decision import Incumbent
 from bench_pipeline.domain.promoting.plan import ApprovalMode, Holding, PlanEvidence, PlanTerms, PromotionPlan, plan_row
 from bench_pipeline.domain.promoting.policy import PromotionPolicy
-from bench_pipeline.domain.promoting.replay import DecisionInput, decide_again
+from bench_pipeline.domain.promoting.replay import DecisionInput, read_input
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.decisions import decision_by_id, decisions_of, insert_decision
 
@@ -60,7 +60,7 @@ def test_a_decision_is_read_back_and_its_input_decides_the_same(database: Databa
     assert (found.plan_hash, found.benchmark_id, found.task_type) == (PLAN.hash, "grading-1", "grading")
     assert (found.conversation_id, found.kind, found.decided_at) == (3336, INPUT.decide().kind, NOW)
     assert found.input_hash == content_hash(found.input) == content_hash(INPUT.as_json())
-    assert decide_again(found.input) == INPUT.decide()
+    assert read_input(found.input).decide() == INPUT.decide()
 
 
 def test_the_decisions_of_a_benchmark_come_in_the_order_in_which_they_were_stored(database: Database) -> None:

@@ -15,7 +15,7 @@ from bench_pipeline.domain.measuring.scoreboard import (
     ModelResult,
     Scoreboard,
     Standing,
-    compare,
+    compare_means,
 )
 from bench_pipeline.domain.measuring.statistics import interval_text
 from bench_pipeline.domain.models.actor import Exclusion
@@ -59,7 +59,7 @@ class LedgerLine:
 def ledger(scoreboard: Scoreboard, looked_at: Iterable[LookedAt], measured: Set[str]) -> list[LedgerLine]:
     """Return one line per model that was looked at; `measured` names those with a run of this or an earlier benchmark.
 
-    Models are compared with the champion, paired by case at `TIE_LEVEL`; ties are taken from the ranking.
+    Models are compared with the champion in the mean, at `TIE_LEVEL`; ties are taken from the ranking.
     """
     return [_line(scoreboard, model, measured) for model in looked_at]
 
@@ -94,10 +94,10 @@ def _ranked(scoreboard: Scoreboard, result: ModelResult) -> tuple[ReasonCode, st
 
 def _against(champion: ModelResult, result: ModelResult) -> str:
     means = f"mean {result.avg_latency_ms or 0:,.0f} ms against {champion.avg_latency_ms or 0:,.0f} ms"
-    found = compare(result, champion, TIE_LEVEL)
+    found = compare_means(result, champion, TIE_LEVEL)
     if found is None:
-        return f"slower than {champion.model} by the mean ({means}; too few cases in common to compare)"
-    ratio = f"{found.ratio:.3g} times the latency of {champion.model} case by case"
+        return f"slower than {champion.model} by the mean ({means}; fewer than two passes to compare)"
+    ratio = f"{found.ratio:.3g} times the mean latency of {champion.model}"
     return f"{ratio} ({interval_text(found)}; {means})"
 
 

@@ -53,7 +53,7 @@ class Protocol(BaseModel):
         default=False, description="a race asks a failed case once more before it stops the model"
     )
     final_passes: int = Field(
-        default=20, ge=0, le=20, description="maximum passes of the final between challenger and incumbent"
+        default=20, ge=0, le=40, description="maximum passes of the final between challenger and incumbent"
     )
     retries: int = Field(default=2, ge=0, le=10, description="retries of a call after an infrastructure failure")
     retry_pause_s: float = Field(

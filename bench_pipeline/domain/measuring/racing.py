@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 
-from bench_pipeline.domain.measuring.statistics import compare_paired
+from bench_pipeline.domain.measuring.statistics import compare_cases
 
 # Champion and runner-up: a model is out of the race when this many others are faster.
 LEADERS = 2
@@ -105,5 +105,5 @@ def is_outpaced(racer: Racer, field: Sequence[Racer]) -> bool:
 def _is_faster(rival: Racer, racer: Racer) -> bool:
     if not rival.in_the_race or not racer.medians_ms.keys() <= rival.medians_ms.keys():
         return False
-    comparison = compare_paired(racer.medians_ms, rival.medians_ms, STOP_LEVEL)
+    comparison = compare_cases(racer.medians_ms, rival.medians_ms, STOP_LEVEL)
     return comparison is not None and comparison.low > 1

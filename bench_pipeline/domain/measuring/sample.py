@@ -35,5 +35,6 @@ class Sample:
 
     @property
     def ranks(self) -> bool:
-        """Whether the latency counts in the ranking."""
-        return self.latency_ns is not None and self.exclusion is None
+        """Whether the latency counts in the ranking: a verdict was read, time passed, and no rule excludes it."""
+        read = self.outcome in (Outcome.CORRECT, Outcome.WRONG)
+        return read and self.latency_ns is not None and self.latency_ns > 0 and self.exclusion is None

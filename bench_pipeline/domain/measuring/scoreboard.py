@@ -12,16 +12,21 @@ from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.statistics import (
     PairedComparison,
     coefficient_of_variation,
-    compare_paired,
+    compare_cases,
+    compare_passes,
     holm,
     median,
     p90,
+    pass_means,
 )
 from bench_pipeline.domain.measuring.validity import ValidityRule
 from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.tasks.outcome import DISQUALIFYING, Outcome
 
 TIE_LEVEL = 0.95
+# One pass does not show how much passes vary. A mean that is more than this share higher is then taken as slower; noise
+# of the main passes rarely hides a gain behind it: benchmarks/decisions.py.
+_NEAR = 0.10
 
 
 class Standing(StrEnum):
@@ -49,9 +54,10 @@ class ModelResult:
 
     `cases_correct` counts cases that were right in every pass. `avg_latency_ms` is the mean over the cases of
     each case's mean, None without a latency. `rank` and `speed_score` are None unless the model qualifies.
-    `cv` is the coefficient of variation within cases. `case_medians_ms` are from the main passes,
-    `final_case_medians_ms` from the final, empty without one. `flaky` names the cases that were right in one
-    pass and not in another; `cases_seen` counts those with a call.
+    `cv` is the coefficient of variation within cases. `case_medians_ms` and `pass_means_ms` are from the main passes:
+    one value per case, and one per pass. `final_case_medians_ms` and `final_latencies_ms`, one mapping by case per
+    pass, are from the final and empty without one. `flaky` names the cases that were right in one pass and not in
+    another; `cases_seen` counts those with a call.
     """
 
     model: str
@@ -80,6 +86,8 @@ class ModelResult:
     flaky: tuple[str, ...] = ()
     memory_bytes: int | None = None
     cases_seen: int = 0
+    pass_means_ms: tuple[float, ...] = ()
+    final_latencies_ms: tuple[Mapping[str, float], ...] = ()
 
     @property
     def qualified(self) -> bool:
@@ -191,6 +199,7 @@ def _timed(result: ModelResult, samples: Sequence[Sample], main_passes: int) -> 
         return replace(result, final_passes=len(final))
     latencies = [latency for of_case in by_case.values() for latency in of_case]
     avg_latency_ms = fmean(fmean(of_case) for of_case in by_case.values())
+    main = [one for one in _by_pass(samples, range(1, main_passes + 1)) if one]
     return replace(
         result,
         avg_latency_ms=avg_latency_ms,
@@ -202,6 +211,8 @@ def _timed(result: ModelResult, samples: Sequence[Sample], main_passes: int) -> 
         case_medians_ms=case_medians_ms(sample for sample in samples if sample.repeat not in final),
         final_case_medians_ms=case_medians_ms(sample for sample in samples if sample.repeat in final),
         final_passes=len(final),
+        pass_means_ms=tuple(pass_means(main, {case_id for one in main for case_id in one})),
+        final_latencies_ms=tuple(_by_pass(samples, range(main_passes + 1, max(final, default=main_passes) + 1))),
     )
 
 
@@ -217,6 +228,15 @@ def _latencies_ms(samples: Iterable[Sample]) -> dict[str, list[float]]:
         if sample.latency_ns is not None and sample.ranks:
             by_case[sample.case_id].append(sample.latency_ns / 1e6)
     return by_case
+
+
+def _by_pass(samples: Iterable[Sample], repeats: Iterable[int]) -> list[dict[str, float]]:
+    """Return the valid latencies of each of these passes, by case."""
+    by_pass: dict[int, dict[str, float]] = {repeat: {} for repeat in repeats}
+    for sample in samples:
+        if sample.latency_ns is not None and sample.ranks and sample.repeat in by_pass:
+            by_pass[sample.repeat][sample.case_id] = sample.latency_ns / 1e6
+    return list(by_pass.values())
 
 
 def _failure_of(case_id: str, samples: Sequence[Sample], passes: int, tolerant: bool) -> CaseFailure | None:
@@ -251,14 +271,50 @@ def _standing(failures: Sequence[CaseFailure]) -> Standing:
     return Standing.INCONCLUSIVE
 
 
-def compare(challenger: ModelResult, other: ModelResult, level: float) -> PairedComparison | None:
-    """Compare two models paired by case: by the final's passes only if both have any, else by the main passes.
+def compare_means(challenger: ModelResult, other: ModelResult, level: float) -> PairedComparison | None:
+    """Compare the mean latencies of two models over the suite, in pairs of passes.
 
-    None with fewer than two common cases.
+    The pairs are the final's if both were in it, else the first main passes of both, the second, and so on. None with
+    fewer than two pairs: one pass cannot show how much passes vary.
+    """
+    return compare_passes(paired_means(challenger, other), level)
+
+
+def paired_means(one: ModelResult, other: ModelResult) -> list[tuple[float, float]]:
+    """Return the means of both models over the suite, in ms, pass by pass; see `compare_means`.
+
+    A pass in which a model has valid latencies for less than half of the cases is left out, with its counterpart.
+    """
+    if not met_in_final(one, other):
+        return list(zip(one.pass_means_ms, other.pass_means_ms, strict=False))
+    pairs = list(zip(one.final_latencies_ms, other.final_latencies_ms, strict=False))
+    shared = _cases_of_both(pairs)
+    pairs = [pair for pair in pairs if all(2 * len(made.keys() & shared) >= len(shared) for made in pair)]
+    shared = _cases_of_both(pairs)
+    if not shared:
+        return []
+    return list(zip(*(pass_means(passes, shared) for passes in zip(*pairs, strict=True)), strict=True))
+
+
+def _cases_of_both(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float]]]) -> set[str]:
+    """Return the cases for which both models have a latency in some pass."""
+    ours, theirs = ({case_id for pair in pairs for case_id in pair[side]} for side in range(2))
+    return ours & theirs
+
+
+def compare_by_case(challenger: ModelResult, other: ModelResult, level: float) -> PairedComparison | None:
+    """Compare two models case by case: by the final's passes only if both have any, else by the main passes.
+
+    None with fewer than two common cases. It describes where models differ; nothing is decided by it.
     """
     if met_in_final(challenger, other):
-        return compare_paired(challenger.final_case_medians_ms, other.final_case_medians_ms, level)
-    return compare_paired(challenger.case_medians_ms, other.case_medians_ms, level)
+        return compare_cases(challenger.final_case_medians_ms, other.final_case_medians_ms, level)
+    return compare_cases(challenger.case_medians_ms, other.case_medians_ms, level)
+
+
+def is_near(one: ModelResult, other: ModelResult) -> bool:
+    """Whether the mean of `one` is lower than that of `other`, or so little higher that chance may explain it."""
+    return (one.avg_latency_ms or 0) <= (1 + _NEAR) * (other.avg_latency_ms or 0)
 
 
 def met_in_final(one: ModelResult, other: ModelResult) -> bool:
@@ -270,8 +326,8 @@ def rank(results: Iterable[ModelResult], incumbents: frozenset[str] = frozenset(
     """Rank the qualified models by mean latency, fastest first.
 
     Models whose means are the same whole millisecond are ordered by: incumbent, lower p90, less memory, name.
-    Each model is compared with the one directly ahead and with the champion; it is tied with those that the
-    comparison does not separate. The disqualified models follow, the most correct first, then the inconclusive
+    Each model is compared in the mean with the one directly ahead and with the champion; it is tied with those that
+    the comparison does not separate. The disqualified models follow, the most correct first, then the inconclusive
     and the outpaced ones.
     """
     everyone = list(results)
@@ -314,7 +370,7 @@ def _order(result: ModelResult, incumbents: frozenset[str]) -> tuple[int, bool, 
 def _ties(qualified: Sequence[ModelResult]) -> set[frozenset[str]]:
     """Return the pairs that are not separated at `TIE_LEVEL` over the whole family of comparisons (Holm).
 
-    Two models with too few common cases are tied when their means are the same whole millisecond.
+    Two models with fewer than two pairs of passes are tied when their means are near.
     """
     pairs = {frozenset((i - 1, i)): (i - 1, i) for i in range(1, len(qualified))}
     pairs |= {frozenset((0, i)): (0, i) for i in range(1, len(qualified))}
@@ -322,10 +378,10 @@ def _ties(qualified: Sequence[ModelResult]) -> set[frozenset[str]]:
     names, p_values = [], []
     for first, second in pairs.values():
         ahead, behind = qualified[first], qualified[second]
-        comparison = compare(ahead, behind, TIE_LEVEL)
+        comparison = compare_means(ahead, behind, TIE_LEVEL)
         if comparison is not None:
             names.append(frozenset((ahead.model, behind.model)))
             p_values.append(comparison.p_value)
-        elif _whole_ms(ahead) == _whole_ms(behind):
+        elif is_near(behind, ahead):
             tied.add(frozenset((ahead.model, behind.model)))
     return tied | {pair for pair, p in zip(names, holm(p_values), strict=True) if p >= 1 - TIE_LEVEL}

@@ -1,7 +1,7 @@
 """Statistics on plain numbers: quantiles, bounds, and paired comparisons. Samples and models are in scoreboard.py.
 
 Definitions with their sources: docs/reference/formulae.md. scipy is imported where it is used, because most commands
-compare nothing; decisions need only `scipy.special`, and `scipy.stats` only checks them.
+compare nothing.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from statistics import median as median
 
 # MLPerf's early stopping: the fewest queries that support a p90 with 99 % confidence when one of them is late.
 MIN_CALLS_FOR_P90 = 64
-
-_BOOTSTRAP_SEED = 42
+# Logarithm of the most extreme end of an interval: two pairs at a high level reach beyond what a float can hold.
+_WIDEST = 50.0
 
 
 def p90(values: Sequence[float]) -> float:
@@ -86,19 +86,20 @@ def pass_hat_k(correct: int, n: int, k: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class PairedComparison:
-    """Two models on the same cases.
+    """Two models compared in pairs of latencies: one pair per pass, or one per case.
 
-    `ratio` is the geometric mean over cases of challenger's / incumbent's latency: below 1 the challenger is
-    faster. `low` and `high` are its confidence interval at `level`, by t on the `cases` logarithms, whose
-    standard deviation is `sd_log`.
+    `ratio` is the geometric mean over the `n` pairs of challenger's / incumbent's latency: below 1 the challenger is
+    faster. `low` and `high` are its confidence interval at `level`, by t on the logarithms, whose standard deviation
+    is `sd_log`. `unit` names what a pair is, in the plural.
     """
 
-    cases: int
+    n: int
     ratio: float
     low: float
     high: float
     level: float
     sd_log: float
+    unit: str
 
     @property
     def gain(self) -> float:
@@ -118,62 +119,71 @@ class PairedComparison:
             return 0.0 if distance else 1.0
         from scipy.special import stdtr
 
-        return 2 * float(stdtr(self.cases - 1, -distance / (self.sd_log / sqrt(self.cases))))
+        return 2 * float(stdtr(self.n - 1, -distance / (self.sd_log / sqrt(self.n))))
 
 
 def interval_text(found: PairedComparison, share: Callable[[float], float] | None = None) -> str:
     """Render a comparison's interval: of the ratio, or of the share that `share` makes of a ratio, in percent."""
     ends = [found.low, found.high] if share is None else sorted(map(share, (found.low, found.high)))
-    low, high = (f"{end:.3g}" if share is None else f"{end:.1%}" for end in ends)
-    return f"{100 * found.level:.5g} % interval {low} to {high}, n={found.cases} cases"
+    low, high = (f"{end:.3g}" if share is None else _percent(end) for end in ends)
+    return f"{100 * found.level:.5g} % interval {low} to {high}, n={found.n} {found.unit}"
 
 
-def compare_paired(
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share > -10 else "below -999%"
+
+
+def compare_cases(
     challenger: Mapping[str, float], incumbent: Mapping[str, float], level: float
 ) -> PairedComparison | None:
     """Compare two models' latencies, one per case, over the common cases; None with fewer than two.
 
-    The interval has `cases` - 1 degrees of freedom: repeats of a case do not count as further cases.
+    The interval is about other cases like these. It has one degree of freedom less than there are cases.
     """
-    logs = _log_ratios(challenger, incumbent)
+    return _compared(_log_ratios(challenger, incumbent), level, "cases")
+
+
+def compare_passes(pairs: Iterable[tuple[float, float]], level: float) -> PairedComparison | None:
+    """Compare two models' mean latencies over a suite, one pair per pass; None with fewer than two pairs.
+
+    The interval is about further passes over the same cases. It has one degree of freedom less than there are pairs.
+    """
+    possible = [(one, other) for one, other in pairs if 0 < one < inf and 0 < other < inf]
+    return _compared([log(one / other) for one, other in possible], level, "passes")
+
+
+def passes_to_separate(found: PairedComparison, level_at: Callable[[int], float], most: int) -> int | None:
+    """Return after how many passes, at most `most`, a comparison like this one would exclude equality.
+
+    It assumes that ratio and standard deviation stay as they are. `level_at` gives the level after so many passes.
+    """
+    distance = abs(log(found.ratio))
+    wanted = range(found.n + 1, most + 1)
+    return next((n for n in wanted if _half_width(n, found.sd_log, level_at(n)) < distance), None)
+
+
+def pass_means(passes: Sequence[Mapping[str, float]], case_ids: Iterable[str]) -> list[float]:
+    """Return the mean over these cases of each pass; `passes` holds one latency per case and pass.
+
+    A latency that a pass lacks is replaced by the mean of the case's others, so that every mean is of the same cases.
+    Each case must have a latency in some pass.
+    """
+    usual = {case_id: fmean(one[case_id] for one in passes if case_id in one) for case_id in case_ids}
+    return [fmean(one.get(case_id, mean) for case_id, mean in usual.items()) for one in passes] if usual else []
+
+
+def _compared(logs: Sequence[float], level: float, unit: str) -> PairedComparison | None:
     if len(logs) < 2:
         return None
     mean = fmean(logs)
     sd = sqrt(fsum((value - mean) ** 2 for value in logs) / (len(logs) - 1))
-    half = _t_quantile(len(logs) - 1, level) * sd / sqrt(len(logs))
-    return PairedComparison(len(logs), exp(mean), exp(mean - half), exp(mean + half), level, sd)
+    half = _half_width(len(logs), sd, level)
+    low, high = exp(max(mean - half, -_WIDEST)), exp(min(mean + half, _WIDEST))
+    return PairedComparison(len(logs), exp(mean), low, high, level, sd, unit)
 
 
-@dataclass(frozen=True, slots=True)
-class PairedChecks:
-    """The results of other methods for a comparison; the BCa interval is None when all cases agree."""
-
-    bca_low: float | None
-    bca_high: float | None
-    wilcoxon_p: float
-
-
-def paired_checks(
-    challenger: Mapping[str, float], incumbent: Mapping[str, float], level: float = 0.95
-) -> PairedChecks | None:
-    """Check a comparison by BCa bootstrap over cases and by Wilcoxon's signed-rank test.
-
-    None with fewer than two common cases. For explanations, never for decisions: importing `scipy.stats` takes half
-    a second.
-    """
-    logs = _log_ratios(challenger, incumbent)
-    if len(logs) < 2:
-        return None
-    if max(logs) - min(logs) < 1e-12:  # nothing to resample
-        return PairedChecks(None, None, _wilcoxon(logs))
-    from numpy import mean
-    from numpy.random import default_rng
-    from scipy.stats import bootstrap
-
-    found = bootstrap(
-        (logs,), mean, confidence_level=level, method="BCa", rng=default_rng(_BOOTSTRAP_SEED)
-    ).confidence_interval
-    return PairedChecks(exp(found.low), exp(found.high), _wilcoxon(logs))
+def _half_width(n: int, sd: float, level: float) -> float:
+    return _t_quantile(n - 1, level) * sd / sqrt(n)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -202,12 +212,3 @@ def _t_quantile(freedom: int, level: float) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, (1 + level) / 2))
-
-
-def _wilcoxon(logs: Sequence[float]) -> float:
-    """Return the p-value of the signed-rank test; 1 when no case differs."""
-    if not any(logs):
-        return 1.0
-    from scipy.stats import wilcoxon
-
-    return float(wilcoxon(logs).pvalue)

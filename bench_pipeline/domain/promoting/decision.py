@@ -10,7 +10,14 @@ from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, 
 from bench_pipeline.domain.measuring.statistics import PairedComparison, interval_text
 from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE, Exclusion
 from bench_pipeline.domain.models.ids import ActorId
-from bench_pipeline.domain.promoting.final import decisive, gains_enough, promotable
+from bench_pipeline.domain.promoting import by_case
+from bench_pipeline.domain.promoting.final import (
+    MAX_FINAL_PASSES,
+    decisive,
+    gains_enough,
+    passes_missing,
+    promotable,
+)
 from bench_pipeline.domain.promoting.policy import PromotionPolicy
 
 
@@ -46,7 +53,7 @@ class Decision:
     """The answer for one conversation.
 
     `gain` is the share of the incumbent's mean latency that is saved, when both were measured. `comparison` is
-    what decided between the two, case by case.
+    what decided between the two.
     """
 
     kind: DecisionKind
@@ -70,13 +77,14 @@ def decide(scoreboard: Scoreboard, incumbent: Incumbent | None, policy: Promotio
     8. The incumbent was not measured: inconclusive if that may pass, else promote.
     9. The incumbent is disqualified: promote.
     10. The incumbent was not measured to the end: inconclusive.
-    11. Challenger and incumbent have fewer than two cases in common: inconclusive.
-    12. The challenger saves less than the margin, case by case: keep.
-    13. The interval does not exclude that it is no faster: keep.
+    11. Challenger and incumbent did not make two passes of a final: inconclusive.
+    12. The challenger saves less than the margin in the mean: keep.
+    13. The interval does not exclude that it is no faster, or its mean over the final is not lower: keep.
     14. Otherwise: promote.
 
     Where a rule says promote and the very same change was undone before: keep.
     The champion is the fastest qualified actor; where the incumbent was in a final, the fastest of that final.
+    Rules 11 to 13 are those of the policy's version.
     """
     if incumbent is None:
         return Decision(DecisionKind.INVALID, "there is no such conversation; correct conversations in task.yaml")
@@ -117,9 +125,9 @@ def _by_scoreboard(scoreboard: Scoreboard, incumbent: Incumbent, policy: Promoti
         )
     if not measured.qualified:
         return answer(DecisionKind.INCONCLUSIVE, f"{incumbent.name} could not be measured to the end: {measured.why}")
-    comparison = decisive(champion, measured, sum(actor.model != measured.model for actor in actors), policy)
+    kind, reason, comparison = _compared(champion, measured, actors, policy)
     return replace(
-        answer(*_by_cases(champion, measured, comparison, policy)),
+        answer(kind, reason),
         gain=1 - (champion.avg_latency_ms or 0) / (measured.avg_latency_ms or 1),
         comparison=comparison,
     )
@@ -157,28 +165,52 @@ def unmeasured_because(exclusion: Exclusion | None) -> str:
             return exclusion.replace("_", " ")
 
 
-def _by_cases(
-    champion: ModelResult, measured: ModelResult, comparison: PairedComparison | None, policy: PromotionPolicy
-) -> tuple[DecisionKind, str]:
+def _compared(
+    champion: ModelResult, measured: ModelResult, actors: Sequence[ModelResult], policy: PromotionPolicy
+) -> tuple[DecisionKind, str, PairedComparison | None]:
+    """Return rules 11 to 14: the answer, its reason, and the comparison that it rests on."""
+    if policy.version == by_case.VERSION:
+        others = sum(actor.model != measured.model for actor in actors)
+        comparison = by_case.compare(champion, measured, others, policy)
+        replaced, reason = by_case.verdict(champion, measured, comparison, policy)
+        kinds = {None: DecisionKind.INCONCLUSIVE, True: DecisionKind.PROMOTE, False: DecisionKind.KEEP}
+        return kinds[replaced], reason, comparison
+    comparison = decisive(champion, measured, policy)
     if comparison is None:
-        names = f"{champion.model} and {measured.model}"
-        return DecisionKind.INCONCLUSIVE, f"{names} have fewer than two cases in common with a valid latency"
+        return DecisionKind.INCONCLUSIVE, _unmet(champion, measured), None
     found = _in_words(champion, measured, comparison)
-    if promotable(comparison, policy):
-        return DecisionKind.PROMOTE, found
-    if gains_enough(comparison, policy):
-        return DecisionKind.KEEP, f"{found}: the interval does not exclude that it is no faster"
-    return DecisionKind.KEEP, f"{found}: less than the margin of {policy.min_gain:.0%}"
+    if promotable(champion, measured, comparison, policy):
+        return DecisionKind.PROMOTE, found, comparison
+    if not gains_enough(comparison, policy):
+        return DecisionKind.KEEP, f"{found}: less than the margin of {policy.min_gain:.0%}", comparison
+    if comparison.high < 1:
+        return DecisionKind.KEEP, f"{found}: its mean over all passes of the final is not lower", comparison
+    why = f"{found}: the interval does not exclude that it is no faster{_more_passes(comparison, policy)}"
+    return DecisionKind.KEEP, why, comparison
+
+
+def _unmet(champion: ModelResult, measured: ModelResult) -> str:
+    names = f"{champion.model} and {measured.model}"
+    if met_in_final(champion, measured):
+        return f"{names} have fewer than two passes of the final with valid latencies for half of the cases"
+    return f"{names} did not meet in a final, and only a final decides between two; run the benchmark with one"
+
+
+def _more_passes(comparison: PairedComparison, policy: PromotionPolicy) -> str:
+    missing = passes_missing(comparison, policy)
+    if missing is None:
+        return ""
+    total = comparison.n + missing
+    remedy = f" (BENCH_FINAL_PASSES={total})" if total <= MAX_FINAL_PASSES else f", more than {MAX_FINAL_PASSES} in all"
+    return f"; if it goes on like this, about {missing} more passes of each would{remedy}"
 
 
 def _in_words(champion: ModelResult, measured: ModelResult, comparison: PairedComparison) -> str:
     saved = comparison.gain
-    faster = f"{abs(saved):.1%} {'slower' if saved < 0 else 'faster'} than {measured.model} case by case"
+    faster = f"{abs(saved):.1%} {'slower' if saved < 0 else 'faster'} than {measured.model} in the final"
     interval = interval_text(comparison, lambda ratio: 1 - ratio)
-    passes = min(champion.final_passes, measured.final_passes)
-    final = f", {passes} {'pass' if passes == 1 else 'passes'} of the final" if passes else ""
     means = f"mean {champion.avg_latency_ms or 0:,.0f} ms against {measured.avg_latency_ms or 0:,.0f} ms"
-    return f"{faster} ({interval}{final}; {means})"
+    return f"{faster} ({interval}; {means})"
 
 
 def _without_champion(scoreboard: Scoreboard) -> Decision:

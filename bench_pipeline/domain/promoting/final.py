@@ -1,25 +1,36 @@
-"""The final: whether it is needed, who meets in it, and when it is over. Runs nothing.
+"""The final: whether it is needed, who meets in it, in which order, and when it is over. Runs nothing.
 
 The main passes choose a challenger, often from many; the fastest of many looks faster than it is. So challenger
-and incumbents then meet in passes of their own, A B B A, which drift of the machine hits alike, and these alone
-decide about production.
+and incumbents then meet in passes of their own, and these alone decide about production. In each pass their order is
+drawn at random. What the machine does to a pass then falls on either model with equal chance, so that the pairs of
+passes are independent, however long its disturbances last (Fisher 1935).
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Scoreboard, compare, met_in_final
-from bench_pipeline.domain.measuring.statistics import PairedComparison
+from bench_pipeline.domain.measuring.scoreboard import (
+    TIE_LEVEL,
+    ModelResult,
+    Scoreboard,
+    compare_means,
+    is_near,
+    met_in_final,
+    paired_means,
+)
+from bench_pipeline.domain.measuring.statistics import PairedComparison, passes_to_separate
 from bench_pipeline.domain.promoting.policy import ALPHA, PromotionPolicy
 
 # After so many passes each, the final is looked at, and this share of the policy's alpha is spent on the look. The
 # shares add up to 1, so that all looks together err at most as often as one with all of alpha (Bonferroni). Most is
-# spent at 4, where a difference of 20 % shows, and at 20, where one of 10 % must: benchmarks/decisions.py.
-_SPENT = {2: 0.10, 4: 0.30, 8: 0.15, 12: 0.10, 20: 0.35}
+# spent at 8, where a difference of 20 % shows, and at 20, the usual bound: benchmarks/decisions.py.
+_SPENT = {4: 0.05, 6: 0.15, 8: 0.25, 12: 0.15, 16: 0.10, 20: 0.20, 30: 0.05, 40: 0.05}
 LOOKS = tuple(_SPENT)
 MAX_FINAL_PASSES = LOOKS[-1]
+_MOST_FORESEEN = 1000
 
 # The least of a gain that arithmetic with floats may miss.
 _ROUNDING = 1e-9
@@ -35,19 +46,17 @@ def level_at(passes: int, alpha: float = ALPHA) -> float:
     return 1 - 2 * alpha * _SPENT[look]
 
 
-def decisive(
-    challenger: ModelResult, incumbent: ModelResult, challengers: int, policy: PromotionPolicy
-) -> PairedComparison | None:
-    """Return the comparison that decides about a pair; None with fewer than two common cases.
+def order_of(meeting: Sequence[str], number: int, seed: str) -> tuple[str, ...]:
+    """Return the contenders in the order of pass `number`: random, and the same again for the same seed."""
+    drawn = random.Random(f"{seed}:{number}")  # noqa: S311 - an order, not a secret
+    return tuple(drawn.sample(meeting, len(meeting)))
 
-    It is of the final's passes at the level of its last look; without a final of the main passes, where alpha is
-    divided by the number of `challengers` that the fastest was chosen from (Bonferroni).
-    """
-    if met_in_final(challenger, incumbent):
-        level = level_at(min(challenger.final_passes, incumbent.final_passes), policy.alpha)
-    else:
-        level = 1 - 2 * policy.alpha / max(challengers, 1)
-    return compare(challenger, incumbent, level)
+
+def decisive(challenger: ModelResult, incumbent: ModelResult, policy: PromotionPolicy) -> PairedComparison | None:
+    """Return the comparison that decides about a pair; None unless both made two passes of a final."""
+    if not met_in_final(challenger, incumbent):
+        return None
+    return compare_means(challenger, incumbent, level_at(_passes(challenger, incumbent), policy.alpha))
 
 
 def gains_enough(comparison: PairedComparison, policy: PromotionPolicy) -> bool:
@@ -55,26 +64,37 @@ def gains_enough(comparison: PairedComparison, policy: PromotionPolicy) -> bool:
     return comparison.gain >= policy.min_gain - _ROUNDING
 
 
-def promotable(comparison: PairedComparison, policy: PromotionPolicy) -> bool:
-    """Whether the challenger saves the margin and the interval excludes that it is no faster."""
-    return gains_enough(comparison, policy) and comparison.high < 1
+def promotable(
+    challenger: ModelResult, incumbent: ModelResult, comparison: PairedComparison, policy: PromotionPolicy
+) -> bool:
+    """Whether the challenger saves the margin, the interval excludes that it is no faster, and its mean is lower."""
+    return gains_enough(comparison, policy) and comparison.high < 1 and _is_faster(challenger, incumbent)
 
 
-def contenders(scoreboard: Scoreboard, incumbents: frozenset[str], policy: PromotionPolicy) -> tuple[str, ...]:
+def passes_missing(comparison: PairedComparison, policy: PromotionPolicy) -> int | None:
+    """Return how many more passes would separate the pair if it went on as before; None if more than a thousand."""
+    needed = passes_to_separate(comparison, lambda n: level_at(n, policy.alpha), _MOST_FORESEEN)
+    if needed is None:
+        return None
+    return next((look for look in LOOKS if look >= needed), needed) - comparison.n
+
+
+def contenders(scoreboard: Scoreboard, incumbents: frozenset[str]) -> tuple[str, ...]:
     """Return who meets in the final, fastest first; nobody when no final is needed.
 
-    The fastest qualified actor that is no incumbent meets the incumbents that qualified. A pair need not meet
-    when the main passes exclude, at 95 %, that the faster saves the margin. Without an incumbent among the
-    qualified, the two leaders meet when they are not separated.
+    The fastest qualified actor that is no incumbent meets the incumbents that qualified, unless its mean is clearly
+    higher. Without an incumbent among the qualified, the two leaders meet unless one is clearly slower.
     """
     actors = _actors(scoreboard)
     if not any(actor.model in incumbents for actor in actors):
         leaders = scoreboard.ranked[:2]
-        return tuple(leader.model for leader in leaders) if _undecided_leaders(leaders) else ()
+        return (
+            tuple(leader.model for leader in leaders) if len(leaders) == 2 and is_near(leaders[1], leaders[0]) else ()
+        )
     meeting = {
         result.model
         for one, incumbent in _pairs(actors, incumbents)
-        if _may_gain(compare(one, incumbent, TIE_LEVEL), policy)
+        if is_near(one, incumbent)
         for result in (one, incumbent)
     }
     return tuple(result.model for result in scoreboard.ranked if result.model in meeting)
@@ -85,7 +105,7 @@ def settled(
 ) -> bool:
     """Whether the final is over after so many passes of each contender; only ever at one of `LOOKS`.
 
-    It is when the bound is reached or every pair is decided: the challenger could be promoted, or the 95 %
+    It is when the last look is reached or every pair is decided: the challenger could be promoted, or the 95 %
     interval excludes that it saves the margin, or one of the two dropped out. Two leaders without an incumbent are
     decided when the interval is clear of 1 or lies within the margin on both sides.
     """
@@ -114,29 +134,29 @@ def _pairs(actors: Sequence[ModelResult], incumbents: frozenset[str]) -> Iterato
         yield challenger, leader
 
 
-def _may_gain(comparison: PairedComparison | None, policy: PromotionPolicy) -> bool:
-    """Whether the interval leaves it open that the margin is saved."""
-    return comparison is not None and comparison.low <= 1 - policy.min_gain
+def _passes(one: ModelResult, other: ModelResult) -> int:
+    return min(one.final_passes, other.final_passes)
+
+
+def _is_faster(one: ModelResult, other: ModelResult) -> bool:
+    """Whether the mean over the final's passes is lower; with outliers, the mean ratio may say otherwise."""
+    pairs = paired_means(one, other)
+    return sum(pair[0] for pair in pairs) < sum(pair[1] for pair in pairs)
 
 
 def _decided(one: ModelResult, incumbent: ModelResult, policy: PromotionPolicy) -> bool:
-    comparison = decisive(one, incumbent, 1, policy)
-    if comparison is not None and promotable(comparison, policy):
-        return True
-    return not _may_gain(compare(one, incumbent, TIE_LEVEL), policy)
-
-
-def _undecided_leaders(leaders: Sequence[ModelResult]) -> bool:
-    if len(leaders) < 2:
+    comparison = decisive(one, incumbent, policy)
+    if comparison is None:
         return False
-    comparison = compare(leaders[0], leaders[1], TIE_LEVEL)
-    return comparison is not None and not comparison.clear
+    if promotable(one, incumbent, comparison, policy):
+        return True
+    at_tie_level = compare_means(one, incumbent, TIE_LEVEL)
+    return at_tie_level is not None and at_tie_level.low > 1 - policy.min_gain
 
 
 def _leaders_decided(first: ModelResult, second: ModelResult, policy: PromotionPolicy) -> bool:
-    comparison = decisive(first, second, 1, policy)
-    if comparison is None or comparison.clear:
-        return True
-    at_tie_level = compare(first, second, TIE_LEVEL)
+    comparison, at_tie_level = decisive(first, second, policy), compare_means(first, second, TIE_LEVEL)
+    if comparison is None or at_tie_level is None:
+        return False
     margin = 1 - policy.min_gain
-    return at_tie_level is not None and margin < at_tie_level.low and at_tie_level.high < 1 / margin
+    return comparison.clear or (margin < at_tie_level.low and at_tie_level.high < 1 / margin)

@@ -1,4 +1,4 @@
-"""The input of a decision as a JSON value, and the decision recomputed from it. Stores nothing."""
+"""The input of a decision as a JSON value, and read back. Stores nothing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pydantic import TypeAdapter
 
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.measuring.scoreboard import Scoreboard
+from bench_pipeline.domain.promoting import by_case
 from bench_pipeline.domain.promoting.decision import Decision, Incumbent, decide
-from bench_pipeline.domain.promoting.policy import PromotionPolicy
+from bench_pipeline.domain.promoting.policy import POLICY_VERSION, PromotionPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class DecisionInput:
         return decide(self.scoreboard, self.incumbent, self.policy)
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as a JSON value, which `decide_again` reads back."""
+        """Return it as a JSON value, which `read_input` reads back."""
         value: dict[str, Any] = _INPUT.dump_python(self, mode="json")
         return value
 
@@ -40,6 +41,15 @@ class DecisionInput:
 _INPUT = TypeAdapter(DecisionInput)
 
 
-def decide_again(stored: Mapping[str, Any]) -> Decision:
-    """Decide from a stored input by the present rules. Raises `ValueError` when it cannot be read."""
-    return _INPUT.validate_python(stored).decide()
+def read_input(stored: Mapping[str, Any]) -> DecisionInput:
+    """Return a stored input; its policy names the version of the rule. Raises `ValueError` when it cannot be read.
+
+    Inputs from before versions were stored are of version 1.
+    """
+    policy = stored.get("policy")
+    if isinstance(policy, Mapping) and "version" not in policy:
+        stored = {**stored, "policy": {**policy, "version": by_case.VERSION}}
+    found = _INPUT.validate_python(stored)
+    if not by_case.VERSION <= found.policy.version <= POLICY_VERSION:
+        raise ValueError(f"its policy has version {found.policy.version}, which this program does not know")
+    return found

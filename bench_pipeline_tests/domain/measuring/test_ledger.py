@@ -13,10 +13,8 @@ from bench_pipeline.domain.measuring.scoreboard import CaseFailure, ModelResult,
 from bench_pipeline.domain.models.actor import Exclusion
 from bench_pipeline.domain.tasks.outcome import Outcome
 
-CASES = ("c1", "c2", "c3", "c4")
 
-
-def qualified(model: str, *cases_ms: float, actor_id: int | None = 1) -> ModelResult:
+def qualified(model: str, *passes_ms: float, actor_id: int | None = 1) -> ModelResult:
     return ModelResult(
         model,
         Standing.QUALIFIED,
@@ -24,8 +22,8 @@ def qualified(model: str, *cases_ms: float, actor_id: int | None = 1) -> ModelRe
         4,
         100.0,
         actor_id=actor_id,
-        avg_latency_ms=sum(cases_ms) / len(cases_ms),
-        case_medians_ms=dict(zip(CASES, cases_ms, strict=False)),
+        avg_latency_ms=sum(passes_ms) / len(passes_ms),
+        pass_means_ms=passes_ms,
         cases_seen=4,
     )
 
@@ -74,29 +72,28 @@ def line_of(model: str, *results: ModelResult, invalid: str = "") -> LedgerLine:
             [FAST],
             NEXT,
             ReasonCode.RUNNER_UP,
-            "1.5 times the latency of fast case by case (95 % interval 1.48 to 1.51, n=4 cases; "
-            "mean 150 ms against 100 ms)",
+            "1.5 times the mean latency of fast (95 % interval 1.48 to 1.51, n=4 passes; mean 150 ms against 100 ms)",
             id="the runner-up",
         ),
         pytest.param(
             [FAST, NEXT],
             qualified("m", 200, 220, 180, 200),
             ReasonCode.SLOWER,
-            "2 times the latency of fast case by case (95 % interval 2 to 2, n=4 cases; mean 200 ms against 100 ms)",
+            "2 times the mean latency of fast (95 % interval 2 to 2, n=4 passes; mean 200 ms against 100 ms)",
             id="slower",
         ),
         pytest.param(
             [FAST, NEXT],
             qualified("m", 160, actor_id=1),
             ReasonCode.SLOWER,
-            "slower than fast by the mean (mean 160 ms against 100 ms; too few cases in common to compare)",
-            id="slower, with too few cases to compare",
+            "slower than fast by the mean (mean 160 ms against 100 ms; fewer than two passes to compare)",
+            id="slower, with too few passes to compare",
         ),
         pytest.param(
             [FAST],
             qualified("m", 200, 220, 180, 200, actor_id=None),
             ReasonCode.RUNNER_UP,
-            "2 times the latency of fast case by case (95 % interval 2 to 2, n=4 cases; "
+            "2 times the mean latency of fast (95 % interval 2 to 2, n=4 passes; "
             "mean 200 ms against 100 ms); it is not an actor, so it is never promoted",
             id="no actor",
         ),

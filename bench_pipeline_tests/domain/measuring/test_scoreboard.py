@@ -16,6 +16,7 @@ from bench_pipeline.domain.measuring.scoreboard import (
     Standing,
     ahead_by,
     correctness_score,
+    paired_means,
     rank,
     score_model,
     speed_score,
@@ -91,6 +92,7 @@ def test_a_model_that_is_right_in_all_cases_qualifies_with_its_mean_latency_and_
         p90_ms=600.0,
         case_medians_ms={"a": 100.0, "b": 200.0, "c": 600.0},
         cases_seen=3,
+        pass_means_ms=(300.0,),
     )
 
 
@@ -285,6 +287,18 @@ def test_a_latency_that_a_rule_excludes_is_in_no_figure() -> None:
     assert result.case_medians_ms == {"a": 200.0}
 
 
+@pytest.mark.parametrize("ms", [0, -5])
+def test_a_latency_that_is_not_positive_never_ranks(ms: float) -> None:
+    result = score_model("m", ["a"], [sample("a", ms=ms)], 1)
+    assert (result.standing, result.avg_latency_ms, result.speed_score) == (INCONCLUSIVE, None, None)
+
+
+def test_the_latency_of_an_error_is_in_no_mean_even_within_the_budget() -> None:
+    samples = [sample("a", ms=100), sample("a", Outcome.ERROR, ms=9000, repeat=2)]
+    result = score_model("m", ["a"], samples, 2, error_budget=1)
+    assert (result.standing, result.avg_latency_ms) == (QUALIFIED, 100)
+
+
 def test_a_case_without_any_valid_latency_leaves_the_model_inconclusive_and_names_the_rule() -> None:
     result = score_model("m", ["a", "b"], [sample("a"), excluded("b", 10)], 1)
     assert (result.standing, result.cases_correct, result.speed_score) == (INCONCLUSIVE, 2, None)
@@ -316,12 +330,18 @@ def test_the_finals_latencies_are_kept_apart_and_count_in_the_mean() -> None:
     result = score_model("m", ["a", "b"], samples, 3, main_passes=1)
     assert (result.standing, result.final_passes, result.valid_calls) == (QUALIFIED, 2, 6)
     assert (result.case_medians_ms, result.final_case_medians_ms) == ({"a": 100, "b": 200}, {"a": 150, "b": 250})
+    assert (result.pass_means_ms, result.final_latencies_ms) == ((150,), ({"a": 140, "b": 240}, {"a": 160, "b": 260}))
     assert result.avg_latency_ms == pytest.approx((400 + 700) / 6)
 
 
 def test_without_a_final_all_passes_are_main_ones() -> None:
     result = score_model("m", ["a"], [sample("a"), sample("a", repeat=2)], 2)
     assert (result.final_passes, result.final_case_medians_ms) == (0, {})
+
+
+def test_a_pass_of_the_final_without_a_valid_latency_keeps_its_place() -> None:
+    samples = [sample("a", ms=100), excluded("a", 900, repeat=2), sample("a", ms=120, repeat=3)]
+    assert score_model("m", ["a"], samples, 3, main_passes=1).final_latencies_ms == ({}, {"a": 120})
 
 
 def test_a_model_that_is_wrong_in_the_final_is_disqualified() -> None:
@@ -347,7 +367,7 @@ def result_of(
     correct: int = 10,
     p90_ms: float | None = None,
     memory: int | None = None,
-    cases: Sequence[float] = (),
+    passes: Sequence[float] = (),
 ) -> ModelResult:
     return ModelResult(
         model,
@@ -359,7 +379,7 @@ def result_of(
         size_bytes=size,
         p90_ms=p90_ms,
         memory_bytes=memory,
-        case_medians_ms={f"c{number}": latency for number, latency in enumerate(cases)},
+        pass_means_ms=tuple(passes),
     )
 
 
@@ -461,13 +481,8 @@ def test_what_puts_one_model_before_another_has_a_name(ahead: ModelResult, behin
     assert ahead_by(ahead, behind, incumbents) == word
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "tied"),
-    [(100.0, 100.0, True), (99.6, 100.4, True), (100.4, 100.6, False), (100.0, 101.0, False)],
-)
-def test_with_too_few_cases_to_compare_the_same_whole_millisecond_is_a_tie(
-    one: float, other: float, tied: bool
-) -> None:
+@pytest.mark.parametrize(("one", "other", "tied"), [(100.0, 100.0, True), (100.0, 109.0, True), (100.0, 111.0, False)])
+def test_with_too_few_passes_to_compare_means_that_are_near_are_a_tie(one: float, other: float, tied: bool) -> None:
     board = rank([result_of("a", one), result_of("b", other)])
     assert [r.tied_with for r in board.ranked] == ([("b",), ("a",)] if tied else [(), ()])
 
@@ -480,7 +495,7 @@ FAR = [202.0, 219.0, 243.0, 258.0, 281.0]
 @pytest.mark.parametrize(
     ("results", "ties"),
     [
-        pytest.param([("a", 120, EVEN), ("b", 240, FAR)], [(), ()], id="a difference in all cases"),
+        pytest.param([("a", 120, EVEN), ("b", 240, FAR)], [(), ()], id="a difference in all passes"),
         pytest.param([("a", 120, EVEN), ("b", 122, CLOSE)], [("b",), ("a",)], id="now one, now the other is faster"),
         pytest.param([("a", 120, EVEN), ("b", 120, EVEN)], [("b",), ("a",)], id="no difference at all"),
         pytest.param([("a", 120, EVEN), ("b", 122, CLOSE), ("c", 240, FAR)], [("b",), ("a",), ()], id="two of three"),
@@ -489,27 +504,64 @@ FAR = [202.0, 219.0, 243.0, 258.0, 281.0]
         ),
     ],
 )
-def test_models_that_their_cases_do_not_separate_are_tied(
+def test_models_whose_means_over_the_passes_are_not_separated_are_tied(
     results: list[tuple[str, float, list[float]]], ties: list[tuple[str, ...]]
 ) -> None:
-    board = rank([result_of(name, ms, cases=cases) for name, ms, cases in results])
+    board = rank([result_of(name, ms, passes=passes) for name, ms, passes in results])
     assert [r.tied_with for r in board.ranked] == ties
 
 
 def test_the_more_models_are_compared_the_larger_a_difference_must_be() -> None:
     slower = [104.0, 111.0, 128.0, 133.0, 150.0]  # p = 0.024 alone, 0.073 among three comparisons
-    pair = [result_of("a", 120, cases=EVEN), result_of("b", 126, cases=slower)]
+    pair = [result_of("a", 120, passes=EVEN), result_of("b", 126, passes=slower)]
     assert [r.tied_with for r in rank(pair).ranked] == [(), ()]
-    board = rank([*pair, result_of("c", 127, cases=slower)])
+    board = rank([*pair, result_of("c", 127, passes=slower)])
     assert [r.tied_with for r in board.ranked] == [("b", "c"), ("a", "c"), ("a", "b")]
 
 
+def finalist(*passes: dict[str, float]) -> ModelResult:
+    return replace(result_of("m"), final_passes=len(passes), final_latencies_ms=passes)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "pairs"),
+    [
+        pytest.param(
+            finalist({"a": 1, "b": 3}, {"a": 2, "b": 4}),
+            finalist({"a": 2, "b": 6}, {"a": 4, "b": 8}),
+            [(2, 4), (3, 6)],
+            id="pass by pass",
+        ),
+        pytest.param(finalist({"a": 1}, {"a": 2}), finalist({"a": 2}), [(1, 2)], id="as many as both made"),
+        pytest.param(
+            finalist({"a": 1, "b": 3}, {"a": 2}),
+            finalist({"a": 2, "b": 6}, {"a": 4, "b": 8}),
+            [(2, 4), (2.5, 6)],
+            id="a missing latency is replaced by the others of its case",
+        ),
+        pytest.param(
+            finalist({"a": 1, "b": 3, "c": 5}, {"a": 2}),
+            finalist({"a": 2, "b": 6, "c": 10}, {"a": 4, "b": 8, "c": 12}),
+            [(3, 6)],
+            id="a pass with less than half of the cases is left out",
+        ),
+        pytest.param(finalist({"a": 1, "b": 9}), finalist({"a": 2, "c": 9}), [(1, 2)], id="the cases of both"),
+        pytest.param(finalist({"a": 1}), finalist({"b": 2}), [], id="no common case"),
+        pytest.param(finalist({}, {}), finalist({}, {}), [], id="no latency"),
+    ],
+)
+def test_the_means_of_a_final_are_paired_pass_by_pass(
+    one: ModelResult, other: ModelResult, pairs: list[tuple[float, float]]
+) -> None:
+    assert paired_means(one, other) == pairs
+
+
 def test_models_that_met_in_a_final_are_compared_by_it_alone() -> None:
-    final = {f"c{number}": latency for number, latency in enumerate(EVEN)}
+    final = tuple({"c": latency} for latency in EVEN)
     board = rank(
         [
-            replace(result_of(name, ms, cases=cases), final_case_medians_ms=final, final_passes=4)
-            for name, ms, cases in (("a", 120, EVEN), ("b", 240, FAR))
+            replace(result_of(name, ms, passes=passes), final_latencies_ms=final, final_passes=5)
+            for name, ms, passes in (("a", 120, EVEN), ("b", 240, FAR))
         ]
     )
     assert [r.tied_with for r in board.ranked] == [("b",), ("a",)]
@@ -529,7 +581,7 @@ boards = st.lists(
         standings,
         st.none() | st.integers(1, 3),
         st.integers(0, 10),
-        cases=st.just(()) | st.lists(st.floats(50, 200), min_size=4, max_size=4),
+        passes=st.just(()) | st.lists(st.floats(50, 200), min_size=4, max_size=4),
     ),
     max_size=10,
     unique_by=lambda result: result.model,

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from math import exp, log
+from dataclasses import replace
+from math import exp, inf, log
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import stdtrit
 
 from bench_pipeline.domain.measuring.statistics import (
     coefficient_of_variation,
-    compare_paired,
+    compare_cases,
+    compare_passes,
     exact_lower,
     holm,
     median,
     p90,
-    paired_checks,
     pass_hat_k,
+    pass_means,
+    passes_to_separate,
     steadiness,
     wilson_lower,
 )
@@ -121,10 +125,10 @@ def by_case(*values: float) -> dict[str, float]:
 
 
 def test_the_interval_is_students_t_on_the_logarithms() -> None:
-    found = compare_paired(by_case(100, 100, 100), by_case(100, 200, 400), 0.95)
+    found = compare_cases(by_case(100, 100, 100), by_case(100, 200, 400), 0.95)
     assert found is not None
     half = 4.302653 * log(2) / 3**0.5  # t of 2 degrees of freedom, 97.5 %
-    assert (found.cases, found.level) == (3, 0.95)
+    assert (found.n, found.unit, found.level) == (3, "cases", 0.95)
     assert found.ratio == pytest.approx(0.5)
     assert found.sd_log == pytest.approx(log(2))
     assert (found.low, found.high) == (pytest.approx(0.5 * exp(-half)), pytest.approx(0.5 * exp(half)))
@@ -145,15 +149,14 @@ def test_the_interval_is_students_t_on_the_logarithms() -> None:
 def test_fewer_than_two_common_cases_are_no_comparison(
     challenger: dict[str, float], incumbent: dict[str, float]
 ) -> None:
-    assert compare_paired(challenger, incumbent, 0.95) is None
-    assert paired_checks(challenger, incumbent) is None
+    assert compare_cases(challenger, incumbent, 0.95) is None
 
 
 @pytest.mark.parametrize(
     ("incumbent_ms", "clear", "p_value"), [(100.0, False, 1.0), (200.0, True, 0.0), (50.0, True, 0.0)]
 )
 def test_without_any_spread_the_interval_is_a_point(incumbent_ms: float, clear: bool, p_value: float) -> None:
-    found = compare_paired(dict.fromkeys(CASES, 100.0), dict.fromkeys(CASES, incumbent_ms), 0.999)
+    found = compare_cases(dict.fromkeys(CASES, 100.0), dict.fromkeys(CASES, incumbent_ms), 0.999)
     assert found is not None
     assert found.low == found.ratio == found.high == pytest.approx(100 / incumbent_ms)
     assert (found.clear, found.p_value) == (clear, p_value)
@@ -161,14 +164,14 @@ def test_without_any_spread_the_interval_is_a_point(incumbent_ms: float, clear: 
 
 @given(latencies, latencies, levels)
 def test_the_interval_holds_the_ratio(one: dict[str, float], other: dict[str, float], level: float) -> None:
-    found = compare_paired(one, other, level)
+    found = compare_cases(one, other, level)
     assert found is not None
     assert found.low <= found.ratio <= found.high
 
 
 @given(latencies, latencies, levels)
 def test_swapping_the_models_inverts_the_interval(one: dict[str, float], other: dict[str, float], level: float) -> None:
-    there, back = compare_paired(one, other, level), compare_paired(other, one, level)
+    there, back = compare_cases(one, other, level), compare_cases(other, one, level)
     assert there is not None
     assert back is not None
     assert back.ratio == pytest.approx(1 / there.ratio)
@@ -180,7 +183,7 @@ def test_a_machine_that_is_slower_for_both_changes_nothing(
     one: dict[str, float], other: dict[str, float], factor: float
 ) -> None:
     slower = [{case: value * factor for case, value in values.items()} for values in (one, other)]
-    there, back = compare_paired(one, other, 0.95), compare_paired(*slower, 0.95)
+    there, back = compare_cases(one, other, 0.95), compare_cases(*slower, 0.95)
     assert there is not None
     assert back is not None
     assert (back.ratio, back.low, back.high) == pytest.approx((there.ratio, there.low, there.high))
@@ -188,7 +191,7 @@ def test_a_machine_that_is_slower_for_both_changes_nothing(
 
 @given(latencies, latencies)
 def test_an_interval_of_a_higher_level_is_wider(one: dict[str, float], other: dict[str, float]) -> None:
-    narrow, wide = compare_paired(one, other, 0.9), compare_paired(one, other, 0.99)
+    narrow, wide = compare_cases(one, other, 0.9), compare_cases(one, other, 0.99)
     assert narrow is not None
     assert wide is not None
     assert wide.low <= narrow.low
@@ -197,31 +200,56 @@ def test_an_interval_of_a_higher_level_is_wider(one: dict[str, float], other: di
 
 @given(latencies, latencies)
 def test_the_p_value_agrees_with_the_interval(one: dict[str, float], other: dict[str, float]) -> None:
-    found = compare_paired(one, other, 0.95)
+    found = compare_cases(one, other, 0.95)
     assert found is not None
     assert found.clear == (found.p_value < 0.05) or abs(found.p_value - 0.05) < 1e-9
 
 
-# Checks by other methods
+# Passes
 
 
-def test_the_checks_agree_with_a_clear_difference_and_are_the_same_each_time() -> None:
-    challenger = by_case(80, 82, 79, 85, 78, 81, 80, 83, 77, 84)
-    checks = paired_checks(challenger, dict.fromkeys(CASES, 100.0))
-    assert checks is not None
-    assert checks.bca_low is not None
-    assert checks.bca_high is not None
-    assert 0.78 < checks.bca_low < 0.81 < checks.bca_high < 0.84
-    assert checks.wilcoxon_p == pytest.approx(2 / 2**10)
-    assert checks == paired_checks(challenger, dict.fromkeys(CASES, 100.0))
+@given(st.lists(st.tuples(st.floats(0.1, 1e5), st.floats(0.1, 1e5)), min_size=2, max_size=20), levels)
+def test_pairs_of_passes_are_compared_as_cases_are(pairs: list[tuple[float, float]], level: float) -> None:
+    ours, theirs = ({str(number): pair[side] for number, pair in enumerate(pairs)} for side in range(2))
+    by_case, by_pass = compare_cases(ours, theirs, level), compare_passes(pairs, level)
+    assert by_case is not None
+    assert by_pass == replace(by_case, unit="passes")
 
 
-@pytest.mark.parametrize(("incumbent_ms", "p"), [(100.0, 1.0), (200.0, 2 / 2**10)])
-def test_cases_that_all_agree_leave_nothing_to_resample(incumbent_ms: float, p: float) -> None:
-    checks = paired_checks(dict.fromkeys(CASES, 100.0), dict.fromkeys(CASES, incumbent_ms))
-    assert checks is not None
-    assert (checks.bca_low, checks.bca_high) == (None, None)
-    assert checks.wilcoxon_p == pytest.approx(p)
+@pytest.mark.parametrize("pairs", [[], [(1.0, 2.0)], [(1.0, 2.0), (0.0, 2.0)], [(1.0, 2.0), (1.0, inf)]])
+def test_fewer_than_two_possible_pairs_of_passes_are_no_comparison(pairs: list[tuple[float, float]]) -> None:
+    assert compare_passes(pairs, 0.95) is None
+
+
+@pytest.mark.parametrize(
+    ("passes", "means"),
+    [
+        pytest.param([{"a": 1.0, "b": 3.0}, {"a": 2.0, "b": 4.0}], [2.0, 3.0], id="complete passes"),
+        pytest.param([{"a": 1.0, "b": 3.0}, {"a": 2.0}], [2.0, 2.5], id="a case that a pass lacks keeps its weight"),
+        pytest.param([{"a": 1.0, "b": 3.0, "c": 9.0}], [2.0], id="other cases do not count"),
+        pytest.param([], [], id="no pass"),
+    ],
+)
+def test_every_mean_of_a_pass_is_over_the_same_cases(passes: list[dict[str, float]], means: list[float]) -> None:
+    cases = ["a", "b"] if passes else []
+    assert pass_means(passes, cases) == pytest.approx(means)
+
+
+def test_a_forecast_is_the_number_of_passes_at_which_the_interval_would_exclude_equality() -> None:
+    found = compare_passes([(90.0, 100.0), (100.0, 95.0), (85.0, 100.0), (95.0, 100.0)], 0.95)
+    assert found is not None
+    assert not found.clear
+    needed = passes_to_separate(found, lambda _: 0.95, 1000)
+    assert needed is not None
+    for n, separates in ((needed - 1, False), (needed, True)):
+        half = float(stdtrit(n - 1, 0.975)) * found.sd_log / n**0.5
+        assert (half < -log(found.ratio)) is separates
+
+
+def test_there_is_no_forecast_for_equal_models() -> None:
+    found = compare_passes([(90.0, 100.0), (100.0, 90.0)], 0.95)
+    assert found is not None
+    assert passes_to_separate(found, lambda _: 0.95, 1000) is None
 
 
 # Many comparisons

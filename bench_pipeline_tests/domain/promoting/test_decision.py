@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 
@@ -10,12 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing, rank
-from bench_pipeline.domain.measuring.statistics import compare_paired
+from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing, compare_means, rank
 from bench_pipeline.domain.models.actor import Exclusion
 from bench_pipeline.domain.promoting.decision import Decision, DecisionKind, Incumbent, decide
 from bench_pipeline.domain.promoting.final import level_at
-from bench_pipeline.domain.promoting.policy import ALPHA, PromotionPolicy
+from bench_pipeline.domain.promoting.policy import PromotionPolicy
 
 CASES = [f"c{number}" for number in range(10)]
 PROMOTE, KEEP, INCONCLUSIVE = DecisionKind.PROMOTE, DecisionKind.KEEP, DecisionKind.INCONCLUSIVE
@@ -34,18 +32,22 @@ def result(
         actor_id=actor_id,
         avg_latency_ms=ms,
         reason="time-out",
-        case_medians_ms=dict.fromkeys(CASES, ms),
+        final_passes=4,
+        final_latencies_ms=(dict.fromkeys(CASES, ms),) * 4,
     )
 
 
-def timed(model: str, actor_id: int, *cases_ms: float, final: Sequence[float] = (), passes: int = 0) -> ModelResult:
-    """A qualified model with these medians of its cases, in the main passes and in the final's."""
+def timed(model: str, actor_id: int, *passes_ms: float, main_ms: float | None = None) -> ModelResult:
+    """A qualified model with these means of the final's passes; in the ranking it has the mean `main_ms`."""
     return replace(
-        result(model, actor_id, fmean(final or cases_ms)),
-        case_medians_ms=dict(zip(CASES, cases_ms, strict=False)),
-        final_case_medians_ms=dict(zip(CASES, final, strict=False)),
-        final_passes=passes,
+        result(model, actor_id, main_ms or fmean(passes_ms)),
+        final_passes=len(passes_ms),
+        final_latencies_ms=tuple(dict.fromkeys(CASES, ms) for ms in passes_ms),
     )
+
+
+def without_final(one: ModelResult) -> ModelResult:
+    return replace(one, final_passes=0, final_latencies_ms=())
 
 
 FAST, NEXT = result("fast", 1, 100), result("next", 2, 150)
@@ -66,16 +68,16 @@ def decided(results: list[ModelResult], incumbent: Incumbent | None = None, min_
             [FAST, OLD],
             Incumbent(9, "old", "ai_model", OLD),
             PROMOTE,
-            "50.0% faster than old case by case "
-            "(98.4 % interval 50.0% to 50.0%, n=10 cases; mean 100 ms against 200 ms)",
+            "50.0% faster than old in the final "
+            "(99.94 % interval 50.0% to 50.0%, n=4 passes; mean 100 ms against 200 ms)",
             id="a challenger that saves enough is promoted",
         ),
         pytest.param(
             [result("fast", 1, 196), OLD],
             Incumbent(9, "old", "ai_model", OLD),
             KEEP,
-            "2.0% faster than old case by case (98.4 % interval 2.0% to 2.0%, n=10 cases; mean 196 ms against 200 ms): "
-            "less than the margin of 5%",
+            "2.0% faster than old in the final "
+            "(99.94 % interval 2.0% to 2.0%, n=4 passes; mean 196 ms against 200 ms): less than the margin of 5%",
             id="a challenger that saves too little is not",
         ),
         pytest.param(
@@ -143,11 +145,18 @@ def decided(results: list[ModelResult], incumbent: Incumbent | None = None, min_
             id="a race stopped the incumbent",
         ),
         pytest.param(
-            [FAST, replace(OLD, case_medians_ms={"c0": 200.0})],
-            Incumbent(9, "old", "ai_model", replace(OLD, case_medians_ms={"c0": 200.0})),
+            [FAST, without_final(OLD)],
+            Incumbent(9, "old", "ai_model", without_final(OLD)),
             INCONCLUSIVE,
-            "fast and old have fewer than two cases in common with a valid latency",
-            id="too few cases to compare",
+            "fast and old did not meet in a final, and only a final decides between two; run the benchmark with one",
+            id="no final",
+        ),
+        pytest.param(
+            [FAST, timed("old", 9, 200)],
+            Incumbent(9, "old", "ai_model", timed("old", 9, 200)),
+            INCONCLUSIVE,
+            "fast and old have fewer than two passes of the final with valid latencies for half of the cases",
+            id="too few passes to compare",
         ),
         pytest.param(
             [WRONG],
@@ -246,8 +255,8 @@ def test_a_challenger_must_save_the_stated_share_of_the_incumbents_latency(
     assert decision.gain == pytest.approx(1 - challenger_ms / incumbent_ms)
 
 
-SCATTERED = timed("new", 1, 60, 120, 70, 130, 80), timed("old", 9, 100, 100, 100, 100, 100)
-STEADY = timed("new", 1, 80, 81, 79, 80, 82), timed("old", 9, 100, 100, 100, 100, 100)
+SCATTERED = timed("new", 1, 60, 120, 70, 130), timed("old", 9, 100, 100, 100, 100)
+STEADY = timed("new", 1, 80, 81, 79, 80), timed("old", 9, 100, 100, 100, 100)
 
 
 @pytest.mark.parametrize(
@@ -256,15 +265,17 @@ STEADY = timed("new", 1, 80, 81, 79, 80, 82), timed("old", 9, 100, 100, 100, 100
         pytest.param(
             *STEADY,
             PROMOTE,
-            "19.6% faster than old case by case (98.4 % interval 17.5% to 21.6%, n=5 cases; mean 80 ms against 100 ms)",
+            "20.0% faster than old in the final "
+            "(99.94 % interval 13.5% to 26.0%, n=4 passes; mean 80 ms against 100 ms)",
             id="clear",
         ),
         pytest.param(
             *SCATTERED,
             KEEP,
-            "12.1% faster than old case by case "
-            "(98.4 % interval -61.1% to 52.1%, n=5 cases; mean 92 ms against 100 ms): "
-            "the interval does not exclude that it is no faster",
+            "10.0% faster than old in the final "
+            "(99.94 % interval below -999% to 95.3%, n=4 passes; mean 95 ms against 100 ms): "
+            "the interval does not exclude that it is no faster; "
+            "if it goes on like this, about 159 more passes of each would, more than 40 in all",
             id="not clear",
         ),
     ],
@@ -276,34 +287,68 @@ def test_a_gain_that_may_be_chance_keeps_the_incumbent(
     assert (decision.kind, decision.reason) == (kind, reason)
 
 
+def test_a_final_that_ended_too_early_says_how_many_passes_it_lacks_and_what_to_set() -> None:
+    challenger, old = timed("new", 1, 70, 90, 80, 75), timed("old", 9, 100, 95, 100, 105)
+    decision = decided([challenger, old], Incumbent(9, "old", "ai_model", old))
+    assert decision.kind is KEEP
+    assert decision.reason.endswith("about 4 more passes of each would (BENCH_FINAL_PASSES=8)")
+
+
 def test_the_decision_holds_the_comparison_that_decided() -> None:
     challenger, old = STEADY
     decision = decided([challenger, old], Incumbent(9, "old", "ai_model", old))
-    assert decision.comparison == compare_paired(challenger.case_medians_ms, old.case_medians_ms, 1 - 2 * ALPHA)
+    assert decision.comparison == compare_means(challenger, old, level_at(4))
     assert decided([FAST], Incumbent(None)).comparison is None
 
 
-def test_the_more_challengers_there_were_the_surer_one_must_be_without_a_final() -> None:
-    others = [result(f"m{number}", number, 300) for number in range(2, 6)]
-    decision = decided([*STEADY, *others], Incumbent(9, "old", "ai_model", STEADY[1]))
-    assert decision.comparison is not None
-    assert decision.comparison.level == pytest.approx(1 - 2 * ALPHA / 5)
-
-
 def test_a_final_decides_by_its_own_passes_alone() -> None:
-    slower_after_all = timed("new", 1, 50, 50, 50, final=(99, 100, 98), passes=6)
-    old = timed("old", 9, 100, 100, 100, final=(100, 100, 100), passes=6)
+    slower_after_all = timed("new", 1, 99, 100, 98, 99, 100, 98, main_ms=50)
+    old = timed("old", 9, 100, 100, 100, 100, 100, 100)
     decision = decided([slower_after_all, old], Incumbent(9, "old", "ai_model", old))
     assert decision.kind is KEEP
     assert decision.comparison is not None
     assert decision.comparison.level == level_at(6)
-    assert "n=3 cases, 6 passes of the final; mean 99 ms against 100 ms" in decision.reason
+    assert "n=6 passes; mean 50 ms against 100 ms" in decision.reason
+
+
+def test_a_challenger_whose_mean_over_the_final_is_not_lower_is_not_promoted_whatever_its_pairs_say() -> None:
+    old = timed("old", 9, 100, 100, 100, 100, 100, 100, 100, 100, 10)
+    new = timed("new", 1, 30, 31, 30, 31, 30, 31, 30, 31, 700 / 9, main_ms=40)
+    faster_in_pairs = replace(new, final_latencies_ms=(*new.final_latencies_ms[:8], dict.fromkeys(CASES, 600.0)))
+    policy = PromotionPolicy(alpha=0.4)
+    decision = decide(rank([faster_in_pairs, old]), Incumbent(9, "old", "ai_model", old), policy)
+    assert decision.comparison is not None
+    assert decision.kind is KEEP
+
+
+def cases_of(short_ms: float, long_ms: float, passes: int) -> tuple[dict[str, float], ...]:
+    """Nine short cases and a long one."""
+    return (dict.fromkeys(CASES[:9], short_ms) | {CASES[9]: long_ms},) * passes
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind"),
+    [
+        pytest.param((1000, 10_000), (1000, 6000), PROMOTE, id="one long case makes the mean 21 % lower"),
+        pytest.param((1000, 10_000), (800, 12_500), KEEP, id="faster in nine cases, and a mean 3.7 % higher"),
+    ],
+)
+def test_the_mean_over_the_suite_decides_and_not_the_number_of_cases(
+    old: tuple[float, float], new: tuple[float, float], kind: DecisionKind
+) -> None:
+    held = replace(result("old", 9, 1900), final_passes=20, final_latencies_ms=cases_of(*old, passes=20))
+    challenger = replace(result("new", 1, 1500), final_passes=20, final_latencies_ms=cases_of(*new, passes=20))
+    assert decided([challenger, held], Incumbent(9, "old", "ai_model", held)).kind is kind
+
+
+def test_two_passes_that_agree_are_not_enough() -> None:
+    old, new = timed("old", 9, 1060, 1061), timed("new", 1, 1000, 1000)
+    assert decided([new, old], Incumbent(9, "old", "ai_model", old)).kind is KEEP
 
 
 def test_who_won_the_final_is_promoted_before_a_leader_that_was_not_in_it() -> None:
-    lucky = timed("lucky", 2, 60, 60, 60)
-    winner = timed("new", 1, 70, 70, 70, final=(80, 80, 80), passes=4)
-    old = timed("old", 9, 100, 100, 100, final=(100, 100, 100), passes=4)
+    lucky = without_final(result("lucky", 2, 60))
+    winner, old = result("new", 1, 80), result("old", 9, 100)
     decision = decided([lucky, winner, old], Incumbent(9, "old", "ai_model", old))
     assert decision.kind is PROMOTE
     assert decision.challenger is not None
@@ -312,9 +357,8 @@ def test_who_won_the_final_is_promoted_before_a_leader_that_was_not_in_it() -> N
 
 
 def test_an_incumbent_that_won_the_final_stays_before_a_leader_that_was_not_in_it() -> None:
-    lucky = timed("lucky", 2, 60, 60, 60)
-    loser = timed("new", 1, 70, 70, 70, final=(110, 110, 110), passes=4)
-    old = timed("old", 9, 100, 100, 100, final=(100, 100, 100), passes=4)
+    lucky = without_final(result("lucky", 2, 60))
+    loser, old = result("new", 1, 110), result("old", 9, 100)
     decision = decided([lucky, loser, old], Incumbent(9, "old", "ai_model", old))
     assert decision.kind is KEEP
     assert decision.reason == "old was the fastest of the final; lucky, which leads by its mean, was not in it"

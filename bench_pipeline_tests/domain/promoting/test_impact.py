@@ -11,7 +11,7 @@ from bench_pipeline.domain.promoting.impact import Impact, impact
 
 
 def compared(ratio: float, low: float, high: float, level: float = 0.95) -> PairedComparison:
-    return PairedComparison(10, ratio, low, high, level, sd_log=0.1)
+    return PairedComparison(10, ratio, low, high, level, sd_log=0.1, unit="passes")
 
 
 @pytest.mark.parametrize(

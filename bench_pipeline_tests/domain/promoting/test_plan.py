@@ -227,7 +227,7 @@ def test_a_row_confirms_the_incumbent_when_it_is_kept_as_champion(
 
 
 def test_a_decision_becomes_a_row_with_its_challenger_and_runner_up() -> None:
-    comparison = PairedComparison(10, ratio=0.5, low=0.45, high=0.55, level=0.995, sd_log=0.1)
+    comparison = PairedComparison(10, ratio=0.5, low=0.45, high=0.55, level=0.995, sd_log=0.1, unit="passes")
     decision = Decision(DecisionKind.PROMOTE, "50.0% faster", RESULT, NEXT, 0.5, comparison)
     assert plan_row(Holding("extraction", 3335, "extract", 9, "old"), decision, ("ollama:fast:1b", IDENTITY)) == ROW
 

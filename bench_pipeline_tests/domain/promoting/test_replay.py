@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,8 +13,8 @@ from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.measuring.scoreboard import CaseFailure, ModelResult, Scoreboard, Standing, rank
 from bench_pipeline.domain.models.actor import Exclusion
 from bench_pipeline.domain.promoting.decision import DecisionKind, Incumbent
-from bench_pipeline.domain.promoting.policy import PromotionPolicy
-from bench_pipeline.domain.promoting.replay import DecisionInput, decide_again
+from bench_pipeline.domain.promoting.policy import POLICY_VERSION, PromotionPolicy
+from bench_pipeline.domain.promoting.replay import DecisionInput, read_input
 from bench_pipeline.domain.tasks.outcome import Outcome
 
 CASES = ("c1", "c2", "c3")
@@ -34,6 +35,7 @@ results = st.builds(
     case_medians_ms=_medians,
     final_case_medians_ms=_medians,
     final_passes=st.integers(0, 20),
+    final_latencies_ms=st.lists(_medians, max_size=4).map(tuple),
     flaky=st.lists(st.sampled_from(CASES)).map(tuple),
     memory_bytes=st.none() | st.integers(0, 2**40),
 )
@@ -55,7 +57,9 @@ inputs = st.builds(
         st.sampled_from(["", "", "", "the anchor drifted"]),
     ),
     incumbents,
-    st.builds(PromotionPolicy, st.sampled_from([0.0, 0.05, 0.5]), st.sampled_from([0.008, 0.01, 0.4])),
+    st.builds(
+        PromotionPolicy, st.sampled_from([0.0, 0.05, 0.5]), st.sampled_from([0.008, 0.01, 0.4]), st.sampled_from([1, 2])
+    ),
 )
 
 
@@ -67,7 +71,7 @@ def stored(value: DecisionInput) -> dict[str, object]:
 
 @given(inputs)
 def test_a_decision_recomputed_from_its_stored_input_is_the_same(value: DecisionInput) -> None:
-    assert decide_again(stored(value)) == value.decide()
+    assert read_input(stored(value)).decide() == value.decide()
 
 
 @given(inputs)
@@ -76,9 +80,17 @@ def test_an_input_has_the_same_hash_after_it_was_stored(value: DecisionInput) ->
 
 
 def case(name: str, ms: float, actor_id: int) -> ModelResult:
-    medians = dict.fromkeys(CASES, ms)
+    passes = (dict.fromkeys(CASES, ms),) * 4
     return ModelResult(
-        name, Standing.QUALIFIED, 3, 3, 100.0, actor_id=actor_id, avg_latency_ms=ms, case_medians_ms=medians
+        name,
+        Standing.QUALIFIED,
+        3,
+        3,
+        100.0,
+        actor_id=actor_id,
+        avg_latency_ms=ms,
+        final_passes=4,
+        final_latencies_ms=passes,
     )
 
 
@@ -100,12 +112,27 @@ def test_each_part_of_the_input_counts(path: tuple[str, str], value: object, kin
     assert isinstance(part, dict)
     part[path[1]] = value
 
-    assert decide_again(stored(INPUT)).kind is DecisionKind.PROMOTE
-    assert decide_again(changed).kind is kind
+    assert read_input(stored(INPUT)).decide().kind is DecisionKind.PROMOTE
+    assert read_input(changed).decide().kind is kind
     assert content_hash(changed) != content_hash(INPUT.as_json())
 
 
 @pytest.mark.parametrize("value", [{}, {"scoreboard": {"results": [{"model": "x"}]}, "incumbent": None, "policy": {}}])
 def test_an_input_that_cannot_be_read_is_refused(value: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="validation error"):
-        decide_again(value)
+        read_input(value)
+
+
+def test_an_input_from_before_versions_were_stored_is_decided_by_the_first_rule() -> None:
+    old = stored(INPUT)
+    policy = old["policy"]
+    assert isinstance(policy, dict)
+    del policy["version"]
+    assert read_input(old).policy.version == 1
+    assert read_input(stored(INPUT)).policy.version == POLICY_VERSION
+
+
+def test_an_input_of_a_later_rule_is_refused() -> None:
+    later = replace(INPUT, policy=PromotionPolicy(version=POLICY_VERSION + 1))
+    with pytest.raises(ValueError, match="version 3, which this program does not know"):
+        read_input(stored(later))

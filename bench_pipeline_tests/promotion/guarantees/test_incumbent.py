@@ -67,7 +67,9 @@ def test_g17_after_a_tie_each_of_them_stays_where_it_is(typed: Typed, world: Wor
     assert world.holds() == [FAST, SLOW, SLOW]
 
 
-def test_g17_a_challenger_that_is_better_by_the_margin_is_promoted(typed: Typed, world: World) -> None:
+def test_g17_a_challenger_that_is_better_by_the_margin_is_promoted(
+    typed: Typed, world: World, with_final: None
+) -> None:
     typed("run", "--task", "grading", "--models", "fast")
     take(world, fast_ms=80.0, slow_ms=100.0)
 

@@ -136,7 +136,9 @@ def test_g6_without_a_qualified_model_every_command_leaves_production_untouched(
 
 @pytest.mark.parametrize("command", ["run", "plan"])
 @ONE_ENGINE
-def test_g6_the_exit_status_tells_that_there_is_no_champion(typed: Typed, world: World, command: str) -> None:
+def test_g6_the_exit_status_tells_that_there_is_no_champion(
+    typed: Typed, world: World, command: str, with_final: None
+) -> None:
     typed("run", "--task", "grading", "--models", "fast,slow")
     with_champion = typed(command, "--task", "grading").returncode
     all_wrong(world)
