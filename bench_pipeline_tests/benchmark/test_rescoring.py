@@ -107,7 +107,7 @@ def test_judging_a_sample_again_by_the_same_contract_changes_nothing_more() -> N
 
 @ONE_ENGINE
 def test_with_the_same_reader_and_contract_nothing_changes(world: World) -> None:
-    world.ranked()
+    world.ranked(final=False)
     rescoring = rescored(world)
     assert (rescoring.changes, rescoring.is_new_evidence, len(rescoring.samples)) == ((), False, 16)
     assert all(sample.before == sample.after for sample in rescoring.samples)
@@ -244,7 +244,7 @@ def test_the_new_evidence_is_the_one_that_a_new_run_would_have(world: World) -> 
 
 @ONE_ENGINE
 def test_a_reply_that_is_read_now_is_ranked_by_the_time_that_it_took(world: World) -> None:
-    world.ranked("fast", "slow")
+    world.ranked("fast", "slow", final=False)
     age(world)
     result = saved(world).scoreboard.of("fast")
     assert result is not None

@@ -25,7 +25,7 @@ def test_plan_shows_each_conversation_with_its_decision_and_why(typed: Typed, wo
         ["3336", "Grade", "A", "PROMOTE"], ["3337", "Grade", "B", "KEEP"], ["3339", "Regrade", "PROMOTE", "slow"],
     ]  # fmt: skip
     assert "slow → fast" in lines[0]
-    assert "99.8% faster than slow case by case" in lines[0]
+    assert "99.8% faster than slow in the final" in lines[0]
     assert "ticket.py is no model but a script: a person decides" in lines[1]
 
 

@@ -66,7 +66,6 @@ TREE = """\
 📊 Final rankings:
 🥇 Champion: fast  TIME (n=4), score N, 1.00 GB
 🥈 Runner-up: slow  TIME (n=4), score N, 4.00 GB
-   champion / runner-up, case by case: RATIO (95 % interval RATIO to RATIO, n=4 cases)
 ⚠️  Did not qualify:
 """
 
