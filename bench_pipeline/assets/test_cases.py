@@ -36,7 +36,7 @@ def test_cases_asset(task: str) -> dg.AssetsDefinition:
         cases = [
             {
                 "id": case.id,
-                "expected": case.expected_verdict.value,
+                "expected": case.expected_verdict,
                 "difficulty": case.difficulty,
                 "words": len((case.posting or case.input or "").split()),
             }
