@@ -89,7 +89,8 @@ def _class_faults(classes: tuple[str, ...], suite: Suite, file: str) -> Iterable
         for name in classes:
             if counts[name] < _LEAST_CASES:
                 remedy = f"add cases of {name} until there are {_LEAST_CASES}, or remove it from labels"
-                yield Fault(file, "expected_verdict", f"there are {counts[name]} cases of {name}", remedy)
+                found = "is 1 case" if counts[name] == 1 else f"are {counts[name]} cases"
+                yield Fault(file, "expected_verdict", f"there {found} of {name}", remedy)
 
 
 def _value_faults(contract: Contract, suite: Suite, file: str) -> Iterable[Fault]:
