@@ -256,6 +256,13 @@ def test_invisible_characters_never_change_a_verdict(
 
 
 @every_contract
+@given(text=texts)
+def test_a_text_and_its_normal_form_never_yield_two_different_verdicts(contract: Contract, text: str) -> None:
+    found = {verdict_of(text, contract), verdict_of(visible(text), contract), verdict_of(widened(text), contract)}
+    assert len(found - {None}) <= 1
+
+
+@every_contract
 @given(text=texts | st.text(st.characters(), max_size=40))
 def test_judging_never_raises_and_a_reason_stands_with_every_outcome_but_correct(contract: Contract, text: str) -> None:
     judgement = judged(text, contract)

@@ -104,6 +104,12 @@ def test_no_mark_within_an_answer_makes_what_precedes_it_thinking(reader: str, t
     assert verdict_of(text, REPLIES[reader][0]) is None
 
 
+@pytest.mark.parametrize("mark", ["[think>", "<think]", "◁think>", "[/think>", "<|channel|>", "<thinks>", "< think>"])
+def test_what_is_only_like_a_mark_is_no_mark(mark: str) -> None:
+    assert verdict_of(f"[FAIL] It contains {mark}[x].") == FAIL
+    assert verdict_of(f"x{mark}[PASS]") is None
+
+
 def test_json_that_holds_a_mark_in_a_value_is_read_as_it_is() -> None:
     contract = JsonVerdict(fields={"reason": "string"})
     assert verdict_of('{"verdict": "FAIL", "reason": "it has <think> in it"}', contract) == FAIL

@@ -7,7 +7,7 @@ field of its own never gets here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bench_pipeline.domain.tasks.readers.text import NoVerdict
@@ -110,11 +110,12 @@ _SIGNS = "<[◁"  # with which all marks begin, except those of letters only
 _LETTERS = tuple(mark for mark in _MARKS if mark[0] not in _SIGNS)
 
 
-def _expression(marks: Iterable[str]) -> str:
-    return "|".join(re.escape(mark[1:]) for mark in marks)
+def _after(sign: str) -> str:
+    return rf"(?<={re.escape(sign)})(?:{'|'.join(re.escape(mark[1:]) for mark in _MARKS if mark[0] == sign)})"
 
 
-_MARK = re.compile(rf"[{re.escape(_SIGNS)}](?:{_expression(set(_MARKS) - set(_LETTERS))})", re.IGNORECASE | re.ASCII)
+# The set of signs comes first, because the search for one of few characters is fast.
+_MARK = re.compile(rf"[{re.escape(_SIGNS)}](?:{'|'.join(map(_after, _SIGNS))})", re.IGNORECASE | re.ASCII)
 _ANY_MARK = re.compile("|".join(re.escape(mark) for mark in _MARKS), re.IGNORECASE | re.ASCII)
 _ANSWER_MARKS = tuple(mark for form in THINKING_FORMS for mark in form.answer)
 _MOST_ANSWER_MARKS = 4

@@ -37,17 +37,17 @@ _QUESTION = _expression(
     r"or not|or is it|yes|no|hm+|huh|oder(?: nicht)?|wirklich|nicht wahr|echt)\W{0,2}\?",
 )
 _CONDITION = _expression(
-    r"[\s,;:/|(–—-]{0,10}\b(if|iff|unless|when|whenever|where|whether|or|provided|assuming|only|except|excluding|",
-    r"apart from|",
+    r"[\s.…,;:/|(–—-]{0,10}\b(?:(?:yes|ok|okay|sure|ja),? )?",
+    r"(if|iff|unless|when|whenever|where|whether|or|provided|assuming|only|except|excluding|apart from|",
     r"with the exception of|in case|as long as|so long as|as soon as|subject to|depending on|pending|contingent on|",
-    r"until|",
-    r"once|but only|but not|otherwise|else|tbd|to be (?:decided|confirmed|determined|reviewed)|",
+    r"until|once|but only|but not|otherwise|else|tbd|to be (?:decided|confirmed|determined|reviewed)|",
     r"wenn|falls|sofern|solange|nur|außer|ausser|vorausgesetzt|oder|sonst)\b([^.!?;\n]{0,200})",
 )
 _CONDITION_AFTER_ONLY = _expression(r"\W{0,3}(?:if|when|after|once|provided|in case|partially|partly)\b")
 _DETERMINER = _expression(r"\W{0,3}(?:that|the|it|this|these|those|they|all|an?|you|we|both|everything)\b")
 _ASSENT = _expression(r"\s{0,3}(?:then )?(?:yes|ok|okay|fine|(?:it|this|that) (?:is|passes)|passes)\b")
 _QUALIFIED = _expression(
+    r"\W{0,5}\b(?:conditional|tentative|provisional)(?:ly)?\b|\W{0,5}i(?:'m| am) (?:not (?:sure|certain)|unsure)\b|",
     r"\W{0,5}\b(?:maybe|perhaps|almost|nearly|unsure|undecided|not(?: sure| certain| really| quite| yet| at all)?)",
     r"\s{0,3}(?:[.!,;)]|$)",
 )
@@ -56,7 +56,7 @@ _DESERVED = (
     r"be given|given here|possible(?! to)|appropriate|correct|right|the case|verdient|gerechtfertigt)"
 )
 _DENIED = _expression(
-    r"[\s,;:(–—-]{0,10}(?:(?:which|that|this|it|but) ){0,2}",
+    r"[\s.…,;:(–—-]{0,10}(?:(?:which|that|this|it|but) ){0,2}",
     r"(?:(?:is|was|seems|has|have|can|could|should|would|may|must|does|did|do|been|be) ){0,3}(?:",
     rf"{_NOT} (?:(?:be|been|at all|really|quite|yet|actually|fully|to be|seem|appear) ){{0,3}}{_DESERVED}",
     r"|undeserved|unwarranted|unjustified|inappropriate|denied|refused|rejected|withheld|revoked|ruled out|",
@@ -93,7 +93,8 @@ _AUXILIARY = _expression(
 _AFFIRMED = _expression(
     r"\s{0,5}(?:(?:is|was|seems|remains|appears|ist) (?:(?:to be|well|indeed|thus|\w{1,12}ly|therefore) ){0,2}",
     r"(?:the (?:right|correct|proper|appropriate|final|only|best) (?:verdict|answer|decision|grade|choice)|",
-    r"my (?:final )?(?:verdict|answer|decision)|deserved|warranted|justified|correct|right|appropriate|earned|fair|",
+    r"my (?:final )?(?:verdict|answer|decision)|an? (?:correct|good|accurate|fair|complete|sound)|deserved|warranted|",
+    r"justified|correct|right|appropriate|earned|fair|",
     r"verdient|gerechtfertigt|richtig|korrekt)|applies)\b",
 )
 _CONTRARY = _expression(rf"\b(?:{_NOT}|but|however|if|unless|only|except|when|would|to|aber|wenn|nur)\b")
@@ -209,16 +210,24 @@ _IS_RIGHT = _expression(
 _OF_NOTHING = _expression(
     r"\s(?:to (?!be\b)\w|no\b|none\b|nothing\b|neither\b)"
 )  # "it fails to say", "it fails no rule"
-_HYPOTHETICAL = _expression(r"\b(?:would|could|might|if|unless|when|for)\b|\A\W{0,5}(?:in order )?to\W{0,3}\Z")
+_HYPOTHETICAL = _expression(r"\b(?:would|could|might|if|unless|when)\b|\A\W{0,5}(?:in order )?to\W{0,3}\Z")
 _REQUIREMENT = _expression(
-    r"\s(?:requires?|needs?|would|could|criteri|conditions?|rules?|is (?:only )?for|for|means)\b"
+    r"\s(?:requires?|needs?|would|could|criteri(?:a|on)|conditions?|rules?|is (?:only )?for|means|",
+    r"(?:do|does|did|is|are|was|were)(?:n't| not))\b",
 )
+_ATTRIBUTED = _expression(
+    r"\b(?:it|they|posting|summary|text|instruction|ad|advert|description|author|input|prompt|document)s?\b[^\n]{0,40}",
+    r"\b(?:says?|said|asks?|asked|tells?|told|instructs?|demands?|orders?|claims?|contains?|quotes?|mentions?|states?|",
+    r"requests?|includes?|wants?)\b",
+)
+_OF_THE_TEXT = _expression(r"\b(?:the|this) (?:summary|text|reply|candidate|document|posting)\s{0,2}\Z")
+_ALTOGETHER = _expression(r"\s{0,3}(?:[.!,;:)\n]|\Z|the (?:check|test)\b|because\b|since\b|overall\b|here\b)")
 _STANDS_ALONE_BEFORE = re.compile(r"(?:\A|[.!?;,:\n→=>(–—]|->|- )\s{0,3}\Z")
 _STANDS_ALONE_AFTER = re.compile(r"\s{0,3}(?:[.!)\n]|\Z)")
 _SENTENCE_BREAK = re.compile(r"[.!?;,…]|(?<!:)\n")
 _NOUN = r"(?:tag|verdict|answer|grade|rating|decision|judge?ment|label)"
 _REVISION = _expression(
-    r"(?:\A|[.!?…\n:;–—(-])\s{0,3}(?:(?:no|but|hmm+|oh|ok|okay|ah)\b,? ?)?(?:",
+    r"(?:\A|[.!?…\n:;–—(-])\s{0,3}(?:(?:no|but|hmm+|oh|ok|okay|ah|however|yet)\b,? ?)?(?:",
     r"wait(?=\s{0,2}[,.!…:–—-]|\s(?:no|the|a|but|actually|i|it|this|that)\b)|hold on\b|",
     r"on (?:second thoughts?|reflection)\b|scratch that\b|strike that\b|(?:correction|edit|",
     r"update)(?=\s{0,2}[,:.!–—-])|",
@@ -227,7 +236,7 @@ _REVISION = _expression(
     rf"disregard\b|ignore (?:that|the above|my|the {_NOUN})\b|",
     r"(?:let me|i (?:must|have to|need to|should|will|would like to)) (?:re-?(?:consider|evaluate|check|think|read|",
     r"assess|examine)|correct|revise|retract|withdraw|change my|think again)\b|",
-    r"i (?:reconsider|retract|withdraw|change my|revise)\b|moment mal\b|warte\b|",
+    r"actually,? no\b|i (?:reconsider|retract|withdraw|change my|revise)\b|moment mal\b|warte\b|",
     r"(?:halt|korrektur)(?=\s{0,2}[,.!:–—-])|ich korrigiere\b)",
     rf"|\b(?:above|previous|first|initial) {_NOUN} (?:is|was) (?:wrong|incorrect|mistaken)\b",
     rf"|\b{_NOUN} (?:above|before|i gave) (?:is|was) (?:wrong|incorrect|mistaken)\b|\b{_NOUN} is the other\b",
@@ -251,15 +260,19 @@ def taken_back_later(rest: str, vocabulary: Vocabulary, verdict: str) -> str | N
 def _is_said(text: str, word: re.Match[str], *, shouted: bool) -> bool:
     """Whether the text says this word as its result; "It is not a FAIL" and "It cannot PASS" do not.
 
-    In small letters the word needs a cue, because the result may be to fail and a reply may fail to say something. A
-    `shouted` one needs an excuse: FAIL is said unless it is denied or supposed.
+    In small letters the word needs a cue, because a summary may fail to say something. A `shouted` one needs an excuse:
+    FAIL is said unless it is denied, supposed, or attributed to the text that is judged.
     """
     before = text[max(0, word.start() - 5) : word.start()]
     after = text[word.end() : word.end() + _CLAUSE]
     clause = _clause_before(text, word.start())
     if _STANDS_ALONE_BEFORE.search(before) and _STANDS_ALONE_AFTER.match(after):
         return True
+    if _ATTRIBUTED.search(clause):
+        return False
     if (concludes := _CONCLUDES.search(clause)) and not _NEGATION.search(concludes[1]):
+        return True
+    if _OF_THE_TEXT.search(clause) and _ALTOGETHER.match(after):
         return True
     denied = _NEGATION.search(clause) is not None
     if (_FOLLOWS.search(clause) and not _OF_NOTHING.match(after)) or (_IS_RIGHT.match(after) and not denied):
@@ -278,10 +291,12 @@ _LEADS_IN = _expression(
     r" the)?\W{0,20}\Z",
 )
 _QUOTES = _expression(
-    r"(?:\b(?:says|said|reads|states|stated|writes|wrote|demands|instructs|quotes?|orders|requests|claims|wants)|",
+    r"(?:\b(?:says|said|reads|states|stated|writes|wrote|demands|instructs|quotes?|orders|requests|claims|wants|",
+    r"for example|e\.g|such as|examples?|options?|choices|possible (?:verdicts?|answers?)|template|format)|",
     r"\b(?:asks|tells|wants|instructs|orders|told|asked)\b[^.!?\n]{0,60}\bto (?:say|answer|reply|write|output|respond|",
     r"return)(?: with)?)\W{0,20}\Z",
 )
+_ASKS = _expression(r"\W{0,5}(?:is|are|was|does|do|did|should|would|could|can|must)\b")
 _RUNS_ON = _expression(
     r"\b(?:an?|the|this|that|(?<=\w )no|any|to|be|is|was|are|were|of|for|with|as|and|but|would|should|could|can|may|",
     r"might|",
@@ -290,9 +305,8 @@ _RUNS_ON = _expression(
     r"neither|into|becomes?|ein|eine|einen|kein|keinen|ist|als)\W{0,20}\Z",
 )
 _DOUBTFUL = _expression(
-    rf"\b(?:{_NOT}|no|nothing|nobody|none|without|could|might|if|unless|whether|opposite|almost|fails?|lacks?|",
-    r"refuses?|",
-    r"wrong|impossible|too|than|instead|wäre|würde)\b",
+    rf"\b(?:{_NOT}|no|nothing|nobody|none|without|could|might|would(?! (?:say|call|give|rate|be my))|if|",
+    r"unless|whether|opposite|almost|fails?|lacks?|refuses?|wrong|impossible|too|than|instead|wäre|würde)\b",
 )
 
 
@@ -304,6 +318,6 @@ def taken_back_before(before: str) -> str | None:
     if _QUOTES.search(tail[-_CLAUSE:]):
         return "the line before the verdict quotes it"
     sentence = re.split(r"[.!?…]", tail)[-1]
-    if _RUNS_ON.search(sentence[-_CLAUSE:]) and _DOUBTFUL.search(sentence):
+    if _RUNS_ON.search(sentence[-_CLAUSE:]) and (_DOUBTFUL.search(sentence) or _ASKS.match(sentence)):
         return "the line before the verdict is part of its sentence and negates it"
     return None
