@@ -129,9 +129,10 @@ def _answer(contract: Contract, reply: Reply) -> str:
         case FinalLine():
             return normal_answer(reply, partial(holds_verdict_line, contract))
         case Pattern():
-            return normal_answer(reply, partial(begins_with_pattern, contract))
+            return normal_answer(reply, partial(begins_with_pattern, contract), contract.pattern)
         case Template():
-            return normal_answer(reply, partial(begins_with_template, contract))
+            form = "\n".join(line.pattern for line in contract.lines)
+            return normal_answer(reply, partial(begins_with_template, contract), form)
         case JsonVerdict() | JsonFields():
             return written_answer(reply, begins_with_json)
 

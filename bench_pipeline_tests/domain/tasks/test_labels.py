@@ -103,6 +103,27 @@ def test_words_of_other_classes_may_occur_in_a_reason(text: str) -> None:
     assert verdict_of(text, contract_of("leading_tag", KINDS)) == "invoice"
 
 
+@pytest.mark.parametrize(
+    ("labels", "text", "verdict"),
+    [
+        ({"pass": ["YES"], "fail": ["NO"]}, "[YES] There are no errors.", PASS),
+        ({"pass": ["YES"], "fail": ["NO"]}, "[YES] no errors", PASS),
+        ({"pass": ["YES"], "fail": ["NO"]}, "[YES] No errors found.", PASS),
+        ({"pass": ["YES"], "fail": ["NO"]}, "[YES] So the answer is no.", None),
+        ({"pass": ["YES"], "fail": ["NO"]}, "[YES]/no", None),
+        ({"pass": ["YES"], "fail": ["NO"]}, "[YES] … NO", None),
+        ({"pass": [1], "fail": [0]}, "[1] 0 errors found.", PASS),
+        ({"pass": [1], "fail": [0]}, "[1] Final verdict: 0", None),
+        ({"pass": [1], "fail": [0]}, "[1] / 0", None),
+        ({"pass": ["OK"], "fail": ["REJECT"]}, "[OK] The employer is wrong, so it fails.", None),
+        ({"pass": ["OK"], "fail": ["REJECT"]}, "[OK] The employer is wrong, so it is rejected.", None),
+        ({"pass": ["OK"], "fail": ["REJECT"]}, "[REJECT] The pay is not OK.", FAIL),
+    ],
+)
+def test_ordinary_words_are_verdicts_where_they_say_one(labels: object, text: str, verdict: str | None) -> None:
+    assert verdict_of(text, contract_of("leading_tag", labels)) == verdict
+
+
 def test_the_reason_names_the_words_of_the_task() -> None:
     labels = {"pass": ["OK"], "fail": ["REJECT", "NO GOOD"]}
     assert reason_of("hm", contract_of("leading_tag", labels)) == "does not start with [OK], [REJECT] or [NO GOOD]"

@@ -117,6 +117,14 @@ def test_json_that_holds_a_mark_in_a_value_is_read_as_it_is() -> None:
     assert judged('{"title": "</think>"}', fields).verdict == PASS
 
 
+def test_a_mark_that_the_pattern_asks_for_is_part_of_the_answer() -> None:
+    asked = Pattern(pattern=r"<reasoning[^<]*</reasoning\s*Verdict: (?P<verdict>\w+)")
+    assert verdict_of("<reasoning>so</reasoning>\nVerdict: PASS", asked) == PASS
+    assert verdict_of("<think>FAIL</think><reasoning>so</reasoning>\nVerdict: PASS", asked) == PASS
+    bracketed = Pattern(pattern=r"\[THINK\][^\[]*\[/THINK\]\s*(?P<verdict>\w+)")
+    assert verdict_of("[THINK]so[/THINK] PASS", bracketed) == PASS
+
+
 def test_harmony_without_a_final_channel_is_no_reply() -> None:
     assert verdict_of("<|channel|>analysis<|message|>[PASS]<|end|>") is None
 

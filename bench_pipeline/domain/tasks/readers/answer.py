@@ -14,12 +14,14 @@ from bench_pipeline.domain.tasks.readers.thinking import without_thinking
 Answers = Callable[[str], bool]
 
 
-def normal_answer(reply: Reply, answers: Answers) -> str:
+def normal_answer(reply: Reply, answers: Answers, form: str = "") -> str:
     """Return the answer in NFKC; `answers` says whether a text answers, so that nothing after it is thinking.
+
+    A mark of thinking that occurs in `form`, the pattern of the answer, belongs to the answer.
 
     Raises `NoVerdict` for a reply that is unfinished, too long or empty, or whose thinking cannot be told apart.
     """
-    return _not_empty(reply, without_thinking(visible(_finished(reply)), answers))
+    return _not_empty(reply, without_thinking(visible(_finished(reply)), answers, form))
 
 
 def written_answer(reply: Reply, answers: Answers) -> str:

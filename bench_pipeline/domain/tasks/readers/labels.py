@@ -15,8 +15,18 @@ from pydantic import AfterValidator, BeforeValidator
 from bench_pipeline.domain.tasks.gold import ClassName, Gold
 from bench_pipeline.domain.tasks.readers.text import folded
 
-# Forms of the default words. Other words have no listed forms: their language is not known.
-_FORMS = {"pass": ("passes", "passed", "passing"), "fail": ("fails", "failed", "failing", "failure")}
+# The forms in which prose uses a word. Words that are not listed have no other form: their language is not known.
+_FORMS = {
+    "pass": ("passes", "passed", "passing"),
+    "fail": ("fails", "failed", "failing", "failure"),
+    "accept": ("accepts", "accepted", "accepting"),
+    "reject": ("rejects", "rejected", "rejecting"),
+    "approve": ("approves", "approved", "approving"),
+}
+# Words that prose uses in other senses, as "no" in "there are no errors".
+_ORDINARY = frozenset(
+    {"yes", "no", "ja", "nein", "ok", "okay", "true", "false", "good", "bad", "other", "none", "unknown"}
+)
 # Signs that models put before or after a verdict; U+FE0F only asks for the coloured sign.
 APPROVING, REFUSING = "✅✔☑🟢👍", "❌✖✗✘❎🔴👎🚫⛔🛑"
 SIGN = rf"(?P<sign>[{APPROVING}{REFUSING}])?+\uFE0F?+\s*+"
@@ -100,8 +110,12 @@ class Vocabulary:
         return re.compile(rf"(?:{SIGN}\[\s*+(?P<tag>{any_word})\s*+\]|(?P<word>{any_word}))\.?")
 
     def spoken(self, text: str, verdict: str, *, own: bool) -> Iterator[re.Match[str]]:
-        """Yield the bare words of the class `verdict` in `text`, or those of all other classes, in all their forms."""
-        words = tuple(word for word, name in self._classes.items() if (name == verdict) is own)
+        """Yield the bare words of the class `verdict` in `text`, or those of all other classes, in all their forms.
+
+        PASS and FAIL also say so by these names, whatever their labels.
+        """
+        named = {gold.value.lower(): gold.value for gold in Gold if gold.value in self._labels}
+        words = tuple(word for word, name in (named | self._classes).items() if (name == verdict) is own)
         small = text.lower()
         if any(word.split()[0].lower() in small for word in words):
             yield from _bare_words(words).finditer(text)
@@ -109,6 +123,10 @@ class Vocabulary:
     def shouts(self, word: str) -> bool:
         """Whether `word` is written exactly as a label in capitals, so that it can hardly be an ordinary word."""
         return word.isupper() and any(word in words for words in self._labels.values())
+
+    def is_ordinary(self, word: str) -> bool:
+        """Whether `word` is a label that prose uses in other senses too."""
+        return word.lower() in _ORDINARY
 
 
 def vocabulary_of(labels: Mapping[str, tuple[str, ...]]) -> Vocabulary:

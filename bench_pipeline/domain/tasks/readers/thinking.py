@@ -129,10 +129,11 @@ _LIKE_THINKING = re.compile(
 )
 
 
-def without_thinking(text: str, answers: Callable[[str], bool]) -> str:
+def without_thinking(text: str, answers: Callable[[str], bool], form: str = "") -> str:
     """Return the reply without its thinking. Raises `NoVerdict` where it is unclear what is thinking.
 
-    `answers` says whether a text answers already. Thinking precedes the answer, so a mark after one is either quoted,
+    A mark that occurs in `form`, the pattern of the reply, belongs to the answer. `answers` says whether a text answers
+    already. Thinking precedes the answer, so a mark after one is either quoted,
     or the model went on thinking. A mark that closes what was never opened ends thinking that the prompt began. In
     place of thinking a space remains, so that words are not joined.
     """
@@ -147,7 +148,7 @@ def without_thinking(text: str, answers: Callable[[str], bool]) -> str:
             if depth == 0:
                 within, position = None, mark.end()
             continue
-        if _is_quoted(text, mark) or _is_prose(text, mark):
+        if _is_quoted(text, mark) or _is_prose(text, mark) or _is_asked_for(form, mark[0]):
             continue
         before = text[position : mark.start()]
         if answers(before):
@@ -160,7 +161,7 @@ def without_thinking(text: str, answers: Callable[[str], bool]) -> str:
     if within is not None:
         raise NoVerdict("a thinking tag is not closed")
     said = _without_answer_marks(" ".join([*kept, text[position:]]))
-    if (tag := unknown_form(said)) and f"/{tag[1:]}".lower() not in said.lower():
+    if (tag := unknown_form(said)) and f"/{tag[1:]}".lower() not in said.lower() and not _is_asked_for(form, tag):
         raise NoVerdict(unknown_reason(tag))
     return said
 
@@ -179,6 +180,11 @@ def unknown_form(text: str) -> str | None:
 def unknown_reason(tag: str) -> str:
     """Return the reason for a reply that begins with an unlisted form of thinking."""
     return f"unknown thinking form {tag!r}"
+
+
+def _is_asked_for(form: str, mark: str) -> bool:
+    """Whether a pattern contains the mark; patterns are matched after `>` was removed, see `text.plain`."""
+    return bool(form) and mark.rstrip(">").lower() in form.replace("\\", "").lower()
 
 
 def _is_quoted(text: str, mark: re.Match[str]) -> bool:

@@ -149,7 +149,7 @@ def _offers_another(head: str, vocabulary: Vocabulary, verdict: str) -> bool:
     found = next(vocabulary.spoken(head, verdict, own=False), None)
     if found is None or found.start() > start:
         return False
-    begins_sentence = found[1].istitle() or not found[1].isalpha()
+    begins_sentence = found[1].istitle() or not found[1].isalpha() or vocabulary.is_ordinary(found[1])
     continues = re.match(r" [a-z]", head[found.end() :])
     return not (begins_sentence and continues and not _SEPARATOR.search(head[:start]))
 
@@ -223,6 +223,7 @@ _ATTRIBUTED = _expression(
 _OF_THE_TEXT = _expression(r"\b(?:the|this) (?:summary|text|reply|candidate|document|posting)\s{0,2}\Z")
 _ALTOGETHER = _expression(r"\s{0,3}(?:[.!,;:)\n]|\Z|the (?:check|test)\b|because\b|since\b|overall\b|here\b)")
 _STANDS_ALONE_BEFORE = re.compile(r"(?:\A|[.!?;,:\n→=>(–—]|->|- )\s{0,3}\Z")
+_ENDS = re.compile(r"\s{0,3}(?:[.!,;:)\n]|\Z)")
 _STANDS_ALONE_AFTER = re.compile(r"\s{0,3}(?:[.!)\n]|\Z)")
 _SENTENCE_BREAK = re.compile(r"[.!?;,…]|(?<!:)\n")
 _NOUN = r"(?:tag|verdict|answer|grade|rating|decision|judge?ment|label)"
@@ -249,6 +250,8 @@ def taken_back_later(rest: str, vocabulary: Vocabulary, verdict: str) -> str | N
     if _REVISION.search(text):
         return REVISED
     for other in vocabulary.spoken(text, verdict, own=False):
+        if vocabulary.is_ordinary(other[1]) and not _ENDS.match(text, other.end()):
+            continue
         if _is_said(text, other, shouted=vocabulary.shouts(other[1])):
             return REVISED
     for own in vocabulary.spoken(text, verdict, own=True):
