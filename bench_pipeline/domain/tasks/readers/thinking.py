@@ -132,10 +132,10 @@ _LIKE_THINKING = re.compile(
 def without_thinking(text: str, answers: Callable[[str], bool], form: str = "") -> str:
     """Return the reply without its thinking. Raises `NoVerdict` where it is unclear what is thinking.
 
-    A mark that occurs in `form`, the pattern of the reply, belongs to the answer. `answers` says whether a text answers
-    already. Thinking precedes the answer, so a mark after one is either quoted,
-    or the model went on thinking. A mark that closes what was never opened ends thinking that the prompt began. In
-    place of thinking a space remains, so that words are not joined.
+    `answers` says whether a text answers already. Thinking precedes the answer, so a mark after one is either quoted,
+    or the model went on thinking. A mark that closes what was never opened ends thinking that the prompt began. A mark
+    that occurs in `form`, the pattern of the reply, belongs to the answer. In place of thinking a space remains, so
+    that words are not joined.
     """
     kept: list[str] = []
     position = depth = 0

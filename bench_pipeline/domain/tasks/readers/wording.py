@@ -51,28 +51,31 @@ _QUALIFIED = _expression(
     r"\W{0,5}\b(?:maybe|perhaps|almost|nearly|unsure|undecided|not(?: sure| certain| really| quite| yet| at all)?)",
     r"\s{0,3}(?:[.!,;)]|$)",
 )
-_DESERVED = (
-    r"(?:deserved?|warrant(?:ed)?|justified|awarded|granted|merited|earned|applicable|apply|tenable|fitting|an option|"
-    r"be given|given here|possible(?! to)|appropriate|correct|right|the case|verdient|gerechtfertigt)"
+_SUBJECT_AND_VERB = (
+    r"[\s.…,;:(–—-]{0,10}(?:(?:which|that|this|it|but) ){0,2}"
+    r"(?:(?:is|was|seems|has|have|can|could|should|would|may|must|does|did|do|been|be) ){0,3}"
 )
+_NOT_AT_ALL = rf"{_NOT} (?:(?:be|been|at all|really|quite|yet|actually|fully|to be|seem|appear) ){{0,3}}"
 _DENIED = _expression(
-    r"[\s.…,;:(–—-]{0,10}(?:(?:which|that|this|it|but) ){0,2}",
-    r"(?:(?:is|was|seems|has|have|can|could|should|would|may|must|does|did|do|been|be) ){0,3}(?:",
-    rf"{_NOT} (?:(?:be|been|at all|really|quite|yet|actually|fully|to be|seem|appear) ){{0,3}}{_DESERVED}",
-    r"|undeserved|unwarranted|unjustified|inappropriate|denied|refused|rejected|withheld|revoked|ruled out|",
-    r"out of the question|too (?:generous|lenient|harsh|strict)|would be (?:wrong|incorrect|unfair|a mistake|",
-    r"too \w{1,20}))\b",
+    rf"{_SUBJECT_AND_VERB}(?:{_NOT_AT_ALL}",
+    r"(?:deserve(?! (?:an?|to)\b)|deserved|warrant(?:ed)?|justified|awarded|granted|merited|earned|tenable|",
+    r"an option|be given|given here|",
+    r"verdient|gerechtfertigt)|undeserved|unwarranted|unjustified|too (?:generous|lenient|harsh|strict)|",
+    r"would be (?:wrong|incorrect|unfair|a mistake|too \w{1,20}))\b|",
+    r"\s{0,3}(?:do|does|did)(?:n't| not) (?:really |quite |seem to )?(?:apply|stand|hold)\b|",
+    r"\W{0,5}(?:it|this|that) (?:is|was|does) ?(?:not|n't)\W{0,3}(?:$|\n)",
 )
-_NOT_GIVEN = _expression(
-    r"\W{0,5}(?:(?:it|this|that) (?:is|was|does) ?(?:not|n't)\W{0,3}(?:$|\n)|",
-    r"i (?:cannot|can't|won't|will not|would not|wouldn't|do not|don't) (?:give|award|grant|assign|say|justify|",
-    r"support)\b|",
-    r"\s{0,3}(?:do|does|did)(?:n't| not) (?:really |quite |seem to )?",
-    r"(?:apply|fit|hold|stand|work|suit|follow|belong|count|seem|appear|deserve)\b|",
-    r"(?:has|have|had)(?:n't| not| no) (?:been|place|basis|support|justification|grounds|to be)\b)",
-)
-_NO = _expression(r"\W{0,5}(?:no|nope|nein|false|never|not given|no longer applies)\s{0,3}(?:[,.!:;)–—-]|$)")
-_CRITERIA = _expression(
+# Of a FAIL, the same words may be the reason: "[FAIL] This is not correct", "[FAIL] Criteria not met".
+_DENIED_UNLESS_FAIL = _expression(
+    rf"{_SUBJECT_AND_VERB}(?:{_NOT_AT_ALL}",
+    r"(?:applicable|apply|fitting|possible(?! to)|appropriate|correct|right|the case)|",
+    r"inappropriate|denied|refused|rejected|withheld|revoked|ruled out|out of the question)\b|",
+    r"\W{0,5}i (?:cannot|can't|won't|will not|would not|wouldn't|do not|don't) ",
+    r"(?:give|award|grant|assign|say|justify|support)\b|",
+    r"\W{0,5}(?:do|does|did)(?:n't| not) (?:really |quite |seem to )?(?:fit|work|suit|follow|belong|count|seem|",
+    r"appear)\b|",
+    r"\W{0,5}(?:has|have|had)(?:n't| not| no) (?:been|place|basis|support|justification|grounds|to be)\b|",
+    r"\W{0,5}(?:no|nope|nein|false|never|not given|no longer applies)\s{0,3}(?:[,.!:;)–—-]|$)|",
     r"\W{0,3}(?:criteri(?:a|on)|conditions?|requirements?|verdict|grade|tag|mark|rating)\b[^.!?;:\n]{0,60}\b",
     rf"(?:{_NOT}|missed|unmet|fails?|failed)\b",
 )
@@ -158,8 +161,9 @@ def _is_denied(head: str, _: Vocabulary, verdict: str) -> bool:
     sign = head.lstrip()[:1]
     contrary_sign = REFUSING if verdict == Gold.PASS else APPROVING if verdict == Gold.FAIL else ""
     return bool(
-        any(expression.match(head) for expression in (_DENIED, _QUALIFIED, _NOT_GIVEN, _CRITERIA))
-        or (verdict == Gold.PASS and _NO.match(head))
+        _DENIED.match(head)
+        or _QUALIFIED.match(head)
+        or (verdict != Gold.FAIL and _DENIED_UNLESS_FAIL.match(head))
         or (sign and sign in contrary_sign)
     )
 
@@ -220,6 +224,10 @@ _ATTRIBUTED = _expression(
     r"\b(?:says?|said|asks?|asked|tells?|told|instructs?|demands?|orders?|claims?|contains?|quotes?|mentions?|states?|",
     r"requests?|includes?|wants?)\b",
 )
+_NOT_GIVEN = _expression(
+    rf"\b{_NOT} (?:give|award|grant|call|rate|consider|get|deserve|merit|warrant|earn|be|become)",
+    r"(?: (?:this|it|that|the \w{1,20}))?(?: an?| as| the)?\s{0,2}\Z",
+)
 _OF_THE_TEXT = _expression(r"\b(?:the|this) (?:summary|text|reply|candidate|document|posting)\s{0,2}\Z")
 _ALTOGETHER = _expression(r"\s{0,3}(?:[.!,;:)\n]|\Z|the (?:check|test)\b|because\b|since\b|overall\b|here\b)")
 _STANDS_ALONE_BEFORE = re.compile(r"(?:\A|[.!?;,:\n→=>(–—]|->|- )\s{0,3}\Z")
@@ -271,7 +279,7 @@ def _is_said(text: str, word: re.Match[str], *, shouted: bool) -> bool:
     clause = _clause_before(text, word.start())
     if _STANDS_ALONE_BEFORE.search(before) and _STANDS_ALONE_AFTER.match(after):
         return True
-    if _ATTRIBUTED.search(clause):
+    if _ATTRIBUTED.search(clause) or _NOT_GIVEN.search(clause):
         return False
     if (concludes := _CONCLUDES.search(clause)) and not _NEGATION.search(concludes[1]):
         return True
