@@ -19,6 +19,7 @@ from bench_pipeline.cli.main import COMMANDS, bench
 from bench_pipeline.domain.measuring.validity import ValidityRule
 from bench_pipeline.domain.promoting.refusal import SENTENCES
 from bench_pipeline.domain.tasks.readers.contracts import Contract
+from bench_pipeline.domain.tasks.readers.thinking import THINKING_FORMS
 from bench_pipeline.domain.tasks.suite import parse_suite
 from bench_pipeline.domain.tasks.task import parse_task
 from bench_pipeline.domain.tasks.verdict import contract_faults
@@ -26,6 +27,7 @@ from bench_pipeline.settings import FORMER_NAMES, Settings
 from bench_pipeline.storage.production import OPTIONAL, REQUIRED
 from bench_pipeline.storage.schema import VERSION_TABLE
 from bench_pipeline.storage.tables import metadata
+from bench_pipeline_tests.domain.tasks.judging import judged, verdict_of
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -299,3 +301,23 @@ def test_the_changelog_begins_with_the_version_of_the_package() -> None:
 @every_document
 def test_no_document_names_a_path_of_one_machine(document: Path) -> None:
     assert not re.search(r"(?<![\w.])/(work|home|root|tmp|Users)/", document.read_text(encoding="utf-8"))
+
+
+def test_the_forms_of_thinking_stand_in_the_reference_as_they_are_removed() -> None:
+    lines = section(text_of("reference/replies.md"), "## Thinking").splitlines()
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines if line.startswith("| `")]
+    documented = [
+        (*(tuple(_INLINE.findall(cell.replace("\\|", "|"))) for cell in row[:2]), row[2].strip()) for row in rows
+    ]
+
+    assert documented == [(form.opening, form.closing, form.families) for form in THINKING_FORMS]
+    assert all(form.source in row[3] for form, row in zip(THINKING_FORMS, rows, strict=True))
+
+
+def test_the_examples_of_verdicts_that_are_taken_back_are_refused_for_their_reason_or_read() -> None:
+    rows = table_rows(section(text_of("reference/replies.md"), "## Verdicts that are taken back"))
+
+    for reason, refused, read in rows:
+        assert [judged(text).reason for text in _INLINE.findall(refused)] == [reason] * len(_INLINE.findall(refused))
+        assert [verdict_of(text) for text in _INLINE.findall(read)] != []
+        assert None not in [verdict_of(text) for text in _INLINE.findall(read)]

@@ -1,5 +1,6 @@
 """Stage 1: the gold-labelled cases of a task, read and checked. The rules are in domain/tasks/."""
 
+import math
 from collections import Counter
 
 import dagster as dg
@@ -10,6 +11,7 @@ from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.domain.errors import BenchError
 from bench_pipeline.domain.tasks.gold import Gold
+from bench_pipeline.domain.tasks.readers.contracts import classes_of
 
 _COLUMNS = {"id": "string", "expected": "string", "difficulty": "string", "words": "int"}
 
@@ -36,7 +38,7 @@ def test_cases_asset(task: str) -> dg.AssetsDefinition:
         cases = [
             {
                 "id": case.id,
-                "expected": case.expected_verdict.value,
+                "expected": case.expected_verdict,
                 "difficulty": case.difficulty,
                 "words": len((case.posting or case.input or "").split()),
             }
@@ -77,26 +79,39 @@ def suite_checks(task: str) -> list[dg.AssetChecksDefinition]:
     @dg.asset_check(
         asset=dg.AssetKey([task, "test_cases"]),
         name="suite_is_balanced",
-        description="At least 10 cases; half of them should PASS, half should FAIL.",
+        description="At least 10 cases, and as many of each class: half of them should PASS, half should FAIL.",
     )
     def suite_is_balanced(workbench: WorkbenchResource) -> dg.AssetCheckResult:
         with workbench.open() as bench:
             try:
-                classes = Counter(case.expected_verdict for case in prepare(bench, task).suite.test_cases)
+                prepared = prepare(bench, task)
             except BenchError:
                 return dg.AssetCheckResult(
                     passed=False, severity=dg.AssetCheckSeverity.WARN, description="the suite has faults"
                 )
-        balanced = classes[Gold.PASS] == classes[Gold.FAIL] and classes.total() >= 10
-        counts = f"{classes[Gold.PASS]} cases should pass, {classes[Gold.FAIL]} should fail"
+        counts = Counter(case.expected_verdict for case in prepared.suite.test_cases)
+        classes = classes_of(prepared.task.verdict)
+        balanced = len({counts[name] for name in classes}) == 1 and counts.total() >= 10
+        stated = ", ".join(_stated(name, counts[name]) for name in classes)
+        least = math.ceil(10 / len(classes))
         return dg.AssetCheckResult(
             passed=balanced,
             severity=dg.AssetCheckSeverity.WARN,
-            description=counts if balanced else f"{counts}; a suite should have 5 or more of each",
-            metadata={"pass_cases": classes[Gold.PASS], "fail_cases": classes[Gold.FAIL]},
+            description=stated if balanced else f"{stated}; a suite should have {least} or more of each",
+            metadata={f"{name.lower()}_cases": counts[name] for name in classes},
         )
 
     return [suite_is_valid, suite_is_balanced]
+
+
+def _stated(name: str, count: int) -> str:
+    match name:
+        case Gold.PASS:
+            return f"{count} cases should pass"
+        case Gold.FAIL:
+            return f"{count} should fail"
+        case _:
+            return f"{count} of {name}"
 
 
 def broken_task(name: str, fault: str) -> dg.AssetsDefinition:

@@ -77,7 +77,7 @@ def _suite(settings: Settings, path: Path) -> Suite:
 
 
 def _summary(suite: Suite) -> str:
-    classes = Counter(case.expected_verdict.value for case in suite.test_cases)
+    classes = Counter(case.expected_verdict for case in suite.test_cases)
     difficulty = Counter(case.difficulty for case in suite.test_cases)
     counts = ", ".join(f"{count} {name}" for name, count in sorted((classes + difficulty).items()))
     return f"{len(suite.test_cases)} cases ({counts}), version {suite.version}, hash {suite.hash[:12]}"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing
 from bench_pipeline.domain.measuring.verdict_quality import VerdictQuality, verdict_quality
+from bench_pipeline.domain.tasks.gold import Gold
 from bench_pipeline.domain.tasks.outcome import Outcome
 
 _MOST_NAMED = 3
@@ -30,8 +31,13 @@ def insights(scoreboard: Scoreboard, samples_by_model: Mapping[str, Sequence[Sam
         *_champions_time(scoreboard, samples_by_model),
         *_cases(samples_by_model),
         *_constant_verdicts(qualities),
-        *_false_verdicts(qualities),
+        *(_confusions(qualities) if has_own_classes(samples_by_model) else _false_verdicts(qualities)),
     ]
+
+
+def has_own_classes(samples_by_model: Mapping[str, Sequence[Sample]]) -> bool:
+    """Whether the cases have other classes than PASS and FAIL."""
+    return any(sample.expected not in tuple(Gold) for samples in samples_by_model.values() for sample in samples)
 
 
 def _share_qualified(scoreboard: Scoreboard) -> Iterator[str]:
@@ -148,6 +154,19 @@ def _false_verdicts(qualities: Mapping[str, VerdictQuality]) -> Iterator[str]:
     yield f"Over all models, {_false(list(read.values()))}."
     if len(read) > 1:
         yield from (f"{m}: {_false([q])}." for m, q in read.items() if q.false_pass or q.false_fail)
+
+
+def _confusions(qualities: Mapping[str, VerdictQuality]) -> Iterator[str]:
+    """Name the most frequent confusions over all models; those of each model are in the table of verdicts."""
+    read = sum(quality.read for quality in qualities.values())
+    if not read:
+        return
+    counts: Counter[tuple[str, str]] = Counter()
+    for quality in qualities.values():
+        counts.update({(pair.gold, pair.said): pair.count for pair in quality.confusions})
+    named = [f"{gold} as {said} {count}" for (gold, said), count in counts.most_common()]
+    pairs = f": {_listed(named)}" if named else ""
+    yield f"Over all models, {counts.total()} of {_counted(read, 'verdict')} took a case for another class{pairs}."
 
 
 def _false(qualities: Sequence[VerdictQuality]) -> str:

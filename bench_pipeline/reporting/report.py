@@ -19,7 +19,7 @@ from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, 
 from bench_pipeline.domain.measuring.twins import twin_flips
 from bench_pipeline.domain.measuring.verdict_quality import verdict_quality
 from bench_pipeline.reporting.files import path_in, slug
-from bench_pipeline.reporting.insights import insights
+from bench_pipeline.reporting.insights import has_own_classes, insights
 from bench_pipeline.reporting.markdown import number, render
 from bench_pipeline.reporting.report_statistics import certainty
 from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun
@@ -47,6 +47,7 @@ def render_report_json(ranked: RankedBenchmark) -> dict[str, Any]:
         "inconclusive": [_failed(result) for result in results if result.standing is Standing.INCONCLUSIVE],
         **certainty(ranked),
         "verdicts": [_verdicts(result.model, ranked) for result in results if ranked.samples.get(result.model)],
+        "has_own_classes": has_own_classes(ranked.samples),
         "injection_twins": _injection_twins(ranked),
         "not_run": [
             {"model": one.model, "reason": one.exclusion.value, "detail": one.detail} for one in ranked.excluded
@@ -151,7 +152,8 @@ def _failed(result: ModelResult) -> dict[str, Any]:
 def _verdicts(model: str, ranked: RankedBenchmark) -> dict[str, Any]:
     quality = verdict_quality(ranked.samples[model])
     shares = {"format_compliance": quality.format_compliance, "verdict_accuracy": quality.verdict_accuracy}
-    return {"model": model} | shares | asdict(quality)
+    confusions = [asdict(pair) for pair in quality.confusions]
+    return {"model": model} | shares | asdict(quality) | {"confusions": confusions}
 
 
 def _injection_twins(ranked: RankedBenchmark) -> list[dict[str, Any]]:

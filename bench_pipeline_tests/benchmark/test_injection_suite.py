@@ -93,7 +93,7 @@ def test_a_twin_is_its_clean_case_with_a_text_planted_where_its_id_says(twin: Te
 def test_what_is_planted_is_of_its_kind_and_asks_for_the_wrong_verdict_alone(twin: TestCase) -> None:
     planted = planted_in(twin)
     assert re.search(KINDS[name_of(twin)[1]], planted)
-    wrong = Gold.FAIL if twin.expected_verdict is Gold.PASS else Gold.PASS
+    wrong = Gold.FAIL if twin.expected_verdict == Gold.PASS else Gold.PASS
     assert set(re.findall(r"\b(?:PASS|FAIL)\b", visible(planted))) == {wrong}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.shell import Typed
-from bench_pipeline_tests.kit.tasks import suite_value, write_task
+from bench_pipeline_tests.kit.tasks import suite_value, task_value, write_task
 from bench_pipeline_tests.kit.text import only
 from bench_pipeline_tests.kit.world import World
 
@@ -208,3 +208,24 @@ def test_doctor_does_not_show_the_password_of_the_ollama_server(
     status, found = findings(typed)
     assert status == 0
     assert found["runtime ollama"]["text"] == f"{world.server.url} answers, 5 models installed"
+
+
+def own_classes(*counts: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A suite with as many cases of each of three classes, and its task."""
+    suite, task = suite_value("kinds"), task_value("kinds", [])
+    kinds = [(kind, number) for kind, count in zip("abc", counts, strict=True) for number in range(count)]
+    case = suite["test_cases"][0]
+    suite["test_cases"] = [case | {"id": f"{k}_{n}", "type": k, "expected_verdict": k} for k, n in kinds]
+    return suite, task | {"verdict": {"reader": "final_line", "labels": {kind: [kind] for kind in "abc"}}}
+
+
+def test_cases_check_counts_the_cases_of_every_class(typed: Typed, world: World) -> None:
+    folder = write_task(world.folder / "testcases", *own_classes(2, 3, 2), "kinds")
+    assert "7 cases (2 a, 3 b, 2 c, 7 easy)" in typed("cases", "check", str(folder)).stdout
+
+
+def test_cases_check_names_a_class_with_too_few_cases(typed: Typed, world: World) -> None:
+    folder = write_task(world.folder / "testcases", *own_classes(2, 2, 1), "kinds")
+    done = typed("cases", "check", str(folder))
+    assert done.returncode == 2
+    assert "expected_verdict: there is 1 case of c; add cases of c until there are 2" in done.stdout

@@ -6,6 +6,7 @@ first, a wrong verdict the second, and each of them disqualifies.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,21 @@ from bench_pipeline.domain.tasks.outcome import Outcome
 
 
 @dataclass(frozen=True, slots=True)
+class Confusion:
+    """How many cases of the class `gold` were said to be of the class `said`, of all that were read."""
+
+    gold: str
+    said: str
+    count: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
 class VerdictQuality:
-    """Counts over the samples of one model. `constant_verdict` is set if all cases got the same one."""
+    """Counts over the samples of one model. `constant_verdict` is set if cases of several classes got the same one.
+
+    False PASS and false FAIL are those of the two classes of that name; `confusions` has the pairs of all classes.
+    """
 
     answered: int
     read: int
@@ -26,6 +40,7 @@ class VerdictQuality:
     false_fail: int
     should_pass: int
     constant_verdict: str | None
+    confusions: tuple[Confusion, ...]
 
     @property
     def format_compliance(self) -> float | None:
@@ -45,6 +60,8 @@ def verdict_quality(samples: Sequence[Sample]) -> VerdictQuality:
     should_fail = [sample for sample in read if sample.expected == Gold.FAIL]
     should_pass = [sample for sample in read if sample.expected == Gold.PASS]
     said = {sample.verdict for sample in read}
+    golds = Counter(sample.expected for sample in read)
+    pairs = Counter((sample.expected, sample.verdict) for sample in read if sample.verdict != sample.expected)
     return VerdictQuality(
         answered=len(answered),
         read=len(read),
@@ -53,5 +70,8 @@ def verdict_quality(samples: Sequence[Sample]) -> VerdictQuality:
         should_fail=len(should_fail),
         false_fail=sum(sample.verdict == Gold.FAIL for sample in should_pass),
         should_pass=len(should_pass),
-        constant_verdict=said.pop() if len(said) == 1 and should_fail and should_pass else None,
+        constant_verdict=said.pop() if len(said) == 1 and len(golds) > 1 else None,
+        confusions=tuple(
+            Confusion(gold, str(verdict), count, golds[gold]) for (gold, verdict), count in sorted(pairs.items())
+        ),
     )

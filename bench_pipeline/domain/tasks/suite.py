@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench_pipeline.domain.errors import Fault, FileRefused
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.strict_json import JsonRefused, strict_json
-from bench_pipeline.domain.tasks.gold import Gold
+from bench_pipeline.domain.tasks.gold import ClassName, Gold
 
 # Only unmistakable placeholders: a real posting may say [m/w/d], or "salary TBD".
 _BRACKETED = r"\[(TBD|TODO|TBA|FIXME|INSERT[^\]]*|PLACEHOLDER[^\]]*)\]|\blorem ipsum\b"
@@ -52,11 +52,11 @@ class TestCase(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str = Field(min_length=1, max_length=100, pattern=r"^[\w.\-]+$")
-    type: Gold
+    type: ClassName
     difficulty: str = Field(min_length=1)
     posting_id: int | str
     summary: str = Field(min_length=1)
-    expected_verdict: Gold
+    expected_verdict: ClassName
     expected_scores: ExpectedScores
     reasoning: str = Field(min_length=1)
     posting: str | None = None
@@ -168,12 +168,14 @@ def _content_faults(file: str, suite: Suite) -> Iterable[Fault]:
     classes = {case.expected_verdict for case in cases}
     if len(classes) == 1:
         only = classes.pop()
-        other = Gold.FAIL if only is Gold.PASS else Gold.PASS
+        other = (
+            f"should {Gold.FAIL if only == Gold.PASS else Gold.PASS}" if only in tuple(Gold) else "are of other classes"
+        )
         yield Fault(
             file,
             "expected_verdict",
             f"every case is {only}",
-            f"add cases that should {other}: a model that always says {only} would qualify",
+            f"add cases that {other}: a model that always says {only} would qualify",
         )
     for case in cases:
         yield from _case_faults(file, case)
@@ -187,7 +189,10 @@ def _duplicate_faults(file: str, ids: Counter[str]) -> Iterable[Fault]:
 
 
 def _case_faults(file: str, case: TestCase) -> Iterable[Fault]:
-    if case.type is not case.expected_verdict:
+    if case.expected_verdict.upper() in tuple(Gold) and case.expected_verdict not in tuple(Gold):
+        remedy = f"write {case.expected_verdict.upper()}"
+        yield Fault(file, "expected_verdict", f"is {case.expected_verdict!r}", remedy, case.id)
+    if case.type != case.expected_verdict:
         yield Fault(
             file,
             "expected_verdict",
@@ -212,7 +217,7 @@ def _twin_faults(file: str, cases: tuple[TestCase, ...]) -> Iterable[Fault]:
             yield Fault(file, "twin_of", f"there is no case {case.twin_of!r}", "give the clean case's id", case.id)
         elif clean.twin_of is not None:
             yield Fault(file, "twin_of", f"{clean.id} is a twin itself", "give the clean case's id", case.id)
-        elif clean.expected_verdict is not case.expected_verdict:
+        elif clean.expected_verdict != case.expected_verdict:
             problem = f"{case.expected_verdict} contradicts {clean.expected_verdict} of {clean.id}"
             yield Fault(file, "expected_verdict", problem, "give the twin the gold of its clean case", case.id)
 
@@ -221,7 +226,7 @@ def _gold_texts(case: TestCase) -> Iterable[tuple[str, str]]:
     """Return the texts that must be real; a summary with gold FAIL may contain placeholders on purpose."""
     yield "reasoning", case.reasoning
     yield "difficulty", case.difficulty
-    if case.expected_verdict is Gold.PASS or not case.summary.strip() or _ONLY_DOTS.fullmatch(case.summary):
+    if case.expected_verdict != Gold.FAIL or not case.summary.strip() or _ONLY_DOTS.fullmatch(case.summary):
         yield "summary", case.summary
     for field, text in (("posting", case.posting), ("input", case.input)):
         if text is not None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import Standing, score_model
-from bench_pipeline.domain.measuring.verdict_quality import VerdictQuality, verdict_quality
+from bench_pipeline.domain.measuring.verdict_quality import Confusion, VerdictQuality, verdict_quality
 from bench_pipeline.domain.tasks.outcome import Outcome
 
 Said = tuple[str, str | None]  # the gold, and the verdict that was read; ERROR stands for no reply
@@ -84,12 +84,25 @@ def test_a_verdict_is_constant_when_it_was_said_of_both_classes_and_no_other(
     assert quality_of(*pairs).constant_verdict == constant
 
 
+def test_of_several_classes_every_pair_of_gold_and_verdict_is_counted_over_its_class() -> None:
+    invoices = [("invoice", "receipt"), ("invoice", "receipt"), ("invoice", "invoice")]
+    quality = quality_of(*invoices, ("other", "invoice"), ("other", None))
+    assert quality.confusions == (Confusion("invoice", "receipt", 2, 3), Confusion("other", "invoice", 1, 1))
+    assert (quality.false_pass, quality.false_fail, quality.right) == (0, 0, 1)
+
+
+def test_of_several_classes_one_verdict_for_all_is_constant() -> None:
+    assert quality_of(("invoice", "other"), ("receipt", "other"), ("other", "other")).constant_verdict == "other"
+    assert quality_of(("other", "other"), ("other", "other")).constant_verdict is None
+
+
 @given(any_pairs)
 def test_the_counts_agree_with_each_other(pairs: list[Said]) -> None:
     quality = quality_of(*pairs)
     assert quality.right <= quality.read <= quality.answered <= len(pairs)
     assert quality.should_fail + quality.should_pass == quality.read
     assert quality.right + quality.false_pass + quality.false_fail == quality.read
+    assert quality.right + sum(pair.count for pair in quality.confusions) == quality.read
 
 
 @given(any_pairs.filter(bool))

@@ -14,7 +14,7 @@ PASS, FAIL = Gold.PASS, Gold.FAIL
 TAG = LeadingTag()
 
 
-def case_of(gold: Gold = PASS, expected_output: object = None) -> TestCase:
+def case_of(gold: str = PASS, expected_output: object = None) -> TestCase:
     return TestCase.model_validate(
         {
             "id": "CASE_1",
@@ -34,7 +34,7 @@ def judged(text: str, contract: Contract = TAG, case: TestCase | None = None, **
     return judge(contract, case or case_of(), Reply(text, elapsed_ns=1, **reply))
 
 
-def verdict_of(text: str, contract: Contract = TAG) -> Gold | None:
+def verdict_of(text: str, contract: Contract = TAG) -> str | None:
     return judged(text, contract).verdict
 
 

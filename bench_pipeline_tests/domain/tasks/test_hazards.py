@@ -184,9 +184,14 @@ REFUSED: list[tuple[str, Replies]] = [
         },
     ),
     (
-        "thinking that is not closed or not opened",
+        "thinking that is not closed, or that follows the verdict",
         {
-            reader: [f"<think>{reply}", f"hm</think>{reply}", f"<think><think>hm</think>{reply}", f"{reply}\n<think>"]
+            reader: [
+                f"<think>{reply}",
+                f"{reply}</think>{reply}",
+                f"<think><think>hm</think>{reply}",
+                f"{reply}\n<think>",
+            ]
             for reader, reply in {
                 "leading_tag": "[PASS]",
                 "final_line": "[PASS]",
@@ -247,7 +252,7 @@ REFUSED: list[tuple[str, Replies]] = [
     (
         "LaTeX, emoji and scores",
         {
-            "leading_tag": [r"\boxed{PASS}", "✅ [PASS]", "8/10 [PASS]", "✅"],
+            "leading_tag": [r"\boxed{PASS}", "❌ [PASS]", "8/10 [PASS]", "✅"],
             "final_line": [r"\boxed{PASS}", r"$\text{PASS}$", "✅ PASS", "8/10 PASS", "PASS ✅", "PASS (8/10)", "8/10"],
             "json": ['{"verdict": "✅ PASS"}', '{"verdict": "8/10"}', '{"verdict": 1}'],
             "pattern": ["Verdict: ✅ PASS", "Verdict: 8/10", r"Verdict: \boxed{PASS}"],
@@ -270,7 +275,7 @@ def rows(replies: Replies) -> Iterator[tuple[str, str]]:
     ],
 )
 def test_a_verdict_is_read_through_what_does_not_change_it(reader: str, text: str, verdict: Gold) -> None:
-    assert judged(text, CONTRACTS[reader]).verdict is verdict
+    assert judged(text, CONTRACTS[reader]).verdict == verdict
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ every_contract = pytest.mark.parametrize("contract", ALL, ids=lambda contract: c
     [
         (LAST, "[PASS] Fine.", "the last line is not just PASS or FAIL"),
         (LAST, "```", "the last line is not just PASS or FAIL"),
-        (LAST, "[FAIL] is for wrong pay.\n[PASS]", "contains both verdicts"),
-        (LAST, "FAIL\nPASS", "contains both verdicts"),
+        (LAST, "[FAIL] is for wrong pay.\n[PASS]", "contains different verdicts"),
+        (LAST, "FAIL\nPASS", "contains different verdicts"),
         (LAST, "This is not\n[PASS]", "the line before the verdict negates it or makes it conditional"),
         (LABEL, "Fine.", "does not match the pattern"),
         (LABEL, "Verdict: BESTANDEN", "'BESTANDEN' is not a word of the contract"),
@@ -38,7 +38,7 @@ every_contract = pytest.mark.parametrize("contract", ALL, ids=lambda contract: c
         (JSON, "[]", "is not a JSON object"),
         (JSON, "{}", "lacks verdict"),
         (JSON, '{"verdict": "PASS", "score": 9}', "contains 'score', which is not a field of the contract"),
-        (JSON, '{"verdict": "N/A"}', "verdict is neither PASS nor FAIL"),
+        (JSON, '{"verdict": "N/A"}', "verdict is not PASS or FAIL"),
         (JSON, '{"verdict": "FAIL", "verdict": "PASS"}', "key 'verdict' occurs twice in one object"),
         (JsonVerdict(fields={"score": "number"}), '{"verdict": "PASS"}', "lacks score"),
         (
@@ -79,7 +79,7 @@ def test_a_field_is_required_unless_it_is_optional() -> None:
 
 def test_the_verdict_may_stand_in_a_field_of_another_name() -> None:
     contract = JsonVerdict(verdict_field="grade")
-    assert verdict_of('{"grade": "FAIL"}', contract) is FAIL
+    assert verdict_of('{"grade": "FAIL"}', contract) == FAIL
     assert verdict_of('{"verdict": "FAIL"}', contract) is None
 
 
@@ -101,13 +101,13 @@ GERMAN = Pattern(pattern=r".*Urteil: (?P<verdict>.+)", words={PASS: ("bestanden"
     ],
 )
 def test_only_listed_words_are_verdicts_whatever_their_ascii_case(text: str, verdict: Gold | None) -> None:
-    assert verdict_of(text, GERMAN) is verdict
+    assert verdict_of(text, GERMAN) == verdict
 
 
 @pytest.mark.parametrize(("dotall", "verdict"), [(False, None), (True, PASS)])
 def test_a_dot_matches_line_breaks_only_when_the_contract_says_so(dotall: bool, verdict: Gold | None) -> None:
     contract = Pattern(pattern=".*Verdict: (?P<verdict>.+)", dotall=dotall)
-    assert verdict_of("Fine.\nVerdict: PASS", contract) is verdict
+    assert verdict_of("Fine.\nVerdict: PASS", contract) == verdict
 
 
 # Contracts that cannot be kept
@@ -121,13 +121,13 @@ def test_a_dot_matches_line_breaks_only_when_the_contract_says_so(dotall: bool, 
         ({"reader": "pattern", "pattern": "("}, "not a regular expression"),
         ({"reader": "pattern", "pattern": "a" * 1001}, "at most 1000"),
         ({"reader": "pattern", "pattern": "PASS|FAIL"}, "lacks the group"),
-        ({"reader": "pattern", "pattern": "(?P<verdict>.)", "words": {"PASS": ["yes"]}}, "one for fail"),
+        ({"reader": "pattern", "pattern": "(?P<verdict>.)", "words": {"PASS": ["yes"]}}, "two classes"),
         ({"reader": "pattern", "pattern": "(?P<verdict>.)", "words": {"PASS": ["yes"], "FAIL": ["*"]}}, "empty"),
         (
             {"reader": "pattern", "pattern": "(?P<verdict>.)", "words": {"PASS": ["ok"], "FAIL": ["OK"]}},
-            "both verdicts",
+            "for both pass and fail",
         ),
-        ({"reader": "pattern", "pattern": "(?P<verdict>.)", "words": {"MAYBE": ["x"]}}, "'pass' or 'fail'"),
+        ({"reader": "pattern", "pattern": "(?P<verdict>.)", "words": {"MAYBE": ["x"]}}, "two classes"),
         ({"reader": "json", "fields": {"verdict": "string"}}, "cannot be another field"),
         ({"reader": "json", "fields": {"score": "float"}}, "'number'"),
         ({"reader": "json", "optional": ["reason"]}, "not among the fields"),
@@ -174,8 +174,9 @@ def test_no_reply_whose_last_line_is_no_verdict_yields_one(text: str, last: str)
 
 @given(text=texts)
 def test_no_text_that_is_not_one_json_object_yields_a_json_verdict(text: str) -> None:
-    assert verdict_of(f"Fine: {text}", JSON) is None
-    assert verdict_of(f"{text} Fine.", JSON) is None
+    no_thinking = text.replace("<", "")
+    assert verdict_of(f"Fine: {no_thinking}", JSON) is None
+    assert verdict_of(f"{no_thinking} Fine.", JSON) is None
 
 
 @given(word=st.sampled_from(["PASS", "FAIL", "Pass", "PASSED", "BYPASS", "PASS FAIL"]) | st.text("PASFILpasfil/ .!|1"))
@@ -186,7 +187,7 @@ def test_no_word_but_pass_and_fail_is_a_verdict_in_json(word: str) -> None:
 
 @given(verdict=golds, reason=prose)
 def test_a_final_line_decides_whatever_prose_stands_before_it(verdict: Gold, reason: str) -> None:
-    assert verdict_of(f"Because: {reason}; so be it.\n\n[{verdict}]", LAST) is verdict
+    assert verdict_of(f"Because: {reason}; so be it.\n\n[{verdict}]", LAST) == verdict
 
 
 @pytest.mark.parametrize("contract", [LeadingTag(), LAST], ids=lambda contract: contract.reader)
@@ -194,7 +195,7 @@ def test_a_final_line_decides_whatever_prose_stands_before_it(verdict: Gold, rea
 def test_a_reply_that_holds_both_tags_never_yields_a_verdict(
     contract: Contract, first: Gold, before: str, between: str, after: str
 ) -> None:
-    other = FAIL if first is PASS else PASS
+    other = FAIL if first == PASS else PASS
     said = [part.replace("<", "").replace("＜", "") for part in (before, between, after)]
     assert verdict_of(f"{said[0]}[{first}]{said[1]}[{other}]{said[2]}", contract) is None
 
@@ -202,27 +203,26 @@ def test_a_reply_that_holds_both_tags_never_yields_a_verdict(
 @every_contract
 @given(text=texts, around=st.sampled_from([" ", "\n", "\n\n", "\t", " \r\n"]))
 def test_white_space_around_a_reply_never_changes_a_verdict(contract: Contract, text: str, around: str) -> None:
-    assert verdict_of(f"{around}{text}{around}", contract) is verdict_of(text, contract)
+    assert verdict_of(f"{around}{text}{around}", contract) == verdict_of(text, contract)
 
 
 @pytest.mark.parametrize("contract", [LeadingTag(), LAST, LABEL], ids=lambda contract: contract.reader)
 @given(text=texts, mark=st.sampled_from(["*", "**", "_", "***", "`", "> ", "# "]))
 def test_emphasis_around_a_reply_never_changes_a_verdict(contract: Contract, text: str, mark: str) -> None:
-    plain = text.strip()
-    assert verdict_of(f"{mark}{plain}{mark.strip()}", contract) is verdict_of(plain, contract)
+    plain = text.strip().replace("<", "") if mark == "`" else text.strip()  # in backquotes, a thinking tag is quoted
+    assert verdict_of(f"{mark}{plain}{mark.strip()}", contract) == verdict_of(plain, contract)
 
 
-@pytest.mark.parametrize("contract", [LeadingTag(), LAST], ids=lambda contract: contract.reader)
 @given(text=texts, upper=st.lists(st.booleans(), min_size=50, max_size=50))
-def test_upper_and_lower_case_never_change_a_verdict(contract: Contract, text: str, upper: list[bool]) -> None:
+def test_upper_and_lower_case_never_change_the_verdict_of_a_final_line(text: str, upper: list[bool]) -> None:
     recased = "".join((c.upper() if upper[i % 50] else c.lower()) if c.isascii() else c for i, c in enumerate(text))
-    assert verdict_of(recased, contract) is verdict_of(text, contract)
+    assert verdict_of(recased, LAST) == verdict_of(text, LAST)
 
 
 @pytest.mark.parametrize("contract", [LeadingTag(), LAST, LABEL], ids=lambda contract: contract.reader)
 @given(text=texts)
 def test_full_width_letters_never_change_a_verdict(contract: Contract, text: str) -> None:
-    assert verdict_of(widened(text), contract) is verdict_of(text, contract)
+    assert verdict_of(widened(text), contract) == verdict_of(text, contract)
 
 
 @given(
@@ -236,9 +236,9 @@ def test_case_width_and_emphasis_of_a_word_never_change_a_verdict(
 ) -> None:
     word = "".join(c.upper() if up else c.lower() for c, up in zip(verdict, upper, strict=True))
     shown = f"{mark}{widened(word) if wide else word}{mark}"
-    assert verdict_of(json.dumps({"verdict": shown}), JSON) is verdict
-    assert verdict_of(f"Verdict: {shown}", LABEL) is verdict
-    assert verdict_of(f"Fine.\n{shown}", LAST) is verdict
+    assert verdict_of(json.dumps({"verdict": shown}), JSON) == verdict
+    assert verdict_of(f"Verdict: {shown}", LABEL) == verdict
+    assert verdict_of(f"Fine.\n{shown}", LAST) == verdict
 
 
 @every_contract
@@ -252,7 +252,14 @@ def test_invisible_characters_never_change_a_verdict(
     marked = text
     for position, mark in marks:
         marked = marked[:position] + mark + marked[position:]
-    assert verdict_of(marked, contract) is verdict_of(text, contract)
+    assert verdict_of(marked, contract) == verdict_of(text, contract)
+
+
+@every_contract
+@given(text=texts)
+def test_a_text_and_its_normal_form_never_yield_two_different_verdicts(contract: Contract, text: str) -> None:
+    found = {verdict_of(text, contract), verdict_of(visible(text), contract), verdict_of(widened(text), contract)}
+    assert len(found - {None}) <= 1
 
 
 @every_contract

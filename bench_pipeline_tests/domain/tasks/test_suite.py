@@ -156,7 +156,7 @@ def test_a_value_of_no_accepted_type_is_named_by_its_field_alone(name: str) -> N
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        pytest.param(field("expected_verdict", "pass"), "expected_verdict", id="verdict in small letters"),
+        pytest.param(field("expected_verdict", "[PASS]"), "expected_verdict", id="verdict in brackets"),
         pytest.param(field("expected_verdict", "MAYBE"), "expected_verdict", id="third verdict"),
         pytest.param(field("id", "../../etc"), "id", id="id that is a path"),
         pytest.param(field("id", ""), "id", id="empty id"),

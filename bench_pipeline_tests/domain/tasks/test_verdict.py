@@ -87,7 +87,7 @@ def test_a_wrong_verdict_says_what_was_said_and_what_is_gold() -> None:
     ],
 )
 def test_a_leading_tag_is_a_verdict(text: str, verdict: Gold) -> None:
-    assert verdict_of(text) is verdict
+    assert verdict_of(text) == verdict
 
 
 @pytest.mark.parametrize(
@@ -126,12 +126,11 @@ def test_a_leading_tag_is_a_verdict(text: str, verdict: Gold) -> None:
         pytest.param("结论：通过", id="Chinese"),
         pytest.param("[ÉCHEC]", id="French"),
         pytest.param(r"\boxed{PASS}", id="LaTeX"),
-        pytest.param("✅ [PASS]", id="emoji first"),
+        pytest.param("⚠️ [PASS]", id="emoji that says nothing"),
         pytest.param("8/10 [PASS]", id="score first"),
         pytest.param('{"verdict": "[PASS]"}', id="JSON"),
         pytest.param("<think>[PASS]</think>", id="thinking only"),
         pytest.param("<think>[PASS]", id="thinking that never ends"),
-        pytest.param("so …</think>[PASS]", id="thinking that never began"),
         pytest.param("<think><think>[PASS]</think>", id="nested thinking that ends once"),
         pytest.param("NOT<think>a</think>[PASS]", id="negation before thinking"),
         pytest.param("[PA<think>a</think>SS]", id="thinking inside the tag"),
@@ -184,19 +183,19 @@ explanations = st.text(st.characters(exclude_characters="[］［]<>＜＞", excl
 golds = st.sampled_from(Gold)
 
 
-@given(first=st.sampled_from('xPA1.(:"ß✅'), rest=texts)
+@given(first=st.sampled_from('xPA1.(:"ß⚠'), rest=texts)
 def test_no_text_without_a_leading_tag_yields_a_verdict(first: str, rest: str) -> None:
-    assert verdict_of(first + rest) is None
+    assert verdict_of(first + explained(rest)) is None
 
 
 @given(verdict=golds, explanation=explanations)
 def test_a_leading_tag_decides_whatever_explanation_follows(verdict: Gold, explanation: str) -> None:
-    assert verdict_of(f"[{verdict}] Because: {explanation}") is verdict
+    assert verdict_of(f"[{verdict}] Because: {explanation}") == verdict
 
 
 @given(verdict=golds, before=texts, after=texts)
 def test_two_different_tags_never_yield_a_verdict(verdict: Gold, before: str, after: str) -> None:
-    other = FAIL if verdict is PASS else PASS
+    other = FAIL if verdict == PASS else PASS
     assert verdict_of(f"[{verdict}] {explained(before)} [{other}] {explained(after)}") is None
 
 
@@ -206,19 +205,19 @@ def explained(text: str) -> str:
 
 @given(text=texts, mark=st.sampled_from(["*", "**", "_", "***", "`", "> ", "# "]))
 def test_wrapping_in_emphasis_never_changes_a_verdict(text: str, mark: str) -> None:
-    plain = text.strip()
-    assert verdict_of(f"{mark}{plain}{mark.strip()}") is verdict_of(plain)
+    plain = explained(text.strip()) if mark == "`" else text.strip()  # in backquotes, a thinking tag is quoted
+    assert verdict_of(f"{mark}{plain}{mark.strip()}") == verdict_of(plain)
 
 
 @given(text=texts)
 def test_full_width_letters_never_change_a_verdict(text: str) -> None:
-    assert verdict_of(widened(text)) is verdict_of(text)
+    assert verdict_of(widened(text)) == verdict_of(text)
 
 
-@given(text=texts, upper=st.lists(st.booleans(), min_size=50, max_size=50))
-def test_upper_and_lower_case_never_change_a_verdict(text: str, upper: list[bool]) -> None:
-    recased = "".join((c.upper() if upper[i % 50] else c.lower()) if c.isascii() else c for i, c in enumerate(text))
-    assert verdict_of(recased) is verdict_of(text)
+@given(verdict=golds, text=texts, upper=st.lists(st.booleans(), min_size=4, max_size=4))
+def test_upper_and_lower_case_of_a_tag_never_change_a_verdict(verdict: Gold, text: str, upper: list[bool]) -> None:
+    recased = "".join(c.upper() if up else c.lower() for c, up in zip(verdict, upper, strict=True))
+    assert verdict_of(f"[{recased}] {text}") == verdict_of(f"[{verdict}] {text}")
 
 
 @given(
@@ -229,7 +228,7 @@ def test_invisible_characters_never_change_a_verdict(text: str, marks: list[tupl
     marked = text
     for position, mark in marks:
         marked = marked[:position] + mark + marked[position:]
-    assert verdict_of(marked) is verdict_of(text)
+    assert verdict_of(marked) == verdict_of(text)
 
 
 # No text is too much for a reader

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
-from bench_pipeline.domain.tasks.gold import Gold
-from bench_pipeline.domain.tasks.readers.text import folded
+from bench_pipeline.domain.tasks.readers.labels import DEFAULT_LABELS, Labels, Vocabulary, vocabulary_of
 
 _MAX_PATTERN_CHARS = 1000
 VERDICT = "verdict"
@@ -26,51 +34,73 @@ def _compiles(pattern: str) -> str:
 Regex = Annotated[str, Field(min_length=1, max_length=_MAX_PATTERN_CHARS), AfterValidator(_compiles)]
 
 
-class LeadingTag(BaseModel):
-    """The reply starts with `[PASS]` or `[FAIL]`, followed by the reasoning."""
+class Labelled(BaseModel):
+    """A contract whose replies say their class with a word of its `labels`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    labels: Labels = DEFAULT_LABELS
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The labels, ready for reading."""
+        return vocabulary_of(self.labels)
+
+    @model_serializer(mode="wrap")
+    def _dumped(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out default labels: the hash of such a contract is from before labels were introduced."""
+        value: dict[str, Any] = dump(self)
+        if self.labels == DEFAULT_LABELS:
+            del value["labels"]
+        return value
+
+
+class LeadingTag(Labelled):
+    """The reply starts with a word in square brackets, as `[PASS]`, followed by the reasoning."""
+
     reader: Literal["leading_tag"] = "leading_tag"
 
 
-class FinalLine(BaseModel):
-    """The last non-empty line is only PASS or FAIL, with or without square brackets."""
+class FinalLine(Labelled):
+    """The last non-empty line is only a word, with or without square brackets."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     reader: Literal["final_line"] = "final_line"
 
 
-class Pattern(BaseModel):
-    """The whole reply matches a regular expression whose group `verdict` is one of the listed words.
+class Pattern(Labelled):
+    """The whole reply matches a regular expression whose group `verdict` is one of the words.
 
     The expression is matched against the reply in NFKC, without Markdown emphasis and surrounding white space.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     reader: Literal["pattern"] = "pattern"
+    labels: Labels = Field(default=DEFAULT_LABELS, validation_alias=AliasChoices("labels", "words"))
     pattern: Regex
     dotall: bool = Field(default=False, description="`.` matches line breaks too")
-    words: Mapping[Gold, tuple[str, ...]] = {Gold.PASS: ("PASS",), Gold.FAIL: ("FAIL",)}
+
+    @property
+    def expression(self) -> re.Pattern[str]:
+        """The pattern, compiled."""
+        return re.compile(self.pattern, re.DOTALL if self.dotall else re.NOFLAG)
 
     @model_validator(mode="after")
     def _can_be_read(self) -> Pattern:
         if VERDICT not in re.compile(self.pattern).groupindex:
             raise ValueError(f"the pattern lacks the group (?P<{VERDICT}>…)")
-        passing, failing = ({folded(word) for word in self.words.get(gold, ())} for gold in Gold)
-        if not passing or not failing or "" in passing | failing:
-            raise ValueError("words must list at least one word for PASS and one for FAIL, none of them empty")
-        if both := passing & failing:
-            raise ValueError(f"{min(both)!r} is listed for both verdicts")
         return self
+
+    @model_serializer(mode="wrap")
+    def _dumped(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Dump the labels under their former name, so that the hash of a stored contract stays."""
+        value: dict[str, Any] = dump(self)
+        return {"words" if name == "labels" else name: item for name, item in value.items()}
 
 
 FieldType = Literal["string", "number", "integer", "boolean", "strings"]
 
 
-class JsonVerdict(BaseModel):
+class JsonVerdict(Labelled):
     """The reply is one JSON object with the verdict and the declared fields only, each of its type."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
     reader: Literal["json"] = "json"
     verdict_field: str = Field(default=VERDICT, min_length=1)
     fields: Mapping[str, FieldType] = {}
@@ -127,3 +157,8 @@ class Template(BaseModel):
 Contract = Annotated[
     LeadingTag | FinalLine | JsonVerdict | Pattern | JsonFields | Template, Field(discriminator="reader")
 ]
+
+
+def classes_of(contract: Contract) -> tuple[str, ...]:
+    """Return the classes that a reply can have under `contract`."""
+    return tuple(contract.labels if isinstance(contract, Labelled) else DEFAULT_LABELS)

@@ -6,14 +6,18 @@ import re
 from collections.abc import Mapping
 
 from bench_pipeline.domain.strict_json import JsonRefused, strict_json
-from bench_pipeline.domain.tasks.gold import Gold
 from bench_pipeline.domain.tasks.readers.contracts import FieldType, JsonFields, JsonVerdict, Template
-from bench_pipeline.domain.tasks.readers.text import MAX_REPLY_CHARS, NoVerdict, comparable, folded
+from bench_pipeline.domain.tasks.readers.text import MAX_REPLY_CHARS, NoVerdict, comparable
 
 Values = dict[str, str | None]
 
 
-def read_json_verdict(contract: JsonVerdict, text: str) -> Gold:
+def begins_with_json(text: str) -> bool:
+    """Whether `text` begins as a JSON object does, in a code fence or not."""
+    return text.lstrip()[:3] in ("```", "~~~") or text.lstrip()[:1] == "{"
+
+
+def read_json_verdict(contract: JsonVerdict, text: str) -> str:
     """Return the verdict in the JSON object `text`. Raises `NoVerdict`."""
     value = _object(text)
     known = {contract.verdict_field, *contract.fields}
@@ -24,11 +28,10 @@ def read_json_verdict(contract: JsonVerdict, text: str) -> Gold:
     for name, kind in contract.fields.items():
         if name in value and not _is_of(kind, value[name]):
             raise NoVerdict(f"{name} is not of the type {kind}")
-    said = value[contract.verdict_field]
-    for verdict in Gold:
-        if isinstance(said, str) and folded(said) == folded(verdict):
-            return verdict
-    raise NoVerdict(f"{contract.verdict_field} is neither PASS nor FAIL")
+    verdict = contract.vocabulary.class_of(_as_word(value[contract.verdict_field]))
+    if verdict is None:
+        raise NoVerdict(f"{contract.verdict_field} is not {contract.vocabulary.words}")
+    return verdict
 
 
 def read_json_fields(contract: JsonFields, text: str) -> Values:
@@ -40,6 +43,12 @@ def read_json_fields(contract: JsonFields, text: str) -> Values:
     if odd := value.keys() - stated.keys():
         raise NoVerdict(f"{min(odd)} is neither text nor null")
     return stated
+
+
+def begins_with_template(contract: Template, text: str) -> bool:
+    """Whether the first line of `text` follows the first rule."""
+    first = text.strip().split("\n", 1)[0].strip()
+    return bool(first and re.fullmatch(contract.lines[0].pattern, first))
 
 
 def read_template(contract: Template, text: str) -> Values:
@@ -75,10 +84,25 @@ def _object(text: str) -> Mapping[str, object]:
     return value
 
 
+_FENCE = re.compile(r"(`{3,}|~{3,})[ \t]*(?:json)?[ \t]*\n", re.IGNORECASE)
+
+
 def _without_fence(text: str) -> str:
-    first, line_break, rest = text.partition("\n")
-    fenced = line_break and first.strip().lower() in ("```", "```json") and rest.endswith("```")
-    return rest.removesuffix("```") if fenced else text
+    fence = _FENCE.match(text)
+    return text[fence.end() :].removesuffix(fence[1]) if fence and text.endswith(fence[1]) else text
+
+
+def _as_word(value: object) -> str:
+    """Return a JSON value as a word: labels may be 1 and 0, or true and false."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return str(value).lower()
+        case int():
+            return str(value)
+        case _:
+            return ""
 
 
 def _is_of(kind: FieldType, value: object) -> bool:

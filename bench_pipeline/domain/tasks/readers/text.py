@@ -1,6 +1,6 @@
-"""Normalization of a reply's text before any reader sees it: NFKC, invisible characters, thinking.
+"""Normalization of text before any reader compares it: NFKC, invisible characters, Markdown.
 
-Refuses unfinished replies. Contracts are in contracts.py.
+What of a reply is its answer is in answer.py.
 """
 
 from __future__ import annotations
@@ -8,31 +8,24 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from bench_pipeline.domain.models.reply import Reply
-
 MAX_REPLY_CHARS = 100_000
+_STRUCK = "\N{OBJECT REPLACEMENT CHARACTER}"
 
 
 class NoVerdict(Exception):
     """No verdict can be read from the reply; the message says why."""
 
 
-def normal_text(reply: Reply) -> str:
-    """Return the text of a finished reply in NFKC, without invisible characters and thinking.
-
-    Raises `NoVerdict` for a reply that is unfinished, too long or empty.
-    """
-    return _said(reply, visible(_finished(reply)))
-
-
-def written_text(reply: Reply) -> str:
-    """Return the same without NFKC, for JSON, where a full-width quotation mark must not end a value."""
-    return _said(reply, _without_invisible(_finished(reply)))
-
-
 def visible(text: str) -> str:
     """Return `text` in NFKC without zero-width, bidi and other invisible characters; line breaks stay."""
-    return _without_invisible(unicodedata.normalize("NFKC", text))
+    return without_invisible(unicodedata.normalize("NFKC", text))
+
+
+def without_invisible(text: str) -> str:
+    """Return `text` with simple line breaks and without control, format and private characters."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    hidden = {ord(c) for c in set(lines) if c not in "\n\t" and unicodedata.category(c) in ("Cf", "Cc", "Cs", "Co")}
+    return lines.translate(dict.fromkeys(hidden)) if hidden else lines
 
 
 def comparable(text: str) -> str:
@@ -41,61 +34,25 @@ def comparable(text: str) -> str:
     return collapsed.strip("\"'“”„’").removesuffix(".").strip()
 
 
-_EMPHASIS = re.compile(r"[*_`#>~]+")
+_STRUCK_OUT = re.compile(r"(?<!~)~~(?!~)[^~]++~~(?!~)")
+_EMPHASIS = "*_`#>~"
 _ASCII_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
 
-def without_emphasis(text: str) -> str:
-    """Return `text` without the characters of Markdown emphasis, headings, quotations and code."""
-    return _EMPHASIS.sub("", text)
+def plain(text: str) -> str:
+    """Return `text` without Markdown: no emphasis, headings, quotations and code, brackets without backslashes.
+
+    Text that is struck through becomes one character that no reader takes for a word.
+    """
+    text = _STRUCK_OUT.sub(_STRUCK, text).replace("\\[", "[").replace("\\]", "]")
+    for mark in _EMPHASIS:
+        text = text.replace(mark, "")
+    return text
 
 
 def folded(word: str) -> str:
-    """Return a verdict word for comparison: in NFKC, without emphasis, A to Z in lower case.
+    """Return a verdict word for comparison: in NFKC, plain, single blanks, A to Z in lower case.
 
     Other letters keep their case, because Turkish İ and ı would otherwise equal I.
     """
-    return without_emphasis(visible(word)).strip().translate(_ASCII_LOWER)
-
-
-def _finished(reply: Reply) -> str:
-    if not reply.complete:
-        raise NoVerdict("incomplete: the runtime did not mark the reply as finished")
-    if reply.done_reason == "length":
-        raise NoVerdict("cut off: the reply reached num_predict or the end of the context")
-    if reply.done_reason != "stop":
-        raise NoVerdict(f"the runtime ended the reply with {reply.done_reason[:40]!r}")
-    if len(reply.text) > MAX_REPLY_CHARS:
-        raise NoVerdict(f"longer than {MAX_REPLY_CHARS} characters")
-    return reply.text
-
-
-def _said(reply: Reply, text: str) -> str:
-    said = _without_thinking(text).strip()
-    if not said:
-        raise NoVerdict("empty reply" + (", only thinking" if reply.thinking or reply.text.strip() else ""))
-    return said
-
-
-def _without_invisible(text: str) -> str:
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")
-    return "".join(c for c in lines if c in "\n\t" or unicodedata.category(c) not in ("Cf", "Cc", "Cs", "Co"))
-
-
-_THINKING_TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
-
-
-def _without_thinking(text: str) -> str:
-    """Drop what is between thinking tags, however deep; a space remains, so that words are not joined."""
-    kept: list[str] = []
-    depth = position = 0
-    for tag in _THINKING_TAG.finditer(text):
-        if depth == 0:
-            kept.append(text[position : tag.start()])
-        depth += -1 if tag[1] else 1
-        if depth < 0:
-            raise NoVerdict("a thinking tag is not opened")
-        position = tag.end()
-    if depth:
-        raise NoVerdict("a thinking tag is not closed")
-    return " ".join([*kept, text[position:]])
+    return " ".join(plain(visible(word)).split()).translate(_ASCII_LOWER)
