@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench_pipeline.domain.measuring.disturbance import Disturbance
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import ModelResult
 
@@ -72,11 +73,23 @@ class SampleTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class CallsRepeated:
+    """These calls of the model's turn were disturbed, the worst first; each is about to be repeated once."""
+
+    model: str
+    calls: tuple[Disturbance, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelFinished:
-    """A model is finished; `result.reason` says what stopped it if it made fewer calls."""
+    """A model is finished; `result.reason` says what stopped it if it made fewer calls.
+
+    `disturbed` holds its disturbed calls with their repetitions, the worst first.
+    """
 
     model: str
     result: ModelResult
+    disturbed: tuple[Disturbance, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +116,7 @@ Event = (
     | BatchStarted
     | CallRetried
     | SampleTaken
+    | CallsRepeated
     | ModelFinished
     | FinalPass
 )

@@ -84,6 +84,13 @@ class LoadedModel:
         reply, attempts = self._persist(lambda: self._call(prompt), on_retry)
         return Answered(reply, self._placement(), attempts)
 
+    def warm_up(self, on_retry: OnRetry) -> None:
+        """Call the warm-up prompt, so that no cache holds the prompt of a case. Raises `RuntimeFailure`."""
+        try:
+            self._persist(lambda: self._call(self._warm_up_prompt), on_retry)
+        except AttemptsSpent as spent:
+            raise spent.last from spent
+
     def identity(self, on_retry: OnRetry) -> ModelIdentity:
         """Return the model's current identity. Raises `RuntimeFailure`."""
         try:

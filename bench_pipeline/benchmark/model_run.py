@@ -12,12 +12,20 @@ from itertools import groupby
 
 from sqlalchemy import Connection
 
-from bench_pipeline.benchmark.events import BatchStarted, CallRetried, ModelLoaded, OnEvent, SampleTaken
+from bench_pipeline.benchmark.events import (
+    BatchStarted,
+    CallRetried,
+    CallsRepeated,
+    ModelLoaded,
+    OnEvent,
+    SampleTaken,
+)
 from bench_pipeline.benchmark.loaded_model import AttemptsSpent, LoadedModel, OnRetry
 from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
 from bench_pipeline.domain.measuring.benchmark import Role
+from bench_pipeline.domain.measuring.disturbance import Disturbance, due, with_takes_settled
 from bench_pipeline.domain.measuring.racing import StopReason
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.validity import ValidityRule, screen, truncation
@@ -30,7 +38,7 @@ from bench_pipeline.domain.tasks.suite import TestCase
 from bench_pipeline.domain.tasks.verdict import judge
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import ModelRun
-from bench_pipeline.storage.samples import exclude_samples, insert_sample, samples_of
+from bench_pipeline.storage.samples import exclude_first_take, exclude_samples, insert_sample, samples_of
 
 Stop = Callable[[Sequence[Sample]], StopReason | None]
 """Called after every call with all samples of the model; a reason ends the model's run."""
@@ -38,11 +46,12 @@ Stop = Callable[[Sequence[Sample]], StopReason | None]
 
 @dataclass(frozen=True, slots=True)
 class PlannedCall:
-    """One case in one pass over the suite."""
+    """One case in one pass over the suite; `take` is 2 for the repetition of a disturbed call."""
 
     case: TestCase
     repeat: int
     batch: int
+    take: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +85,9 @@ class ModelMeasurement:
             return self._stored(connection, entrant.name)
 
     def take(self, measured: Measured, calls: Sequence[PlannedCall], stop: Stop | None = None) -> Measured:
-        """Make the calls that have no sample yet and mark the run as ended; return it with all samples.
+        """Make the calls of a turn that have no sample yet, repeat the disturbed ones, and mark the run as ended.
 
-        A run that ended with an infrastructure failure is not resumed.
+        Returns it with all samples. A run that ended with an infrastructure failure is not resumed.
         """
         run, samples = measured.run, list(measured.samples)
         done = {(sample.case_id, sample.repeat) for sample in samples}
@@ -87,7 +96,9 @@ class ModelMeasurement:
             return measured
         stopped = stop(samples) if stop else None
         failure = None
-        if missing and stopped is None:
+        if stopped is None and (missing or self._due(samples)):
+            with self._database.writing() as connection:
+                store.reopen_model_run(connection, run.model_run_id)
             stopped, failure = self._loads(run, missing, samples, stop)
         with self._database.writing() as connection:
             store.finish_model_run(connection, run.model_run_id, datetime.now(UTC), failure, stopped)
@@ -117,16 +128,18 @@ class ModelMeasurement:
     ) -> tuple[StopReason | None, str | None]:
         """Make the calls in one load, or one load per pass in the cold regime; return why it stopped or failed."""
         cold = self._prepared.protocol.cache_regime == "cold"
-        for _, of_load in groupby(calls, key=lambda call: call.repeat if cold else 0):
-            try:
-                if stopped := self._one_load(run, list(of_load), samples, stop):
+        loads = [list(of_load) for _, of_load in groupby(calls, key=lambda call: call.repeat if cold else 0)]
+        *others, last = loads or [[]]  # after an interruption only repetitions may be missing
+        try:
+            for of_load in others:
+                if stopped := self._one_load(run, of_load, samples, stop, ends_turn=False):
                     return stopped, None
-            except RuntimeFailure as failure:
-                return None, f"{failure.kind}: {failure}"
-        return None, None
+            return self._one_load(run, last, samples, stop, ends_turn=True), None
+        except RuntimeFailure as failure:
+            return None, f"{failure.kind}: {failure}"
 
     def _one_load(
-        self, run: ModelRun, calls: Sequence[PlannedCall], samples: list[Sample], stop: Stop | None
+        self, run: ModelRun, calls: Sequence[PlannedCall], samples: list[Sample], stop: Stop | None, *, ends_turn: bool
     ) -> StopReason | None:
         """Load, warm up, call, unload, and check that the identity did not change. Raises `RuntimeFailure`."""
         model = self._model(run)
@@ -134,16 +147,48 @@ class ModelMeasurement:
         try:
             model.load(self._retrying(run, "(load)"))
             for call in self._announced(run.model, calls):
-                samples.append(self._sample(model, run, call, samples))
-                if stop and (stopped := stop(samples)):
-                    if stopped is StopReason.FAILED and self._prepared.protocol.confirm_wrong:
-                        again = replace(call, repeat=self._prepared.protocol.repeats + 1)
-                        samples.append(self._sample(model, run, again, samples))
+                if stopped := self._add(model, run, call, samples, stop):
                     break
+            if ends_turn and stopped is None:
+                stopped = self._repeat_disturbed(model, run, samples, stop)
         finally:
             model.unload()
         self._check_identity(model, run)
         return stopped
+
+    def _add(
+        self, model: LoadedModel, run: ModelRun, call: PlannedCall, samples: list[Sample], stop: Stop | None
+    ) -> StopReason | None:
+        """Make a call and add its sample; return why the model stops now, which may take a call more to confirm."""
+        samples.append(self._sample(model, run, call, samples))
+        samples[:] = with_takes_settled(samples)
+        stopped = stop(samples) if stop else None
+        if stopped is StopReason.FAILED and self._prepared.protocol.confirm_wrong:
+            again = replace(call, repeat=self._prepared.protocol.repeats + 1, take=1)
+            samples.append(self._sample(model, run, again, samples))
+        return stopped
+
+    def _repeat_disturbed(
+        self, model: LoadedModel, run: ModelRun, samples: list[Sample], stop: Stop | None
+    ) -> StopReason | None:
+        """Repeat the disturbed calls once; return why the model stops. A failing runtime ends only the repetitions."""
+        disturbed = self._due(samples)
+        if not disturbed:
+            return None
+        self._on_event(CallsRepeated(run.model, disturbed))
+        by_id = {case.id: case for case in self._prepared.suite.test_cases}
+        try:
+            model.warm_up(self._retrying(run, "(warm-up)"))
+            for first in (one.first for one in disturbed):
+                again = PlannedCall(by_id[first.case_id], first.repeat, first.batch, take=2)
+                if stopped := self._add(model, run, again, samples, stop):
+                    return stopped
+        except RuntimeFailure:
+            return None
+        return None
+
+    def _due(self, samples: Sequence[Sample]) -> tuple[Disturbance, ...]:
+        return due(samples, len(self._prepared.case_ids))
 
     def _model(self, run: ModelRun) -> LoadedModel:
         def loaded(report: LoadReport) -> None:
@@ -192,10 +237,14 @@ class ModelMeasurement:
         except AttemptsSpent as spent:
             sample = _failed(call, spent.attempts)
         else:
-            first = next((s.timings for s in earlier if s.case_id == call.case.id and s.ranks), None)
+            # A call that is repeated because it was slow cannot show that its repetition is too fast.
+            other = (s for s in earlier if s.case_id == call.case.id and (call.take == 1 or s.repeat != call.repeat))
+            first = next((s.timings for s in other if s.ranks), None)
             sample = self._judged(call, answered.reply, answered.placement, len(prompt), first, answered.attempts)
         with self._database.writing() as connection:
             insert_sample(connection, run.model_run_id, sample, called_at)
+            if sample.take > 1 and sample.ranks:
+                exclude_first_take(connection, run.model_run_id, sample, ValidityRule.DISTURBED)
         self._on_event(SampleTaken(run.model, sample))
         return sample
 
@@ -233,6 +282,7 @@ class ModelMeasurement:
             reply_text=reply.text,
             thinking=reply.thinking or None,
             timings=reply.timings,
+            take=call.take,
         )
 
 
@@ -245,6 +295,7 @@ def _failed(call: PlannedCall, attempts: tuple[str, ...]) -> Sample:
         expected=call.case.expected_verdict,
         reason=attempts[-1],
         attempts=attempts,
+        take=call.take,
     )
 
 

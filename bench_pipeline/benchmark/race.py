@@ -69,7 +69,7 @@ class Race:
     def _racer(self, model: str, samples: Sequence[Sample] | None = None) -> Racer:
         measured = self.measured[model]
         samples = measured.samples if samples is None else samples
-        errors = sum(sample.outcome is Outcome.ERROR for sample in samples)
+        errors = sum(sample.outcome is Outcome.ERROR and not sample.failed_again for sample in samples)
         return Racer(
             model=model,
             medians_ms=case_medians_ms(samples),
@@ -81,7 +81,7 @@ class Race:
 
     def _passes(self, samples: Sequence[Sample]) -> int:
         """Count the complete passes before the first incomplete one."""
-        calls = Counter(sample.repeat for sample in samples)
+        calls = Counter(sample.repeat for sample in samples if sample.take == 1)
         cases = len(self._prepared.case_ids)
         return next(number for number in range(1, len(calls) + 2) if calls[number] < cases) - 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from bench_pipeline.benchmark.runner import BENCHMARK_LOCK
 from bench_pipeline.benchmark.task_folders import read_task, task_names
 from bench_pipeline.domain.errors import FileRefused, InputError
 from bench_pipeline.domain.measuring.benchmark import RunStatus
+from bench_pipeline.domain.measuring.disturbance import with_takes_settled
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.validity import ValidityRule
 from bench_pipeline.domain.models.reply import Reply
@@ -97,11 +99,16 @@ def rescore_benchmark(database: Database, settings: Settings, task: str, benchma
             hardware=row.hardware,
         ),
         samples=tuple(
-            Rejudged(model, sample, rejudged(contract, cases[sample.case_id], sample))
+            Rejudged(model, before, after)
             for model, samples in ranked.samples.items()
-            for sample in samples
+            for before, after in zip(samples, _all_rejudged(contract, cases, samples), strict=True)
         ),
     )
+
+
+def _all_rejudged(contract: Contract, cases: Mapping[str, TestCase], samples: Sequence[Sample]) -> list[Sample]:
+    """Return the samples of a model as judged now; which of two takes ranks depends on whether the second is valid."""
+    return with_takes_settled(rejudged(contract, cases[sample.case_id], sample) for sample in samples)
 
 
 def rejudged(contract: Contract, case: TestCase, sample: Sample) -> Sample:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from itertools import takewhile
 
 from bench_pipeline.benchmark.events import (
     AnchorStarted,
@@ -29,6 +30,7 @@ from bench_pipeline.benchmark.results import model_result
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import GateFailed
 from bench_pipeline.domain.measuring.benchmark import Purpose, Role, RunStatus
+from bench_pipeline.domain.measuring.disturbance import disturbances, with_takes_settled
 from bench_pipeline.domain.measuring.protocol import MAX_DRIFT
 from bench_pipeline.domain.measuring.racing import StopReason
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, rank
@@ -174,12 +176,13 @@ class _BenchmarkRun:
     def _model(self, entrant: Entrant, number: int, total: int) -> None:
         measured = self._measurement.begin(entrant)
         calls = planned_calls(self._prepared, range(1, self._protocol.repeats + 1))
-        made = sum(sample.repeat <= self._protocol.repeats for sample in measured.samples)
+        made = sum(sample.repeat <= self._protocol.repeats and sample.take == 1 for sample in measured.samples)
         self._on_event(ModelStarted(entrant.name, number, total, len(calls), made))
         self._finished(self._measurement.take(measured, calls))
 
     def _finished(self, measured: Measured) -> None:
-        self._on_event(ModelFinished(measured.run.model, self._result(measured)))
+        disturbed = disturbances(measured.samples)
+        self._on_event(ModelFinished(measured.run.model, self._result(measured), disturbed))
 
     def _result(self, measured: Measured) -> ModelResult:
         return model_result(self._prepared.case_ids, self._protocol, measured.run, measured.samples)
@@ -234,8 +237,9 @@ class _BenchmarkRun:
 
     def _main_result(self, measured: Measured) -> ModelResult:
         """Return the result of the main passes only, so that a resumed final keeps its contenders."""
-        main = tuple(sample for sample in measured.samples if sample.repeat <= self._protocol.repeats)
-        return self._result(Measured(replace(measured.run, final_passes=0), main))
+        main = takewhile(lambda sample: sample.repeat <= self._protocol.repeats, measured.samples)
+        # The final may have repeated calls of the main passes; until then their first latencies counted.
+        return self._result(Measured(replace(measured.run, final_passes=0), tuple(with_takes_settled(main))))
 
     # The anchor
 

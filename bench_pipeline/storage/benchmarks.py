@@ -359,6 +359,11 @@ def finish_model_run(
     _update_model_run(connection, model_run_id, {"finished_at": at, "failure": failure, "stopped": stopped})
 
 
+def reopen_model_run(connection: Connection, model_run_id: int) -> None:
+    """Mark a model run as not ended: the model has another turn."""
+    _update_model_run(connection, model_run_id, {"finished_at": None})
+
+
 def set_final_passes(connection: Connection, model_run_id: int, passes: int) -> None:
     """Store how many passes of the final the model has started."""
     _update_model_run(connection, model_run_id, {"final_passes": passes})

@@ -55,7 +55,12 @@ def update_judgement(connection: Connection, model_run_id: int, sample: Sample) 
     c = benchmark_samples.c
     connection.execute(
         update(benchmark_samples)
-        .where(c.model_run_id == model_run_id, c.case_id == sample.case_id, c.repeat == sample.repeat)
+        .where(
+            c.model_run_id == model_run_id,
+            c.case_id == sample.case_id,
+            c.repeat == sample.repeat,
+            c.take == sample.take,
+        )
         .values(
             outcome=sample.outcome.value,
             verdict=sample.verdict,

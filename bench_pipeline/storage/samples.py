@@ -25,6 +25,7 @@ def insert_sample(connection: Connection, model_run_id: int, sample: Sample, at:
             "model_run_id": model_run_id,
             "case_id": sample.case_id,
             "repeat": sample.repeat,
+            "take": sample.take,
             "batch": sample.batch,
             "outcome": sample.outcome.value,
             "expected": sample.expected,
@@ -87,6 +88,7 @@ def _sample(row: RowMapping) -> Sample:
             cached_prompt_tokens=row["cached_prompt_tokens"],
             generated_tokens=row["generated_tokens"],
         ),
+        take=row["take"],
     )
 
 
@@ -94,6 +96,15 @@ def exclude_samples(connection: Connection, model_run_id: int, exclusion: str) -
     """Exclude every latency of a model run from the ranking by this rule."""
     connection.execute(
         update(benchmark_samples).where(benchmark_samples.c.model_run_id == model_run_id).values(exclusion=exclusion)
+    )
+
+
+def exclude_first_take(connection: Connection, model_run_id: int, again: Sample, exclusion: str) -> None:
+    """Exclude the latency of the call that `again` repeats."""
+    c = benchmark_samples.c
+    first = c.case_id == again.case_id, c.repeat == again.repeat, c.take == 1
+    connection.execute(
+        update(benchmark_samples).where(c.model_run_id == model_run_id, *first).values(exclusion=exclusion)
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from pydantic import SecretStr
 from sqlalchemy import Table, delete, exists, insert, literal, make_url, or_, select, text, update
@@ -21,6 +22,7 @@ from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark, re
 from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
 from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench, make_workbench
+from bench_pipeline.domain.measuring import disturbance
 from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.promoting.champion import Champion
 from bench_pipeline.domain.promoting.changes import Promotion
@@ -50,6 +52,7 @@ from bench_pipeline_tests.kit.production import (
 from bench_pipeline_tests.kit.tasks import SERVED, case_of, write_task
 
 _ROLES = Roles("bench_recorder", "bench_promoter")
+_NEVER_NS = 600 * 10**9
 
 
 @dataclass
@@ -321,9 +324,11 @@ def prepare_database(url: str, passwords: Mapping[str, str] | None = None) -> No
 def open_prepared(url: str, folder: Path, passwords: Mapping[str, str] | None = None) -> Iterator[World]:
     """The world in a prepared database, its task in `folder`, its models on a server of their own."""
     write_task(folder / "testcases")
+    # The machine of the tests is busy at any time. Calls are repeated only where a test simulates their latencies.
+    busy = patch.object(disturbance, "MIN_EXTRA_NS", _NEVER_NS)
     recorder_url, promoter_url = _role_urls(url, passwords or {})
     owner, database = open_database(url), open_database(recorder_url)
-    with FakeOllama(fake_models()) as server:
+    with busy, FakeOllama(fake_models()) as server:
         settings = Settings.model_construct(
             database_url=SecretStr(recorder_url),
             promoter_url=SecretStr(promoter_url) if promoter_url else None,

@@ -20,7 +20,7 @@ from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.database import Database
-from bench_pipeline.storage.samples import insert_sample, samples_of
+from bench_pipeline.storage.samples import exclude_first_take, insert_sample, samples_of
 from bench_pipeline_tests.kit.text import only
 
 NOW = datetime(2026, 11, 24, 3, 0, 0, 5, UTC)
@@ -81,7 +81,9 @@ def begun(connection: Connection, row: BenchmarkRow = ROW, candidate: Candidate 
 # Samples
 
 
-@pytest.mark.parametrize("sample", [FULL, BARE], ids=["everything known", "nothing known"])
+@pytest.mark.parametrize(
+    "sample", [FULL, BARE, replace(BARE, take=2)], ids=["everything known", "nothing known", "repetition"]
+)
 def test_a_sample_is_read_back_as_it_was_taken(database: Database, sample: Sample) -> None:
     with database.writing() as connection:
         run = begun(connection)
@@ -122,6 +124,7 @@ def test_whatever_a_model_writes_its_sample_is_stored(database: Database, field:
     [
         pytest.param(replace(FULL, outcome=Outcome.CORRECT, batch=9), True, id="same case, same repeat"),
         pytest.param(replace(FULL, repeat=3), False, id="another repeat"),
+        pytest.param(replace(FULL, take=2), False, id="the repetition of a disturbed call"),
         pytest.param(replace(FULL, case_id="OTHER"), False, id="another case"),
     ],
 )
@@ -137,6 +140,16 @@ def test_a_case_has_one_sample_for_each_repeat_of_a_model_run(database: Database
             insert_sample(connection, run, second, NOW)
     with database.engine.connect() as connection:
         assert samples_of(connection, [run])[run] == ([FULL] if taken else [FULL, second])
+
+
+def test_a_repetition_excludes_the_call_that_it_repeats_and_no_other(database: Database) -> None:
+    others = [replace(FULL, repeat=3), replace(FULL, case_id="OTHER"), replace(FULL, take=2)]
+    with database.writing() as connection:
+        run = begun(connection)
+        for sample in (FULL, *others):
+            insert_sample(connection, run, sample, NOW)
+        exclude_first_take(connection, run, others[-1], "disturbed")
+        assert samples_of(connection, [run])[run] == [replace(FULL, exclusion="disturbed"), *others]
 
 
 def test_the_same_case_of_another_model_is_another_sample(database: Database) -> None:

@@ -12,6 +12,8 @@ from bench_pipeline.domain.tasks.outcome import Outcome
 class Sample:
     """The record of one call: case, pass over the suite, outcome and the reply behind it.
 
+    `take` is 1, or 2 for the repetition of a disturbed call, which belongs to the same pass.
+
     `latency_ns` excludes loading and is None unless a verdict was read; `elapsed_ns` is the client's whole waiting
     time. `exclusion` is the validity rule that excludes the latency from the ranking. `attempts` are the
     infrastructure failures before this reply, or of the whole call.
@@ -32,9 +34,15 @@ class Sample:
     reply_text: str | None = None
     thinking: str | None = None
     timings: ServerTimings = field(default_factory=ServerTimings)
+    take: int = 1
 
     @property
     def ranks(self) -> bool:
         """Whether the latency counts in the ranking: a verdict was read, time passed, and no rule excludes it."""
         read = self.outcome in (Outcome.CORRECT, Outcome.WRONG)
         return read and self.latency_ns is not None and self.latency_ns > 0 and self.exclusion is None
+
+    @property
+    def failed_again(self) -> bool:
+        """Whether it is a repetition without an answer, which counts for nothing: the first answer stands."""
+        return self.take > 1 and self.outcome is Outcome.ERROR

@@ -168,7 +168,7 @@ def score_model(
         raise ValueError("a result needs at least one pass over the suite")
     taken: dict[str, list[Sample]] = {case_id: [] for case_id in case_ids}
     for sample in samples:
-        if sample.case_id in taken:
+        if sample.case_id in taken and not sample.failed_again:
             taken[sample.case_id].append(sample)
     everything = [sample for of_case in taken.values() for sample in of_case]
     tolerant = sum(sample.outcome is Outcome.ERROR for sample in everything) <= error_budget
@@ -246,8 +246,9 @@ def _failure_of(case_id: str, samples: Sequence[Sample], passes: int, tolerant: 
         for sample in samples:
             if sample.outcome is outcome:
                 return CaseFailure(case_id, outcome, sample.reason or outcome.value)
-    if len(samples) < passes:
-        return CaseFailure(case_id, Outcome.ERROR, f"{passes - len(samples)} of {passes} calls were not made")
+    made = sum(sample.take == 1 for sample in samples)
+    if made < passes:
+        return CaseFailure(case_id, Outcome.ERROR, f"{passes - made} of {passes} calls were not made")
     return None
 
 

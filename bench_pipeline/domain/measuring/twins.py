@@ -28,7 +28,7 @@ def twin_flips(twins: Mapping[str, str], samples: Iterable[Sample]) -> TwinFlips
     from the clean case's in any pass, whichever is right; it is lost when it is not flipped and got no verdict in
     some pass.
     """
-    by_call = {(sample.case_id, sample.repeat): sample for sample in samples}
+    by_call = {(sample.case_id, sample.repeat): sample for sample in samples if sample.take == 1}
     repeats = sorted({repeat for _, repeat in by_call})
     verdicts = {
         twin: [

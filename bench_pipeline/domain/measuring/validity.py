@@ -21,14 +21,15 @@ CHARS_PER_TOKEN = 16
 CHARS_THAT_OVERFLOW = 3
 # Allowed above the share of characters before the first field, because tokens are not characters.
 CACHE_SLACK_SHARE, CACHE_SLACK_TOKENS = 0.1, 32
-# A repeated prompt that takes less than half the time of its first pass came from a cache.
+# A repeated prompt that takes less than half the time of its first pass came from a cache, unless all was faster.
 COLLAPSED_SHARE = 0.5
 
 
 class ValidityRule(StrEnum):
     """Why a call's latency does not rank, in the order of the checks. Stored with the sample, counted in the report.
 
-    The last two do not come from `screen`: there was no verdict to time, or the whole run is void.
+    The last three do not come from `screen`: there was no verdict to time, the call was repeated (see disturbance.py),
+    or the whole run is void.
     """
 
     INCOMPLETE = "incomplete"
@@ -41,6 +42,7 @@ class ValidityRule(StrEnum):
     CONTENTION = "contention"
     CACHED_PROMPT = "cached_prompt"
     NO_VERDICT = "no_verdict"
+    DISTURBED = "disturbed"
     IDENTITY_CHANGED = "identity_changed"
 
 
@@ -55,6 +57,7 @@ MEANING = {
     ValidityRule.CONTENTION: "the call waited within the runtime",
     ValidityRule.CACHED_PROMPT: "more of the prompt than the template's prefix came from a cache",
     ValidityRule.NO_VERDICT: "no verdict could be read",
+    ValidityRule.DISTURBED: "it took far longer than its tokens explain; its repetition ranks instead",
     ValidityRule.IDENTITY_CHANGED: "the model may have changed during its run",
 }
 """Each rule in words."""
@@ -139,7 +142,22 @@ def _is_cached(timings: ServerTimings, prompt_chars: int, shared_chars: int, fir
         return timings.cached_prompt_tokens > allowed
     if first is None or not first.prompt_ns or timings.prompt_ns is None:
         return False
-    return timings.prompt_ns < COLLAPSED_SHARE * first.prompt_ns
+    return timings.prompt_ns < COLLAPSED_SHARE * first.prompt_ns * min(1.0, _slowdown(first, timings))
+
+
+def _slowdown(first: ServerTimings, timings: ServerTimings) -> float:
+    """Return how much longer a generated token took than in the first pass; 1 if that is not known.
+
+    If the machine was busy in the first pass and is not now, the prompt takes less time without any cache.
+    """
+    before, now = _ns_per_token(first), _ns_per_token(timings)
+    return now / before if before and now else 1.0
+
+
+def _ns_per_token(timings: ServerTimings) -> float | None:
+    if timings.generation_ns is None or not timings.generated_tokens:
+        return None
+    return timings.generation_ns / timings.generated_tokens
 
 
 def drift(first: Sequence[float], last: Sequence[float]) -> float | None:

@@ -32,3 +32,8 @@ def samples(**outcomes: list[Outcome]) -> list[Sample]:
 )
 def test_pass_hat_is_the_mean_over_the_cases(taken: list[Sample], expected: tuple[float, ...]) -> None:
     assert pass_hat(taken) == pytest.approx(expected)
+
+
+def test_a_repetition_is_a_further_try() -> None:
+    again = Sample("a", 1, 1, WRONG, "PASS", take=2)
+    assert pass_hat([*samples(a=[RIGHT], b=[RIGHT]), again]) == pytest.approx((0.75,))

@@ -622,3 +622,33 @@ def test_ties_are_mutual_and_never_with_oneself(results: list[ModelResult], incu
     pairs = {(r.model, other) for r in board.results for other in r.tied_with}
     assert pairs == {(other, model) for model, other in pairs}
     assert all(model != other for model, other in pairs)
+
+
+# Repetitions of disturbed calls
+
+
+def again(first: Sample, outcome: Outcome, ms: float = 200) -> Sample:
+    return replace(sample(first.case_id, outcome, ms, first.repeat), take=2)
+
+
+def test_a_repetition_is_not_a_pass() -> None:
+    taken = [sample("a"), again(sample("a"), CORRECT)]
+    result = score_model("m", ["a"], taken, 2)
+    assert (result.standing, result.why) == (INCONCLUSIVE, "a: 1 of 2 calls were not made")
+
+
+def test_the_repetition_ranks_in_place_of_the_first_call() -> None:
+    first = replace(sample("a", ms=900), exclusion="disturbed")
+    result = score_model("m", ["a", "b"], [first, sample("b", ms=300), again(first, CORRECT, ms=100)], 1)
+    assert (result.standing, result.avg_latency_ms, result.valid_calls) == (QUALIFIED, 200, 2)
+
+
+@pytest.mark.parametrize(("outcome", "standing"), [(WRONG, DISQUALIFIED), (INVALID, DISQUALIFIED), (ERROR, QUALIFIED)])
+def test_a_repetition_is_an_answer_like_any_other_unless_there_is_none(outcome: Outcome, standing: Standing) -> None:
+    taken = [sample("a"), sample("b"), again(sample("a"), outcome)]
+    assert score_model("m", ["a", "b"], taken, 1).standing is standing
+
+
+def test_a_failed_repetition_does_not_use_the_error_budget() -> None:
+    taken = [sample("a"), sample("a", ERROR, repeat=2), again(sample("a"), ERROR)]
+    assert score_model("m", ["a"], taken, 2, error_budget=1).standing is QUALIFIED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -85,3 +86,9 @@ def test_the_order_of_the_samples_is_of_no_account(passes: list[tuple[str, str]]
     order.shuffle(samples)
     assert twin_flips(TWINS, samples) == found
     assert len(found.flipped) + len(found.lost) <= found.compared <= 1
+
+
+@pytest.mark.parametrize("said", ["FAIL", "invalid", "error"])
+def test_the_first_answers_of_a_pass_are_compared_not_those_of_a_repetition(said: str) -> None:
+    again = replace(sample("TWIN", said), take=2)
+    assert twin_flips(TWINS, [*samples_of([("PASS", "PASS")]), again]) == HELD

@@ -149,6 +149,26 @@ def test_a_prompt_that_is_read_in_less_than_half_the_time_of_its_first_pass_was_
     assert rule_of(reply, first_pass=first) is rule
 
 
+@pytest.mark.parametrize(
+    ("prompt_ms", "generation_ms", "rule"),
+    [
+        (100, 233, None),  # all of it was three times as fast
+        (40, 233, ValidityRule.CACHED_PROMPT),
+        (100, 700, ValidityRule.CACHED_PROMPT),
+        (100, 2100, ValidityRule.CACHED_PROMPT),  # the machine is slower now, and yet the prompt was read faster
+        (190, 700, ValidityRule.CACHED_PROMPT),
+        (210, 700, None),
+    ],
+)
+def test_a_first_pass_on_a_busy_machine_does_not_make_the_next_one_look_cached(
+    prompt_ms: int, generation_ms: int, rule: ValidityRule | None
+) -> None:
+    now = {"prompt_ns": prompt_ms * MS, "generation_ns": generation_ms * MS}
+    reply = timed(cached_prompt_tokens=None, total_ns=None, **now)
+    first = ServerTimings(prompt_ns=400 * MS, generation_ns=700 * MS, generated_tokens=20)
+    assert rule_of(reply, first_pass=first) is rule
+
+
 def test_a_count_of_cached_tokens_is_believed_before_any_comparison_of_times() -> None:
     assert rule_of(timed(prompt_ns=1, total_ns=None), first_pass=ServerTimings(prompt_ns=400 * MS)) is None
 
