@@ -6,19 +6,31 @@ from typing import Any
 import dagster as dg
 
 from bench_pipeline.assets.lineage import handed_on
-from bench_pipeline.assets.metadata import OWNERS, numbers
+from bench_pipeline.assets.metadata import OWNERS, numbers, table
 from bench_pipeline.assets.partitions import models, register_partitions, single_run_backfill
 from bench_pipeline.assets.production_tables import CONVERSATIONS
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
-from bench_pipeline.benchmark.events import BatchStarted, BenchmarkStarted, Event, ModelFinished, ModelStarted
+from bench_pipeline.benchmark.events import (
+    BatchStarted,
+    BenchmarkStarted,
+    CallsRepeated,
+    Event,
+    ModelFinished,
+    ModelStarted,
+)
 from bench_pipeline.benchmark.measurement import MeasurementRequest, run_models
 from bench_pipeline.benchmark.ranking import unmeasured_models
+from bench_pipeline.domain.measuring.disturbance import Disturbance
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing
 from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.models.partition import partition_key
 from bench_pipeline.domain.tasks.verdict import READER_VERSION
+from bench_pipeline.reporting.machine_load import disturbed_call
 
 ACCELERATOR_POOL = "accelerator"
+_SHOWN = 20
+_DISTURBED = {"model": "string", "case_id": "string", "pass": "int", "latency_ms": "float", "ratio": "float",
+              "again_ms": "float", "ranks": "string"}  # fmt: skip
 
 
 class MeasurementConfig(dg.Config):
@@ -79,7 +91,14 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
             _record_unmeasured(context, roster, partitions or (), reporter.results)
             if not done.new:
                 context.log.info(f"nothing changed since {done.benchmark_id}: nothing is measured again")
-            return dg.MaterializeResult(metadata={"benchmark_id": done.benchmark_id, "measured": len(reporter.results)})
+            disturbed = [call for calls in reporter.disturbed.values() for call in calls]
+            return dg.MaterializeResult(
+                metadata={
+                    "benchmark_id": done.benchmark_id,
+                    "measured": len(reporter.results),
+                    **_disturbed(disturbed),
+                }
+            )
 
     return model_runs
 
@@ -116,6 +135,12 @@ def _record_unmeasured(
             context.add_asset_metadata({"standing": "not measured", "reason": why}, partition_key=partition)
 
 
+def _disturbed(calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the number of disturbed calls, and the worst of them as a table."""
+    worst = sorted(calls, key=lambda call: -(call["ratio"] or 0.0))[:_SHOWN]
+    return {"disturbed_calls": len(calls)} | ({"disturbed": table(worst, _DISTURBED)} if worst else {})
+
+
 class _Reporter:
     """Turns the events of a benchmark into Dagster's log: one line per batch, one materialization per model.
 
@@ -132,6 +157,7 @@ class _Reporter:
         roster: Sequence[Candidate],
     ) -> None:
         self.results: dict[str, ModelResult] = {}
+        self.disturbed: dict[str, list[dict[str, Any]]] = {}
         self._context = context
         self._workbench = workbench
         self._key = key
@@ -151,11 +177,14 @@ class _Reporter:
                 log.info(f"[{event.number}/{event.total}] {event.model}")
             case BatchStarted():
                 log.info(f"{event.model}: pass {event.repeat}, batch {event.batch} of {event.batches}")
+            case CallsRepeated():
+                log.info(f"{event.model}: {len(event.calls)} calls took far longer than expected and are repeated")
             case ModelFinished():
-                self._model_finished(event.result)
+                self._model_finished(event.result, event.disturbed)
 
-    def _model_finished(self, result: ModelResult) -> None:
+    def _model_finished(self, result: ModelResult, disturbed: Sequence[Disturbance]) -> None:
         self.results[result.model] = result
+        self.disturbed[result.model] = [disturbed_call(result.model, one) for one in disturbed]
         if result.standing is Standing.INCONCLUSIVE:
             self._context.log.error(f"{result.model} could not be measured: {result.why}")
         partition, metadata = partition_key(result.model), self._metadata(result)
@@ -173,6 +202,7 @@ class _Reporter:
             "failed_cases": ", ".join(failure.case_id for failure in result.failures) or "none",
             "valid_calls": result.valid_calls,
             "excluded_calls": result.calls - result.valid_calls,
+            **_disturbed(self.disturbed[result.model]),
             **numbers(
                 correctness_score=result.correctness_score,
                 avg_latency_ms=result.avg_latency_ms,

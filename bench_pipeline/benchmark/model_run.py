@@ -21,6 +21,7 @@ from bench_pipeline.benchmark.events import (
     SampleTaken,
 )
 from bench_pipeline.benchmark.loaded_model import AttemptsSpent, LoadedModel, OnRetry
+from bench_pipeline.benchmark.machine import Machine
 from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
@@ -38,6 +39,7 @@ from bench_pipeline.domain.tasks.suite import TestCase
 from bench_pipeline.domain.tasks.verdict import judge
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import ModelRun
+from bench_pipeline.storage.pass_loads import record_pass_load
 from bench_pipeline.storage.samples import exclude_first_take, exclude_samples, insert_sample, samples_of
 
 Stop = Callable[[Sequence[Sample]], StopReason | None]
@@ -69,6 +71,7 @@ class ModelMeasurement:
         self._database = bench.database
         self._prepared = prepared
         self._runtimes = bench.runtimes
+        self._machine = Machine(bench.settings.ollama_host, bench.system)
         self._on_event = on_event
         self._benchmark_id = benchmark_id
         self._shared_chars = len(shared_beginning(prepared.template))
@@ -146,8 +149,13 @@ class ModelMeasurement:
         stopped = None
         try:
             model.load(self._retrying(run, "(load)"))
-            for call in self._announced(run.model, calls):
-                if stopped := self._add(model, run, call, samples, stop):
+            for repeat, of_pass in groupby(calls, key=lambda call: call.repeat):
+                self._machine.begin(run.ref)
+                for call in self._announced(run.model, of_pass):
+                    if stopped := self._add(model, run, call, samples, stop):
+                        break
+                self._record_load(run, repeat)
+                if stopped:
                     break
             if ends_turn and stopped is None:
                 stopped = self._repeat_disturbed(model, run, samples, stop)
@@ -186,6 +194,12 @@ class ModelMeasurement:
         except RuntimeFailure:
             return None
         return None
+
+    def _record_load(self, run: ModelRun, repeat: int) -> None:
+        load = self._machine.end(repeat)
+        if load is not None:
+            with self._database.writing() as connection:
+                record_pass_load(connection, run.model_run_id, load)
 
     def _due(self, samples: Sequence[Sample]) -> tuple[Disturbance, ...]:
         return due(samples, len(self._prepared.case_ids))

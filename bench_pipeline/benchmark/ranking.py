@@ -6,7 +6,7 @@ The formulae are in domain/measuring/scoreboard.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection
@@ -17,6 +17,7 @@ from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.benchmark.results import model_results
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.measuring.ledger import ledger
+from bench_pipeline.domain.measuring.pass_load import PassLoad
 from bench_pipeline.domain.measuring.protocol import Protocol
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing, rank, score_model
@@ -26,6 +27,7 @@ from bench_pipeline.storage.benchmarks import BenchmarkRow, ExcludedModel, Model
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.history import model_run_ids, replace_history, stored_scoreboard
 from bench_pipeline.storage.ledger import looked_at, record_ledger
+from bench_pipeline.storage.pass_loads import pass_loads_of
 from bench_pipeline.storage.samples import samples_of
 
 
@@ -38,6 +40,7 @@ class RankedBenchmark:
     runs: Mapping[str, ModelRun]
     samples: Mapping[str, Sequence[Sample]]
     excluded: Sequence[ExcludedModel]
+    loads: Mapping[str, Sequence[PassLoad]] = field(default_factory=dict)
 
     @property
     def incumbents(self) -> frozenset[str]:
@@ -101,7 +104,7 @@ def read_ranked(database: Database, benchmark_id: str) -> RankedBenchmark:
         samples = _samples_by_model(connection, runs)
         excluded = store.excluded_candidates(connection, benchmark_id)
         board = replace(scoreboard, invalid=benchmark.invalid or "")
-        return RankedBenchmark(benchmark, board, runs, samples, excluded)
+        return RankedBenchmark(benchmark, board, runs, samples, excluded, _loads_by_model(connection, runs))
 
 
 def latest_benchmark_id(database: Database, task: str) -> str:
@@ -213,11 +216,17 @@ def _ranked(
         runs,
         samples,
         store.excluded_candidates(connection, benchmark.benchmark_id),
+        _loads_by_model(connection, runs),
     )
 
 
 def _samples_by_model(connection: Connection, runs: Mapping[str, ModelRun]) -> dict[str, Sequence[Sample]]:
     by_id = samples_of(connection, [run.model_run_id for run in runs.values()])
+    return {model: by_id[run.model_run_id] for model, run in runs.items()}
+
+
+def _loads_by_model(connection: Connection, runs: Mapping[str, ModelRun]) -> dict[str, Sequence[PassLoad]]:
+    by_id = pass_loads_of(connection, [run.model_run_id for run in runs.values()])
     return {model: by_id[run.model_run_id] for model, run in runs.items()}
 
 

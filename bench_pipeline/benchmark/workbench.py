@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from bench_pipeline.benchmark.machine import System
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
@@ -18,11 +19,18 @@ from bench_pipeline.storage.production import Production, has_production, open_p
 from bench_pipeline.storage.writers.base import PromotionWriter
 
 
+def _this_system() -> System:
+    from bench_pipeline.benchmark.system import OperatingSystem  # psutil takes a moment; most commands measure nothing
+
+    return OperatingSystem()
+
+
 @dataclass(frozen=True, slots=True)
 class Workbench:
     """Open resources. `application` and `application_writer` are None when the database has no `actors` table.
 
-    All reads and records go through `database`; changes to production go through `writer`.
+    All reads and records go through `database`; changes to production go through `writer`. `system` tells what else
+    runs on this machine.
     """
 
     settings: Settings
@@ -30,6 +38,7 @@ class Workbench:
     application: Production | None
     application_writer: PromotionWriter | None
     runtimes: Runtimes
+    system: System = field(default_factory=_this_system)
 
     @property
     def production(self) -> Production:

@@ -150,7 +150,7 @@ def _grounds_lines(grounds: Grounds) -> Iterator[str]:
 
 def _sample_table(samples: Sequence[Sample]) -> str:
     rows = [
-        (s.case_id, s.repeat, s.expected, s.verdict or "–", s.outcome.value,
+        (s.case_id, f"{s.repeat} again" if s.take > 1 else s.repeat, s.expected, s.verdict or "–", s.outcome.value,
          duration(s.latency_ns / 1e6 if s.latency_ns else None))
         for s in samples
     ]  # fmt: skip

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import click
 
@@ -10,6 +11,7 @@ from bench_pipeline.benchmark.events import (
     AnchorStarted,
     BenchmarkStarted,
     CallRetried,
+    CallsRepeated,
     Event,
     FinalPass,
     ModelFinished,
@@ -22,6 +24,7 @@ from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Scoreboard, Standing, compare_means
 from bench_pipeline.domain.measuring.statistics import interval_text
 from bench_pipeline.domain.tasks.outcome import Outcome
+from bench_pipeline.reporting.machine_load import machine_load
 
 _MEDALS = {1: "🥇 Champion", 2: "🥈 Runner-up", 3: "🥉 Third"}
 
@@ -62,6 +65,11 @@ class LiveTree:
                 self._name(event.model)
                 self._left -= 1
                 self._write(f"  {'├─' if self._left else '└─'} {self._sample(event.sample)}")
+            case CallsRepeated():
+                self._name(event.model)
+                self._left = len(event.calls)
+                calls = f"{self._left} call{'s' * (self._left != 1)}"
+                self._write(f"  🐢 {calls} took far longer than expected; repeating once")
             case ModelFinished():
                 self._name(event.model)
                 self._write(f"  {_result(event.result)}")
@@ -74,6 +82,7 @@ class LiveTree:
 
     def _sample(self, sample: Sample) -> str:
         name = sample.case_id if self._repeats == 1 else f"{sample.case_id} #{sample.repeat}"
+        name = f"{name} again" if sample.take > 1 else name
         took = f" ({duration(sample.latency_ns / 1e6)})" if sample.latency_ns is not None else ""
         match sample.outcome:
             case Outcome.CORRECT:
@@ -107,6 +116,7 @@ def summary(ranked: RankedBenchmark) -> list[str]:
     if not board.ranked:
         lines.append("   none: no model was correct in every case")
     lines += _lead(board)
+    lines += _disturbed(ranked)
     outpaced = [result for result in board.results if result.standing is Standing.OUTPACED]
     failed = [result for result in board.results if not result.qualified and result not in outpaced]
     if failed:
@@ -129,6 +139,22 @@ def _lead(board: Scoreboard) -> list[str]:
     if found is None:
         return []
     return [f"   champion / runner-up, mean latency: {found.ratio:.3g} ({interval_text(found)})"]
+
+
+def _disturbed(ranked: RankedBenchmark) -> list[str]:
+    """Return the disturbed calls, and what else ran."""
+    load = machine_load(ranked)
+    lines = [f"   {safe(_disturbed_line(line))}" for line in load["disturbed_calls"]]
+    lines = ["🐢 Disturbed calls:", *lines] if lines else []
+    return [*lines, *(f"   {safe(text)}" for text in load["other_programs"])]
+
+
+def _disturbed_line(line: Mapping[str, Any]) -> str:
+    ratio = f", {line['ratio']:.1f} × as long as expected" if line["ratio"] is not None else ""
+    again = f"again {duration(line['again_ms'])}" if line["repeated"] else "not repeated"
+    ranks = f"the {line['ranks']} ranks" if line["ranks"] else "neither ranks"
+    what = f"{line['model']}, {line['case_id']}, pass {line['pass']}"
+    return f"{what}: {duration(line['latency_ms'])}{ratio}; {again}; {ranks}"
 
 
 def _why(result: ModelResult) -> str:

@@ -72,6 +72,7 @@ def _environment() -> Environment:
         "number": number,
         "percent": percent,
         "ratio": ratio,
+        "times": times,
         "gb": gb,
         "medal": medal,
         "short_hash": short_hash,
@@ -106,6 +107,11 @@ def percent(share: float | None) -> str:
 def ratio(value: float | None) -> str:
     """Return a ratio or a p-value with three decimals."""
     return NOTHING if value is None else f"{value:.3f}"
+
+
+def times(value: float | None) -> str:
+    """Return how many times as long something took, such as `3.1 x`."""
+    return NOTHING if value is None else f"{value:.1f} ×"
 
 
 def gb(size_bytes: int | None) -> str:

@@ -1,6 +1,6 @@
 """The report of one benchmark, as Markdown and as JSON: the same data gives the same bytes. Reads no clock.
 
-Its statistics are in report_statistics.py, its sentences in insights.py.
+Its statistics are in report_statistics.py, its sentences in insights.py, what disturbed it in machine_load.py.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from bench_pipeline.domain.measuring.twins import twin_flips
 from bench_pipeline.domain.measuring.verdict_quality import verdict_quality
 from bench_pipeline.reporting.files import path_in, slug
 from bench_pipeline.reporting.insights import has_own_classes, insights
+from bench_pipeline.reporting.machine_load import machine_load
 from bench_pipeline.reporting.markdown import number, render
 from bench_pipeline.reporting.report_statistics import certainty
 from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun
@@ -46,6 +47,7 @@ def render_report_json(ranked: RankedBenchmark) -> dict[str, Any]:
         "disqualified": [_failed(result) for result in results if result.standing is Standing.DISQUALIFIED],
         "inconclusive": [_failed(result) for result in results if result.standing is Standing.INCONCLUSIVE],
         **certainty(ranked),
+        **machine_load(ranked),
         "verdicts": [_verdicts(result.model, ranked) for result in results if ranked.samples.get(result.model)],
         "has_own_classes": has_own_classes(ranked.samples),
         "injection_twins": _injection_twins(ranked),

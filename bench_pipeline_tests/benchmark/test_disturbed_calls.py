@@ -15,6 +15,8 @@ from bench_pipeline.storage.samples import samples_of
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import SLOW
+from bench_pipeline_tests.kit.pipeline import Pipeline
+from bench_pipeline_tests.kit.shell import Typed
 from bench_pipeline_tests.kit.simulated import LatencyMs, SimulatedRuntimes, noticing
 from bench_pipeline_tests.kit.tasks import CASES, GRADE_A
 from bench_pipeline_tests.kit.world import World
@@ -308,3 +310,39 @@ def test_a_rescored_benchmark_ranks_the_same_takes(world: World) -> None:
     assert [(one.take, one.exclusion) for one in saved.samples["fast"]] == [
         (one.take, one.exclusion) for one in ranked.samples["fast"]
     ]
+
+
+# What is shown
+
+
+@pytest.fixture
+def on_the_simulated_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "bench_pipeline.benchmark.workbench.Runtimes",
+        lambda settings: SimulatedRuntimes(settings, on_the_clock(slow_pass)),
+    )
+
+
+@pytest.mark.usefixtures("on_the_simulated_clock")
+def test_the_terminal_shows_the_repetitions_as_they_are_made_and_names_the_calls_at_the_end(typed: Typed) -> None:
+    shown = typed("run", "--task", "grading", "--models", "fast", "--repeats", str(PASSES)).stdout
+    assert (
+        "  🐢 4 calls took far longer than expected; repeating once\n  ├─ FAIL_001 #2 again: ✅ FAIL (1.00 s)" in shown
+    )
+    assert "  └─ PASS_002 #2 again: ✅ PASS (1.00 s)\n  Result: 4/4" in shown
+    line = "   fast, PASS_001, pass 2: 3.00 s, 3.0 × as long as expected; again 1.00 s; the repetition ranks"
+    assert line in shown.partition("🐢 Disturbed calls:")[2].splitlines()
+
+
+@pytest.mark.usefixtures("on_the_simulated_clock")
+def test_dagster_shows_their_number_and_a_table(pipeline: Pipeline) -> None:
+    pipeline.run(config={"repeats": PASSES}, assets=["grading/test_cases", "eligible_models", "grading/model_runs"])
+    fast, slow = (pipeline.metadata("grading/model_runs", name) for name in ("fast", "slow"))
+    assert (fast["disturbed_calls"], slow["disturbed_calls"]) == (4, 0)
+    assert "disturbed" not in slow
+    first = fast["disturbed"].records[0].data
+    assert first == {
+        "model": "fast", "case_id": "FAIL_001", "pass": 2, "latency_ms": 3000.0, "ratio": 3.0, "again_ms": 1000.0,
+        "ranks": "repetition",
+    }  # fmt: skip
+    assert pipeline.metadata("grading/model_runs")["disturbed_calls"] == 4

@@ -93,7 +93,7 @@ def _settled(first: Sample, superseded: bool) -> Sample:
 
 
 def _judged(samples: Sequence[Sample]) -> tuple[_Expected, float]:
-    """Return how many times longer than expected each comparable call took, and the ratio from which it is disturbed.
+    """Return how many times longer than expected each comparable call took, and the log of the ratio that is too much.
 
     The reference is the quietest pass: the one whose median ratio is the lowest. The spread is that within passes.
     """
@@ -101,7 +101,7 @@ def _judged(samples: Sequence[Sample]) -> tuple[_Expected, float]:
     expected = _expected(calls) if len(calls) >= MIN_CALLS else {}
     excess = {call: log((calls[call].latency_ns or 0) / ns) for call, ns in expected.items() if ns > 0}
     if len(excess) < MIN_CALLS:
-        return {}, MIN_RATIO
+        return {}, 0.0
     passes: dict[int, list[float]] = defaultdict(list)
     for (_, repeat), value in excess.items():
         passes[repeat].append(value)
@@ -109,9 +109,12 @@ def _judged(samples: Sequence[Sample]) -> tuple[_Expected, float]:
     most = max(map(len, passes.values()))
     quietest = min(middles[repeat] for repeat, values in passes.items() if 2 * len(values) >= most)
     # The smallest distance of a pass is that of its middle from itself.
-    distances = [sorted(abs(value - middles[repeat]) for value in values)[1:] for repeat, values in passes.items()]
-    scale = MAD_TO_SD * median(chain.from_iterable(distances))
-    return {call: exp(value - quietest) for call, value in excess.items()}, max(MIN_RATIO, exp(SCALES * scale))
+    by_pass = [sorted(abs(value - middles[repeat]) for value in values)[1:] for repeat, values in passes.items()]
+    distances = [*chain.from_iterable(by_pass)]
+    if not distances:
+        return {}, 0.0
+    limit = max(log(MIN_RATIO), SCALES * MAD_TO_SD * median(distances))
+    return {call: exp(value - quietest) for call, value in excess.items()}, limit
 
 
 def _is_comparable(sample: Sample) -> bool:
@@ -122,7 +125,7 @@ def _is_comparable(sample: Sample) -> bool:
 
 def _is_disturbed(sample: Sample, ratios: Mapping[Call, float], limit: float) -> bool:
     ratio = ratios.get(_call(sample), 0.0)
-    return ratio > limit and (sample.latency_ns or 0) * (1 - 1 / ratio) > MIN_EXTRA_NS
+    return ratio > 1 and log(ratio) > limit and (sample.latency_ns or 0) * (1 - 1 / ratio) > MIN_EXTRA_NS
 
 
 def _call(sample: Sample) -> Call:
@@ -217,9 +220,10 @@ def _fit(rows: Sequence[tuple[float, ...]], values: Sequence[float]) -> list[flo
     from numpy import array, maximum, sqrt
     from scipy.optimize import nnls
 
-    shares = array(rows) / array(values)[:, None]
+    unit = median(values)
+    shares = array(rows) * (unit / array(values))[:, None]
     weights = array([1.0] * len(rows))
     for _ in range(_FIT_ROUNDS):
         terms, _ = nnls(shares * weights[:, None], weights)
         weights = 1 / sqrt(maximum(abs(shares @ terms - 1), 1e-3))
-    return [float(term) for term in terms]
+    return [unit * float(term) for term in terms]

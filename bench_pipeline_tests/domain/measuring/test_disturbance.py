@@ -170,6 +170,34 @@ def test_an_impossible_latency_is_not_compared(latency_ns: int | None) -> None:
     assert not disturbances([replace(samples[0], latency_ns=latency_ns), *samples[1:]])
 
 
+counted = st.none() | st.integers(0, 2**62) | st.integers(0, 3)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("abc"), st.integers(1, 9), st.none() | st.integers(0, 2**62) | st.integers(0, 10**9),
+            st.builds(ServerTimings, prompt_ns=counted, generation_ns=counted, prompt_tokens=counted,
+                      cached_prompt_tokens=counted, generated_tokens=counted),
+        ),
+        max_size=27, unique_by=lambda one: one[:2],
+    )
+)  # fmt: skip
+def test_whatever_a_runtime_tells_the_rule_names_only_calls_that_took_longer(
+    told: list[tuple[str, int, int | None, ServerTimings]],
+) -> None:
+    samples = [
+        Sample(case, in_pass, 1, Outcome.CORRECT, "PASS", "PASS", latency_ns=latency, timings=timings)
+        for case, in_pass, latency, timings in told
+    ]
+    assert all((one.ratio or 0) > 1.5 for one in disturbances(samples))
+
+
+@pytest.mark.parametrize("told", [durations, counts, nothing])
+def test_passes_of_a_single_call_have_no_spread(told: Told) -> None:
+    assert not disturbances(calls(12, told, cases=1, slower=lambda _, in_pass: 5.0 if in_pass == 4 else 1.0))
+
+
 # It favours nobody
 
 
