@@ -34,11 +34,15 @@ class Request:
 
 @dataclass
 class Stub:
-    """The server, as a context manager. Answers as `answer` says, `latency_ms` after a call was let in."""
+    """The server, as a context manager. Answers as `answer` says, `latency_ms` after a call was let in.
+
+    With `work` it computes instead of waiting: `work` is called with the name of the model.
+    """
 
     models: Sequence[str]
     latency_ms: float
     answer: Callable[[str], str]
+    work: Callable[[str], None] | None = None
     log: list[Request] = field(default_factory=list)
     resident: dict[str, int] = field(default_factory=dict)
     flight: threading.Lock = field(default_factory=threading.Lock)
@@ -160,7 +164,10 @@ class _Connection(socketserver.StreamRequestHandler):
             if not request.with_prompt:
                 self._send(request, _last(name, done_reason="load"))
                 return
-            time.sleep(stub.latency_ms / 1000)
+            if stub.work is None:
+                time.sleep(stub.latency_ms / 1000)
+            else:
+                stub.work(name)
             prompt = "\n".join(message["content"] for message in body["messages"])
             self._reply(request, body, stub.answer(prompt), _metrics(prompt, started_ns))
 
