@@ -13,6 +13,7 @@ from unittest.mock import patch
 from pydantic import SecretStr
 from sqlalchemy import Table, delete, exists, insert, literal, make_url, or_, select, text, update
 
+from bench_pipeline.benchmark import system
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.benchmark.events import Event
 from bench_pipeline.benchmark.field import Field, incumbent_models
@@ -40,6 +41,7 @@ from bench_pipeline.storage.promotions import all_promotions
 from bench_pipeline.storage.tables import metadata as own_tables
 from bench_pipeline.storage.writers.installation import Roles, install
 from bench_pipeline_tests.fakes.ollama_server import FakeOllama
+from bench_pipeline_tests.fakes.system import FakeSystem
 from bench_pipeline_tests.kit.models import RANKED_LATENCIES_MS, SLOW, fake_models
 from bench_pipeline_tests.kit.production import (
     PRODUCTION,
@@ -324,11 +326,12 @@ def prepare_database(url: str, passwords: Mapping[str, str] | None = None) -> No
 def open_prepared(url: str, folder: Path, passwords: Mapping[str, str] | None = None) -> Iterator[World]:
     """The world in a prepared database, its task in `folder`, its models on a server of their own."""
     write_task(folder / "testcases")
-    # The machine of the tests is busy at any time. Calls are repeated only where a test simulates their latencies.
-    busy = patch.object(disturbance, "MIN_EXTRA_NS", _NEVER_NS)
+    # The machine of the tests is busy at any time: it must neither have calls repeated nor be told of in reports.
+    never_noticed = patch.object(disturbance, "MIN_EXTRA_NS", _NEVER_NS)
+    never_seen = patch.object(system, "OperatingSystem", FakeSystem)
     recorder_url, promoter_url = _role_urls(url, passwords or {})
     owner, database = open_database(url), open_database(recorder_url)
-    with busy, FakeOllama(fake_models()) as server:
+    with never_noticed, never_seen, FakeOllama(fake_models()) as server:
         settings = Settings.model_construct(
             database_url=SecretStr(recorder_url),
             promoter_url=SecretStr(promoter_url) if promoter_url else None,
