@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from bench_pipeline.domain.measuring.validity import ValidityRule
 from bench_pipeline.domain.models.reply import ServerTimings
 from bench_pipeline.domain.tasks.outcome import Outcome
 
@@ -39,8 +40,21 @@ class Sample:
     @property
     def ranks(self) -> bool:
         """Whether the latency counts in the ranking: a verdict was read, time passed, and no rule excludes it."""
+        return self._is_timed and self.exclusion is None
+
+    @property
+    def decides(self) -> bool:
+        """Whether the latency counts in the comparison of a final: that of a first take, disturbed or not.
+
+        The order of a final is random, so a disturbance is as likely to hit either model, and the interval includes it.
+        A model whose own calls are slow at times would look faster by its repetitions.
+        """
+        return self.take == 1 and self._is_timed and self.exclusion in (None, ValidityRule.DISTURBED)
+
+    @property
+    def _is_timed(self) -> bool:
         read = self.outcome in (Outcome.CORRECT, Outcome.WRONG)
-        return read and self.latency_ns is not None and self.latency_ns > 0 and self.exclusion is None
+        return read and self.latency_ns is not None and self.latency_ns > 0
 
     @property
     def failed_again(self) -> bool:

@@ -199,7 +199,8 @@ def _timed(result: ModelResult, samples: Sequence[Sample], main_passes: int) -> 
         return replace(result, final_passes=len(final))
     latencies = [latency for of_case in by_case.values() for latency in of_case]
     avg_latency_ms = fmean(fmean(of_case) for of_case in by_case.values())
-    main = [one for one in _by_pass(samples, range(1, main_passes + 1)) if one]
+    ranking, deciding = [s for s in samples if s.ranks], [s for s in samples if s.decides]
+    main = [one for one in _by_pass(ranking, range(1, main_passes + 1)) if one]
     return replace(
         result,
         avg_latency_ms=avg_latency_ms,
@@ -212,7 +213,7 @@ def _timed(result: ModelResult, samples: Sequence[Sample], main_passes: int) -> 
         final_case_medians_ms=case_medians_ms(sample for sample in samples if sample.repeat in final),
         final_passes=len(final),
         pass_means_ms=tuple(pass_means(main, {case_id for one in main for case_id in one})),
-        final_latencies_ms=tuple(_by_pass(samples, range(main_passes + 1, max(final, default=main_passes) + 1))),
+        final_latencies_ms=tuple(_by_pass(deciding, range(main_passes + 1, max(final, default=main_passes) + 1))),
     )
 
 
@@ -231,10 +232,10 @@ def _latencies_ms(samples: Iterable[Sample]) -> dict[str, list[float]]:
 
 
 def _by_pass(samples: Iterable[Sample], repeats: Iterable[int]) -> list[dict[str, float]]:
-    """Return the valid latencies of each of these passes, by case."""
+    """Return the latencies of each of these passes, by case."""
     by_pass: dict[int, dict[str, float]] = {repeat: {} for repeat in repeats}
     for sample in samples:
-        if sample.latency_ns is not None and sample.ranks and sample.repeat in by_pass:
+        if sample.latency_ns is not None and sample.repeat in by_pass:
             by_pass[sample.repeat][sample.case_id] = sample.latency_ns / 1e6
     return list(by_pass.values())
 

@@ -21,6 +21,7 @@ from bench_pipeline.domain.measuring.scoreboard import (
     score_model,
     speed_score,
 )
+from bench_pipeline.domain.measuring.validity import ValidityRule
 from bench_pipeline.domain.models.reply import Reply, ServerTimings
 from bench_pipeline.domain.tasks.outcome import Outcome
 
@@ -285,6 +286,19 @@ def test_a_latency_that_a_rule_excludes_is_in_no_figure() -> None:
     assert (result.standing, result.calls, result.valid_calls) == (QUALIFIED, 3, 2)
     assert (result.avg_latency_ms, result.median_ms, result.p90_ms) == (200.0, 200.0, 300.0)
     assert result.case_medians_ms == {"a": 200.0}
+
+
+def test_a_final_is_compared_by_first_takes_and_ranked_by_repetitions() -> None:
+    samples = [
+        sample("a", ms=100),
+        replace(excluded("a", 900, repeat=2), exclusion=ValidityRule.DISTURBED),
+        replace(sample("a", ms=120, repeat=2), take=2),
+        replace(excluded("b", 700, repeat=2), exclusion=ValidityRule.CACHED_PROMPT),
+        sample("b", ms=100),
+    ]
+    result = score_model("m", ["a", "b"], samples, 2, main_passes=1)
+    assert result.final_latencies_ms == ({"a": 900},)
+    assert result.avg_latency_ms == 105
 
 
 @pytest.mark.parametrize("ms", [0, -5])
