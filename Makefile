@@ -41,6 +41,7 @@ bench: $(INSTALLED) ## Measure this program beside a plain loop (minutes)
 
 simulations: $(INSTALLED) ## Simulate how often decisions and races err; writes docs/reference/simulations.md
 	$(BIN)/python -m benchmarks.decisions --markdown docs/reference/simulations.md --csv docs/reference/simulations.csv
+	$(BIN)/python -m benchmarks.repetitions --markdown docs/reference/simulations.md
 	$(BIN)/python -m benchmarks.racing --markdown docs/reference/simulations.md
 
 campaigns: $(INSTALLED) ## Kill and race promotions; writes docs/reference/campaigns.md (minutes)

@@ -20,6 +20,7 @@ Factors = Callable[[np.random.Generator, int, int, int], Floats]
 CALLS_A_MINUTE = 60  # a call of one second
 THROTTLE_CHANCE, THROTTLE_CALLS, THROTTLE_FACTOR = 0.01, 10, 1.6
 SPIKE_FACTOR = 3.0
+HICCUP_CHANCE, HICCUP_FACTOR = 0.02, 3.0
 RHO = 0.9
 DRIFT = 0.01
 PARETO_SHAPE = 3.0
@@ -30,8 +31,9 @@ _SHORTEST = 0.05
 class Machine:
     """A machine: its name, its factors, and what the bars ask of it.
 
-    `cv`: coefficient of variation of one call. `kind`: `steady` noise, noise in `stretches` of calls, or a `spike` in
-    one pass of one model. `pass_sd`: standard deviation of the factor that a pass shares.
+    `cv`: coefficient of variation of one call. `kind`: `steady` noise, noise in `stretches` of calls or in `minutes`,
+    `drift`, a `spike` in one pass of one model, or `hiccups` that only the challenger has. `pass_sd`: standard
+    deviation of the factor that a pass shares.
     """
 
     name: str
@@ -114,4 +116,5 @@ MACHINES = (
     Machine("a tenth of the minutes 1.6 x, CV 15%", _slow_minutes(0.1, 1.6), kind="minutes"),
     Machine("drift 1% per pass, CV 15%", _drifting, kind="drift"),
     Machine("spike in one pass of one model, CV 15%", _log_normal(0.15), kind="spike"),
+    Machine("1 call in 50 of the challenger 3 x, CV 15%", _log_normal(0.15), kind="hiccups"),
 )

@@ -65,7 +65,9 @@ def test_the_rule_for_many_trials_decides_each_as_the_program_does(machine: Mach
         assert found == list(zip(promoted.tolist(), passes.tolist(), strict=True))
 
 
-@pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
+@pytest.mark.parametrize(
+    "machine", [machine for machine in MACHINES if machine.kind != "hiccups"], ids=lambda machine: machine.name
+)
 def test_hardly_an_equal_or_a_slower_model_is_promoted(machine: Machine) -> None:
     found = simulate(Cell(machine, cases=10), trials=1000)
     assert found.equal_promoted <= 0.015
