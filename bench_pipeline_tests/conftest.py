@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from bench_pipeline.cli.main import main
-from bench_pipeline.domain.promoting.final import LOOKS
 from bench_pipeline_tests.fakes.postgres import create_database, drop_database, postgres_server
+from bench_pipeline_tests.kit.models import FINAL_PASSES
 from bench_pipeline_tests.kit.shell import Shell, Typed, shell_in
 from bench_pipeline_tests.kit.world import World, open_prepared, prepare_database
 
@@ -97,10 +97,10 @@ def pipeline(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline
 
 @pytest.fixture
 def with_final(world: World, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The shortest final that can decide, in the world and for what is typed there."""
-    world.configure(final_passes=LOOKS[0])
-    shell.settings["BENCH_FINAL_PASSES"] = str(LOOKS[0])
-    monkeypatch.setenv("BENCH_FINAL_PASSES", str(LOOKS[0]))
+    """A final that is long enough to decide, in the world and for what is typed there."""
+    world.configure(final_passes=FINAL_PASSES)
+    shell.settings["BENCH_FINAL_PASSES"] = str(FINAL_PASSES)
+    monkeypatch.setenv("BENCH_FINAL_PASSES", str(FINAL_PASSES))
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from sqlalchemy import make_url, text
 
 from bench_pipeline.cli.main import COMMANDS
 from bench_pipeline_tests.fakes.postgres import create_database
-from bench_pipeline_tests.kit.models import FAST, SLOW
+from bench_pipeline_tests.kit.models import FAST, FINAL_PASSES, SLOW
 from bench_pipeline_tests.kit.shell import Shell, Typed
 from bench_pipeline_tests.kit.tasks import GRADE_A
 from bench_pipeline_tests.kit.world import World, as_role, open_world
@@ -80,7 +80,7 @@ def shell(world: World, guarded_postgres: str) -> Shell:
             "BENCH_OLLAMA_HOST": server,
             "BENCH_CACHE_DIR": str(world.folder / "cache"),
             "BENCH_RETRIES": "0",
-            "BENCH_FINAL_PASSES": "0",
+            "BENCH_FINAL_PASSES": str(FINAL_PASSES),
         },
     )
 

@@ -15,6 +15,7 @@ from bench_pipeline_tests.kit.shell import Shell
 from bench_pipeline_tests.kit.tasks import suite_value
 from bench_pipeline_tests.kit.text import only
 
+pytestmark = pytest.mark.usefixtures("with_final")
 STAGES = ["eligible_models", "grading/test_cases", "grading/model_runs"]
 
 

@@ -25,7 +25,10 @@ def answer(world: World, benchmark_id: str) -> dict[str, Any]:
     ranked = read_ranked(world.database, benchmark_id)
     with world.database.engine.connect() as connection:
         ledger = {entry.model: entry.code for entry in benchmark_ledger(connection, benchmark_id)}
-    results = [(r.model, r.standing, r.rank, r.cases_correct, r.calls, r.why) for r in ranked.scoreboard.results]
+    results = [
+        (r.model, r.standing, r.rank, r.cases_correct, r.calls - r.final_passes * r.cases, r.why)
+        for r in ranked.scoreboard.results
+    ]
     return {"results": results, "excluded": ranked.excluded, "reused": sorted(ranked.reused), "ledger": ledger}
 
 

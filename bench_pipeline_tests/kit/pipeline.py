@@ -13,8 +13,8 @@ import pytest
 
 from bench_pipeline.assets.workbench_resource import WorkbenchResource, workbench_resource
 from bench_pipeline.definitions import build_definitions
-from bench_pipeline.domain.promoting.final import LOOKS
 from bench_pipeline.settings import Settings, load_settings
+from bench_pipeline_tests.kit.models import FINAL_PASSES
 from bench_pipeline_tests.kit.shell import PLAIN_PROTOCOL
 from bench_pipeline_tests.kit.world import World
 
@@ -94,9 +94,9 @@ def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, bool]:
 def open_pipeline(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
     """The definitions over the world, which the environment of this process describes meanwhile.
 
-    Its benchmarks hold the shortest final that can decide.
+    Its benchmarks hold a final that is long enough to decide.
     """
-    world.configure(final_passes=LOOKS[0])
+    world.configure(final_passes=FINAL_PASSES)
     _set_environment(world, monkeypatch)
     with dg.DagsterInstance.ephemeral() as instance:
         yield Pipeline(world, instance, load_settings())
@@ -106,7 +106,7 @@ def _set_environment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(world.folder)
     for name, value in {
         **PLAIN_PROTOCOL,
-        "BENCH_FINAL_PASSES": str(LOOKS[0]),
+        "BENCH_FINAL_PASSES": str(FINAL_PASSES),
         "BENCH_DATABASE_URL": world.url,
         "BENCH_OLLAMA_HOST": world.server.url,
         "BENCH_TESTCASES_DIR": str(world.folder / "testcases"),

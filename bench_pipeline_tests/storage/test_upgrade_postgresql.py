@@ -17,7 +17,7 @@ from bench_pipeline.storage.schema import SCHEMA_VERSION
 from bench_pipeline.storage.writers.installation import installed_fault
 from bench_pipeline_tests.fakes.ollama_server import FakeOllama
 from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
-from bench_pipeline_tests.kit.models import fake_models
+from bench_pipeline_tests.kit.models import FINAL_PASSES, fake_models
 from bench_pipeline_tests.kit.shell import Shell, Typed, shell_in
 from bench_pipeline_tests.kit.world import as_role
 from bench_pipeline_tests.storage.version_0_1 import (
@@ -91,7 +91,7 @@ def shell(old: Old, tmp_path: Path) -> Iterator[Shell]:
     recorder, promoter = as_role(old.url, "bench_recorder"), as_role(old.url, "bench_promoter")
     with FakeOllama(fake_models()) as server:
         made = shell_in(tmp_path, recorder, server.url, promoter)
-        yield Shell(made.folder, {**made.settings, "BENCH_OWNER_URL": old.url})
+        yield Shell(made.folder, {**made.settings, "BENCH_OWNER_URL": old.url, "BENCH_FINAL_PASSES": str(FINAL_PASSES)})
 
 
 @pytest.mark.skipif(SCHEMA_VERSION == SCHEMA, reason="the tables are those of version 0.1 still")
@@ -140,4 +140,4 @@ def test_a_new_promotion_applies(typed: Typed, old: Old) -> None:
     done = typed("promote", "--plan", plan)
 
     assert done.returncode == 0, done.stderr
-    assert old.holds() == {GRADE_A: FAST, GRADE_B: SLOW, REGRADE: FAST}
+    assert old.holds() == {GRADE_A: FAST, GRADE_B: FAST, REGRADE: FAST}
