@@ -11,7 +11,7 @@ from bench_pipeline.assets.eligible_models import eligible_models
 from bench_pipeline.assets.model_runs import measured_check, model_runs_asset
 from bench_pipeline.assets.production_tables import production_tables
 from bench_pipeline.assets.production_update import production_update_asset
-from bench_pipeline.assets.promotion_plan import promotion_plan_asset, unblocked_check
+from bench_pipeline.assets.promotion_plan import promotion_plan_asset, readable_check, unblocked_check
 from bench_pipeline.assets.report import report_asset
 from bench_pipeline.assets.scoreboard import scoreboard_asset, scoreboard_checks
 from bench_pipeline.assets.test_cases import broken_task, suite_checks, test_cases_asset
@@ -72,6 +72,7 @@ def _checks(task: str) -> list[dg.AssetChecksDefinition]:
         measured_check(task),
         *scoreboard_checks(task),
         unblocked_check(task),
+        readable_check(task),
         validation_check(task),
     ]
 

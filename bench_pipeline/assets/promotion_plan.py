@@ -14,6 +14,7 @@ from bench_pipeline.domain.promoting.plan import PlanRow, plan_diff
 from bench_pipeline.promotion.delivery import propose, stored_plan
 from bench_pipeline.promotion.gates import awaited
 from bench_pipeline.promotion.plan import impacts
+from bench_pipeline.storage.decisions import decisions_of_plan
 
 DECISION_COLUMNS = {"conversation": "string", "decision": "string", "incumbent": "string", "champion": "string",
                     "runner_up": "string", "gain_percent": "float", "reason": "string"}  # fmt: skip
@@ -86,6 +87,34 @@ def promotion_plan_asset(task: str) -> dg.AssetsDefinition:
         )
 
     return promotion_plan
+
+
+def readable_check(task: str) -> dg.AssetChecksDefinition:
+    """Return the check that no incumbent that was right before gives only unreadable answers now."""
+    key = dg.AssetKey([task, "promotion_plan"])
+
+    @dg.asset_check(
+        asset=key,
+        name="incumbents_are_readable",
+        description="No incumbent that was right before gives only unreadable answers now, under the same terms.",
+    )
+    def incumbents_are_readable(
+        context: dg.AssetCheckExecutionContext, workbench: WorkbenchResource
+    ) -> dg.AssetCheckResult:
+        with workbench.open() as bench, bench.database.engine.connect() as connection:
+            stored = decisions_of_plan(connection, handed_on(context, key, "plan_hash"))
+        lines = {
+            one.conversation_id: f"conversation {one.conversation_id}, right in {one.was_right}: {one.reason}"
+            for one in stored
+            if one.was_right
+        }
+        return dg.AssetCheckResult(
+            passed=not lines,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(lines.values()) or "there is no such incumbent",
+        )
+
+    return incumbents_are_readable
 
 
 def unblocked_check(task: str) -> dg.AssetChecksDefinition:

@@ -47,6 +47,8 @@ def _metadata(results: Sequence[ValidationResult]) -> dict[str, Any]:
         "validated": ", ".join(f"promotion {one.promotion.promotion_id}" for one in results),
         "passed": all(one.passed for one in results),
         "reasons": "; ".join(reason for one in results for reason in one.reasons) or "none",
+        "speed": "; ".join(f"{c.model}: {words}" for one in results for c in one.champions for words in c.speed)
+        or "none",
         "rolled_back": sum(len(one.rollback.restored) for one in results if one.rollback),
         **numbers(avg_latency_ms=measured[0] if measured else None),
     }
@@ -58,16 +60,15 @@ def validation_check(task: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=dg.AssetKey([task, "validation"]),
         name="validation_passed",
-        description="The promoted champion was correct in all cases and not slower than the incumbent.",
+        description="The promoted champion was correct in all cases and not shown to be slower than the incumbent.",
     )
     def validation_passed(workbench: WorkbenchResource) -> dg.AssetCheckResult:
         with workbench.open() as bench, bench.database.engine.connect() as connection:
             last = promotions.last_validation_of_task(connection, task)
         if last is None:
             return dg.AssetCheckResult(passed=True, description="nothing was promoted yet")
-        return dg.AssetCheckResult(
-            passed=last.passed,
-            description="; ".join(last.details["reasons"]) or f"promotion {last.promotion_id} passed",
-        )
+        speed = [words for one in last.details["champions"] for words in one.get("speed", ())]
+        outcome = "; ".join(last.details["reasons"]) or f"promotion {last.promotion_id} passed"
+        return dg.AssetCheckResult(passed=last.passed, description="; ".join([outcome, *speed]))
 
     return validation_passed

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from sqlalchemy import Connection
+
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing
 from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.promoting.decision import Incumbent
 from bench_pipeline.domain.tasks.task import Task
+from bench_pipeline.storage.history import earlier_results
 from bench_pipeline.storage.production import Conversation
 
 
@@ -19,20 +23,39 @@ def incumbents_of(
     with bench.database.engine.connect() as connection:
         found = {row.conversation_id: row for row in bench.production.conversations(connection, numbers)}
         templates = bench.production.templates(connection, numbers)
-    return {
-        number: (found[number], _incumbent(found[number], templates.get(number), ranked)) if number in found else None
-        for number in numbers
-    }
+        return {
+            number: (found[number], _incumbent(connection, found[number], templates.get(number), ranked))
+            if number in found
+            else None
+            for number in numbers
+        }
 
 
-def _incumbent(conversation: Conversation, template: str | None, ranked: RankedBenchmark) -> Incumbent:
+def _incumbent(
+    connection: Connection, conversation: Conversation, template: str | None, ranked: RankedBenchmark
+) -> Incumbent:
     number, name = conversation.actor_id, conversation.actor_name
     other = template is not None and content_hash(template) != ranked.benchmark.prompt_hash
+    result = next((r for r in ranked.scoreboard.results if r.actor_id is not None and r.actor_id == number), None)
     return Incumbent(
         actor_id=number,
         name=name,
         actor_type=conversation.actor_type,
-        result=next((r for r in ranked.scoreboard.results if r.actor_id is not None and r.actor_id == number), None),
+        result=result,
         exclusion=next((one.exclusion for one in ranked.excluded if one.model == name), None),
         other_prompt=ranked.benchmark.prompt_source if other else "",
+        was_right=_last_right(connection, result, ranked) if result is not None and result.only_unreadable else "",
     )
+
+
+def _last_right(connection: Connection, result: ModelResult, ranked: RankedBenchmark) -> str:
+    """Return the benchmark in which the model was last right under the same terms; empty if it was wrong since."""
+    if result.actor_id is None:
+        return ""
+    identity = ranked.runs[result.model].identity
+    for benchmark_id, earlier in earlier_results(connection, ranked.benchmark, result.actor_id, identity):
+        if earlier.qualified:
+            return benchmark_id
+        if earlier.standing is Standing.DISQUALIFIED and not earlier.only_unreadable:
+            return ""
+    return ""

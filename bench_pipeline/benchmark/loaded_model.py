@@ -137,13 +137,20 @@ class LoadedModel:
                 "BENCH_PLACEMENT=any to measure it anyway",
             )
         for _ in range(max(protocol.warm_up_calls, 1 if self._unsettled else 0)):
-            self._runtime.call(self._ref, self._warm_up_prompt, protocol.decoding, protocol.time_limit_s)
+            self._answer(self._warm_up_prompt)
         self._unsettled = False
 
     def _call(self, prompt: str) -> Reply:
         if self._unsettled:
             self._settle()
-        return self._runtime.call(self._ref, prompt, self._protocol.decoding, self._protocol.time_limit_s)
+        return self._answer(prompt)
+
+    def _answer(self, prompt: str) -> Reply:
+        """Return the model's answer. Raises `RuntimeFailure`, also for a reply that is none."""
+        reply = self._runtime.call(self._ref, prompt, self._protocol.decoding, self._protocol.time_limit_s)
+        if reply.fault:
+            raise RuntimeFailure(FailureKind.SERVER_ERROR, f"{self._ref.address}: {reply.fault}")
+        return reply
 
     def _placement(self) -> Placement | None:
         # The reply can still be judged; only its latency cannot be screened.

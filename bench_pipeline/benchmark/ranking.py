@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from statistics import fmean
 
 from sqlalchemy import Connection
 
@@ -16,12 +17,14 @@ from bench_pipeline.benchmark.hardware import hardware
 from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.benchmark.results import model_results
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.measuring.benchmark import Role
 from bench_pipeline.domain.measuring.ledger import ledger
 from bench_pipeline.domain.measuring.pass_load import PassLoad
 from bench_pipeline.domain.measuring.protocol import Protocol
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing, rank, score_model
 from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.models.identity import ModelIdentity
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import BenchmarkRow, ExcludedModel, ModelRun
 from bench_pipeline.storage.database import Database
@@ -118,21 +121,31 @@ def latest_benchmark_id(database: Database, task: str) -> str:
 
 def unmeasured_models(database: Database, benchmark_id: str) -> dict[str, str]:
     """Return the models of a benchmark that an infrastructure failure stopped, with the reasons."""
+    results = unranked_results(database, benchmark_id).values()
+    return {result.model: result.why for result in results if result.standing is Standing.INCONCLUSIVE}
+
+
+def unranked_results(database: Database, benchmark_id: str) -> dict[str, ModelResult]:
+    """Return the result of every model that a benchmark or validation ran, by name. Ranks and stores nothing."""
     with database.engine.connect() as connection:
         benchmark = _known(connection, benchmark_id)
         runs = {run.model: run for run in store.model_runs(connection, benchmark_id)}
         results = _results(benchmark, runs, _samples_by_model(connection, runs))
-    return {result.model: result.why for result in results if result.standing is Standing.INCONCLUSIVE}
+    return {result.model: result for result in results}
 
 
-def measured_alone(database: Database, benchmark_id: str) -> tuple[ModelResult, int | None]:
-    """Return the unranked result of a benchmark with a single model, and the memory that it held (bytes)."""
+def anchor_latency(database: Database, benchmark_id: str) -> tuple[ModelIdentity, float] | None:
+    """Return the identity of a benchmark's anchor and its mean latency (ms) over both its passes; None without one."""
     with database.engine.connect() as connection:
         benchmark = _known(connection, benchmark_id)
-        (run,) = store.model_runs(connection, benchmark_id)
-        samples = samples_of(connection, [run.model_run_id])[run.model_run_id]
-    (result,) = _results(benchmark, {run.model: run}, {run.model: samples})
-    return result, run.memory_bytes
+        roles = (Role.ANCHOR_FIRST, Role.ANCHOR_LAST)
+        runs = {run.model: run for role in roles for run in store.model_runs(connection, benchmark_id, role)}
+        results = _results(benchmark, runs, _samples_by_model(connection, runs))
+    latencies = [result.avg_latency_ms for result in results if result.avg_latency_ms is not None]
+    identities = [run.identity for run in runs.values()]
+    if len(latencies) < len(roles) or identities[0] != identities[-1]:
+        return None
+    return identities[0], fmean(latencies)
 
 
 def up_to_date_benchmark(

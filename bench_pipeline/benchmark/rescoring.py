@@ -26,7 +26,7 @@ from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.domain.tasks.readers.contracts import Contract
 from bench_pipeline.domain.tasks.suite import Suite, TestCase
 from bench_pipeline.domain.tasks.task import Task
-from bench_pipeline.domain.tasks.verdict import READER_VERSION, contract_faults, judge
+from bench_pipeline.domain.tasks.verdict import READER_VERSION, Judgement, contract_faults, judge
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.copies import copy_model_run, stored_candidates, update_judgement
@@ -114,13 +114,13 @@ def _all_rejudged(contract: Contract, cases: Mapping[str, TestCase], samples: Se
 def rejudged(contract: Contract, case: TestCase, sample: Sample) -> Sample:
     """Return the sample as judged now; an infrastructure error has no reply and stays as it is.
 
-    A sample that had no verdict gets its latency from its elapsed time. Exclusions from the ranking stay, except
-    the one for a missing verdict.
+    So does a stored reply that was a failure of the runtime. A sample that had no verdict gets its latency from its
+    elapsed time. Exclusions from the ranking stay, except the one for a missing verdict.
     """
     if sample.outcome is Outcome.ERROR:
         return sample
     reply = _reply(sample)
-    judgement = judge(contract, case, reply)
+    judgement = Judgement(Outcome.ERROR, None, reply.fault) if reply.fault else judge(contract, case, reply)
     whole = judgement.outcome in (Outcome.CORRECT, Outcome.WRONG)
     kept = None if sample.exclusion == ValidityRule.NO_VERDICT else sample.exclusion
     return replace(

@@ -6,8 +6,9 @@ An interrupted benchmark continues with the missing calls. How one model is call
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from dataclasses import field as dataclass_field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from itertools import takewhile
@@ -33,10 +34,11 @@ from bench_pipeline.domain.measuring.benchmark import Purpose, Role, RunStatus
 from bench_pipeline.domain.measuring.disturbance import disturbances, with_takes_settled
 from bench_pipeline.domain.measuring.protocol import MAX_DRIFT
 from bench_pipeline.domain.measuring.racing import StopReason
-from bench_pipeline.domain.measuring.scoreboard import ModelResult, rank
+from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, rank
 from bench_pipeline.domain.measuring.validity import drift
 from bench_pipeline.domain.models.actor import Candidate, Entrant, Exclusion
 from bench_pipeline.domain.promoting.final import contenders, order_of, settled
+from bench_pipeline.domain.promoting.validation import Limits, rivals_meet, session_over
 from bench_pipeline.domain.tasks.suite import TestCase
 from bench_pipeline.domain.tasks.verdict import READER_VERSION
 from bench_pipeline.runtimes.registry import Runtimes
@@ -52,12 +54,22 @@ BENCHMARK_LOCK = "benchmark"
 class RunTerms:
     """The purpose of a benchmark, the Dagster run that asked for it, and which interrupted one may be resumed.
 
-    An interrupted benchmark with equal evidence is resumed when it began less than `resume_hours` ago.
+    An interrupted benchmark with equal evidence is resumed when it began less than `resume_hours` ago. `limits` names
+    the rivals of a validation's champion.
     """
 
     purpose: Purpose = Purpose.BENCHMARK
     dagster_run_id: str | None = None
     resume_hours: float = 24.0
+    limits: Limits = dataclass_field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _FinalRules:
+    """Who meets in passes of their own after the main passes, and whether it is decided after so many."""
+
+    meet: Callable[[Scoreboard], tuple[str, ...]]
+    decided: Callable[[Scoreboard, Sequence[str], int], bool]
 
 
 def run_benchmark(
@@ -65,14 +77,15 @@ def run_benchmark(
 ) -> str:
     """Run every eligible candidate of the field through the suite and return the benchmark's id.
 
-    Challenger and incumbents meet in a final, which ends when the settings' promotion policy is decided. The anchor is
-    measured before and after all others. A failing model never stops the others. A candidate whose runtime does not
-    support the protocol is excluded before the first call. The models beside the field are recorded for the ranking.
+    Challenger and incumbents meet in a final, which ends when the settings' promotion policy is decided; in a
+    validation, champion and rivals do. The anchor is measured before and after all others. A failing model never stops
+    the others. A candidate whose runtime does not support the protocol is excluded before the first call. The models
+    beside the field are recorded for the ranking.
 
     Raises `GateFailed` when no model is eligible, `LockTaken` while another benchmark runs on this database, because
     the two would slow each other down.
     """
-    candidates = [_bound(line, prepared, bench.runtimes) for line in field.candidates]
+    candidates = [bound(line, prepared, bench.runtimes) for line in field.candidates]
     eligible = [entrant for candidate in candidates if (entrant := candidate.entrant) is not None]
     if not eligible and not field.reused:
         reasons = "; ".join(f"{c.name}: {c.detail}" for c in candidates) or "there are no actors"
@@ -90,13 +103,13 @@ def run_benchmark(
                 row.benchmark_id, prepared.name, names, len(prepared.case_ids), prepared.protocol.repeats, resumed
             )
         )
-        _BenchmarkRun(bench, prepared, field, on_event, row.benchmark_id).measure(eligible, terms.purpose)
+        _BenchmarkRun(bench, prepared, field, on_event, row.benchmark_id).measure(eligible, terms)
         with database.writing() as connection:
             store.finish_benchmark(connection, row.benchmark_id, _now())
     return row.benchmark_id
 
 
-def _bound(candidate: Candidate, prepared: PreparedTask, runtimes: Runtimes) -> Candidate:
+def bound(candidate: Candidate, prepared: PreparedTask, runtimes: Runtimes) -> Candidate:
     """Exclude a candidate whose runtime does not support the protocol, which would distort the comparison."""
     if not candidate.eligible or candidate.ref is None:
         return candidate
@@ -159,16 +172,16 @@ class _BenchmarkRun:
         self._anchor = field.anchor.entrant if field.anchor else None
         self._policy = bench.settings.promotion_policy
 
-    def measure(self, eligible: Sequence[Entrant], purpose: Purpose) -> None:
+    def measure(self, eligible: Sequence[Entrant], terms: RunTerms) -> None:
         """Make every call of the benchmark that has not been made."""
         first = self._anchor_pass(Role.ANCHOR_FIRST)
-        if self._protocol.strategy == "race":
+        if self._protocol.strategy == "race" and terms.purpose is Purpose.BENCHMARK:
             self._race(eligible)
         else:
             for number, entrant in enumerate(eligible, start=1):
                 self._model(entrant, number, len(eligible))
-        if purpose is Purpose.BENCHMARK and self._is_decided_by_a_final():
-            self._final(eligible)
+        if self._is_decided_by_a_final(terms):
+            self._final(eligible, self._rules(terms))
         self._compare_anchor(first, self._anchor_pass(Role.ANCHOR_LAST))
 
     # The main passes
@@ -206,11 +219,23 @@ class _BenchmarkRun:
 
     # The final
 
-    def _final(self, eligible: Sequence[Entrant]) -> None:
-        """Let challenger and incumbents make passes in turn, in random order, until every pair is decided."""
+    def _rules(self, terms: RunTerms) -> _FinalRules:
+        incumbents, policy = self._incumbents, self._policy
+        if terms.purpose is Purpose.VALIDATION:
+            return _FinalRules(
+                lambda board: rivals_meet(board, terms.limits),
+                lambda board, _, passes: session_over(board, terms.limits, passes, policy),
+            )
+        return _FinalRules(
+            lambda board: contenders(board, incumbents),
+            lambda board, names, passes: settled(board, names, incumbents, passes, policy),
+        )
+
+    def _final(self, eligible: Sequence[Entrant], rules: _FinalRules) -> None:
+        """Let those who meet make passes in turn, in random order, until every pair is decided."""
         measured = {entrant.name: self._measurement.begin(entrant) for entrant in eligible}
         main = rank((self._main_result(one) for one in measured.values()), self._incumbents)
-        names = contenders(main, self._incumbents)
+        names = rules.meet(main)
         passes = 0
         while names and passes < self._protocol.final_passes:
             passes += 1
@@ -219,14 +244,14 @@ class _BenchmarkRun:
             for name in in_order:
                 measured[name] = self._final_pass(measured[name], passes)
             board = rank((self._result(one) for one in measured.values()), self._incumbents)
-            if settled(board, names, self._incumbents, passes, self._policy):
+            if rules.decided(board, names, passes):
                 break
         for name in names:
             self._finished(measured[name])
 
-    def _is_decided_by_a_final(self) -> bool:
-        """Whether there is an incumbent to beat, or a race that may have left its leaders close."""
-        wanted = bool(self._incumbents) or self._protocol.strategy == "race"
+    def _is_decided_by_a_final(self, terms: RunTerms) -> bool:
+        """Whether there is an incumbent to beat, or a rival, or a race that may have left its leaders close."""
+        wanted = bool(self._incumbents or terms.limits) or self._protocol.strategy == "race"
         return wanted and self._protocol.final_passes > 0
 
     def _final_pass(self, measured: Measured, number: int) -> Measured:

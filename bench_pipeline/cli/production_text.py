@@ -52,11 +52,14 @@ def _change(row: PromotionRow) -> str:
 
 
 def validation_lines(result: ValidationResult) -> Iterable[str]:
-    """Return the outcome of a validation, and of the rollback when it failed."""
+    """Return the outcome of a validation, what it compared, and the rollback when it failed."""
     if result.passed:
         yield f"✅ validation passed: {safe(', '.join(one.model for one in result.champions))}"
+    else:
+        yield f"❌ validation failed: {safe('; '.join(result.reasons))}"
+    yield from (safe(f"   {one.model}: {words}") for one in result.champions for words in one.speed)
+    if result.passed:
         return
-    yield f"❌ validation failed: {safe('; '.join(result.reasons))}"
     number = result.promotion.promotion_id
     if result.rollback is not None:
         yield rollback_text(result.rollback)

@@ -1,45 +1,26 @@
-"""Validates a promotion: runs the test cases on the new champions and compares them with the replaced incumbents.
+"""Validates a promotion: every new champion is checked, the team's own runner is asked, a failure is undone.
 
-The team's own runner is called in validation_hook.py, the rollback is made in rollback.py.
+A champion is measured in champion_check.py, the runner is called in validation_hook.py, the rollback made in
+rollback.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bench_pipeline.benchmark.eligibility import candidates
 from bench_pipeline.benchmark.events import OnEvent
-from bench_pipeline.benchmark.field import Field
-from bench_pipeline.benchmark.preparation import prepare
-from bench_pipeline.benchmark.ranking import measured_alone, read_ranked
-from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
 from bench_pipeline.benchmark.workbench import Workbench
-from bench_pipeline.domain.measuring.benchmark import Purpose
-from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Standing
-from bench_pipeline.domain.measuring.statistics import compare_cases, interval_text
 from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.promoting.changes import Promotion, PromotionRow, Status
 from bench_pipeline.domain.promoting.plan import Bar
+from bench_pipeline.promotion.champion_check import ChampionCheck, check_champion
 from bench_pipeline.promotion.rollback import Rollback, change_to_undo, undo
 from bench_pipeline.promotion.validation_hook import run_hook
 from bench_pipeline.storage import promotions
 from bench_pipeline.storage.promotions import Validation
-
-
-@dataclass(frozen=True, slots=True)
-class ChampionCheck:
-    """The check of one new champion: its result on the test cases, and its faults.
-
-    `lasting` distinguishes a fault of the model from one of the machine or the runtime, which may be temporary.
-    """
-
-    task: str
-    model: str
-    result: ModelResult | None
-    faults: tuple[str, ...] = ()
-    lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +46,16 @@ def validate_promotion(
 ) -> ValidationResult:
     """Run each task's suite again on its new champion and undo the promotion if one fails.
 
-    A champion passes if every case is correct, if it is not significantly slower than a qualified incumbent (95 %,
-    paired by case), if its memory is below the limit, and if the team's own runner, when there is one, agrees. A
-    champion that cannot be called fails. After a failure of speed alone, or of the infrastructure, it is barred for
-    this benchmark only; the next benchmark measures both again.
+    A champion passes if every case is correct in every pass, if a session of both does not show it to be slower than an
+    incumbent that it replaced, if its memory is below the limit, and if the team's own runner, when there is one,
+    agrees. A champion that cannot be called fails; an incumbent that cannot be called fails nothing. After a failure of
+    speed alone, or of the infrastructure, the champion is barred for this benchmark only; the next one measures both
+    again.
     A promotion that a person restored after a rollback is validated but not undone.
     """
-    lines = candidates(bench, {row.new_actor_id for row in promotion.changed if row.new_actor_id is not None})
-    checks = [_check(bench, promotion, row, lines, on_event) for row in _new_champions(promotion)]
+    actors = {actor_id for row in promotion.changed for actor_id in (row.old_actor_id, row.new_actor_id)}
+    lines = candidates(bench, {actor_id for actor_id in actors if actor_id is not None})
+    checks = [check_champion(bench, promotion, row, lines, on_event) for row in _new_champions(promotion)]
     reasons = [fault for one in checks for fault in one.faults]
     lasting = any(one.faults and one.lasting for one in checks)
     details: dict[str, object] = {"champions": [_details(one) for one in checks]}
@@ -113,29 +96,6 @@ def _new_champions(promotion: Promotion) -> list[PromotionRow]:
     return list({(row.task, row.new_actor_id): row for row in promotion.changed}.values())
 
 
-def _check(
-    bench: Workbench,
-    promotion: Promotion,
-    row: PromotionRow,
-    lines: Sequence[Candidate],
-    on_event: OnEvent,
-) -> ChampionCheck:
-    name = row.new_actor or f"actor {row.new_actor_id}"
-    line = next((candidate for candidate in lines if candidate.actor_id == row.new_actor_id), None)
-    if line is None or not line.eligible:
-        fault = f"{name} cannot be called: {line.detail if line else 'the actor no longer exists'}"
-        return ChampionCheck(row.task, name, None, (fault,), lasting=False)
-    prepared = prepare(bench, row.task)
-    benchmark_id = run_benchmark(
-        bench, prepared, Field((line,)), on_event, RunTerms(Purpose.VALIDATION, resume_hours=0.0)
-    )
-    champion, memory_bytes = measured_alone(bench.database, benchmark_id)
-    lasting = list(_lasting_faults(champion, memory_bytes, bench.settings.max_model_bytes))
-    slow = list(_slowness(champion, _incumbents(bench, promotion, row)))
-    known = champion.standing is not Standing.INCONCLUSIVE
-    return ChampionCheck(row.task, name, champion, (*lasting, *slow), lasting=bool(lasting) and known)
-
-
 def _details(one: ChampionCheck) -> dict[str, object]:
     result = one.result
     return {
@@ -144,6 +104,7 @@ def _details(one: ChampionCheck) -> dict[str, object]:
         "cases_correct": result.cases_correct if result else None,
         "cases": result.cases if result else None,
         "avg_latency_ms": result.avg_latency_ms if result else None,
+        "speed": list(one.speed),
     }
 
 
@@ -158,28 +119,3 @@ def _question(promotion: Promotion, lines: Sequence[Candidate]) -> dict[str, obj
             for row in promotion.changed
         ],
     }
-
-
-def _incumbents(bench: Workbench, promotion: Promotion, new: PromotionRow) -> list[ModelResult]:
-    """Return the benchmark's results of the actors that this one replaced, if they qualified."""
-    if new.benchmark_id is None:
-        return []
-    replaced = {row.old_actor_id for row in promotion.changed if row.task == new.task}
-    scoreboard = read_ranked(bench.database, new.benchmark_id).scoreboard
-    return [result for result in scoreboard.ranked if result.actor_id in replaced]
-
-
-def _lasting_faults(champion: ModelResult, memory_bytes: int | None, max_model_bytes: int) -> Iterator[str]:
-    if not champion.qualified:
-        yield f"{champion.model} got {champion.cases_correct}/{champion.cases} cases right: {champion.why}"
-    if memory_bytes is not None and memory_bytes > max_model_bytes:
-        yield f"{champion.model} uses {memory_bytes / 1e9:.1f} GB, the limit is {max_model_bytes / 1e9:.1f} GB"
-
-
-def _slowness(champion: ModelResult, incumbents: Sequence[ModelResult]) -> Iterator[str]:
-    for incumbent in incumbents:
-        # One pass cannot confirm a gain of a few percent, as the final did, but it can show that the final was wrong.
-        found = compare_cases(champion.case_medians_ms, incumbent.case_medians_ms, TIE_LEVEL)
-        if found is not None and found.low > 1:
-            interval = interval_text(found, lambda ratio: ratio - 1)
-            yield f"{champion.model} is {found.ratio - 1:.1%} slower than {incumbent.model} was ({interval})"

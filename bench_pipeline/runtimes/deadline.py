@@ -11,11 +11,11 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpcore
 import httpx
-from pydantic import BaseModel, BeforeValidator, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
 
@@ -212,6 +212,25 @@ class Server:
         """Return the failure for a model that the server does not have."""
         return RuntimeFailure(FailureKind.NOT_FOUND, self._if_missing.format(model=model, address=self.address))
 
+    def read(self, wire: type[Wire], body: bytes, model: str, quote_errors: bool = True) -> Wire:
+        """Return `body`, a JSON object of an answer with status 200, as a `wire`.
+
+        Once an answer has begun, its status is 200; a later failure is an object of its body. Raises `RuntimeFailure`,
+        `server_error` for such an object, `bad_response` for one that does not follow the API.
+        """
+        if (words := error_in(body)) is not None:
+            raise self.reported(model, words, quote_errors)
+        try:
+            return wire.model_validate_json(body)
+        except ValidationError:
+            # The validation's own text quotes the reply.
+            raise bad_response(model, "does not follow its API") from None
+
+    def reported(self, model: str, words: str, quote: bool) -> RuntimeFailure:
+        """Return the failure for an error that the server reports in an answer with status 200."""
+        text = self.with_reason(f"{model}: the server reported an error", words, quote)
+        return RuntimeFailure(FailureKind.SERVER_ERROR, text)
+
     def with_reason(self, text: str, words: str, quote: bool) -> str:
         """Return `text` and the server's `words` on one line; without `quote`, only their first clause."""
         if not quote:
@@ -229,41 +248,36 @@ class Server:
         kind = _KIND_OF_STATUS.get(response.status_code, FailureKind.SERVER_ERROR)
         if kind is FailureKind.NOT_FOUND:
             return self.missing(model)
-        words = _error_in(response.content)
+        words = error_in(response.content) or ""
         text = self.with_reason(f"{model}: {self.address} answered {response.status_code}", words, quote)
         if kind is FailureKind.UNSUPPORTED and _TOO_LONG.search(words):
             text = f"{text}; raise decoding.num_ctx or shorten the prompt"
         return RuntimeFailure(kind, text)
 
 
-def _message_of(error: object) -> object:
-    return error.get("message") if isinstance(error, dict) else error
-
-
-ErrorWords = Annotated[str, BeforeValidator(_message_of)]
-"""A server's error: plain text from Ollama, an object with a message from OpenAI's API."""
-
-
 class _ErrorBody(BaseModel):
-    error: ErrorWords
+    error: object = None
+    kind: object = Field(None, alias="object")
+    message: object = None
 
 
-def _error_in(body: bytes) -> str:
+def error_in(body: bytes, known: bool = False) -> str | None:
+    """Return the words of the error that `body` is, empty when it has none; None when it is not an error.
+
+    Servers write `{"error": …}`, with text or an object with a message, or an object that is itself the error and says
+    so. With `known`, the server has said so already.
+    """
     try:
-        return _ErrorBody.model_validate_json(body).error
+        found = _ErrorBody.model_validate_json(body)
     except ValidationError:
-        return ""
+        return "" if known else None
+    error = found.error
+    if not error and (known or found.kind == "error"):
+        error = {"message": found.message}
+    words = error.get("message") if isinstance(error, dict) else error
+    return (words if isinstance(words, str) else "") if error else None
 
 
 def bad_response(model: str, problem: str) -> RuntimeFailure:
     """Return the failure for an answer that violates its API."""
     return RuntimeFailure(FailureKind.BAD_RESPONSE, f"{model}: the server's answer {problem}")
-
-
-def read(wire: type[Wire], body: bytes, model: str) -> Wire:
-    """Return `body` as a `wire`. Raises `RuntimeFailure` of the kind `bad_response`."""
-    try:
-        return wire.model_validate_json(body)
-    except ValidationError:
-        # The validation's own text quotes the reply.
-        raise bad_response(model, "does not follow its API") from None

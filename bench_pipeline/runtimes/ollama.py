@@ -21,7 +21,7 @@ from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
 from bench_pipeline.domain.models.reply import Reply, ServerTimings
-from bench_pipeline.runtimes.deadline import ErrorWords, Server, TotalTimeoutTransport, read
+from bench_pipeline.runtimes.deadline import Server, TotalTimeoutTransport
 
 _QUESTION_LIMIT_S = 30.0
 _EVICTION_LIMIT_S = 60.0
@@ -48,7 +48,7 @@ class _Installed(BaseModel):
 
 
 class _Tags(BaseModel):
-    models: list[_Installed] | None = None
+    models: list[_Installed] | None
 
 
 class _Version(BaseModel):
@@ -72,7 +72,7 @@ class _Resident(BaseModel):
 
 
 class _Residents(BaseModel):
-    models: list[_Resident] | None = None
+    models: list[_Resident] | None
 
 
 class _Message(BaseModel):
@@ -81,7 +81,6 @@ class _Message(BaseModel):
 
 
 class _ChatPart(BaseModel):
-    error: ErrorWords | None = None
     message: _Message = _Message()
     done: bool = False
     done_reason: str | None = None
@@ -149,7 +148,7 @@ class OllamaRuntime:
             return known.identity  # the digest covers template and parameters
         body = {"model": entry.name}
         answer = self._server.exchange("POST", "/api/show", model.address, _QUESTION_LIMIT_S, body)
-        identity = _identity(model, entry, read(_Shown, answer.body, model.address), listing.version)
+        identity = _identity(model, entry, self._server.read(_Shown, answer.body, model.address), listing.version)
         self._described[model.address] = _Described(entry, listing.version, identity)
         return identity
 
@@ -216,8 +215,8 @@ class OllamaRuntime:
         listing = self._listing
         if listing is None or time.monotonic() - listing.taken > _LISTING_AGE_S:
             taken = time.monotonic()
-            version = read(_Version, self._get("/api/version"), "Ollama")
-            tags = read(_Tags, self._get("/api/tags"), "Ollama")
+            version = self._server.read(_Version, self._get("/api/version"), "Ollama")
+            tags = self._server.read(_Tags, self._get("/api/tags"), "Ollama")
             models = {_key(entry.name): entry for entry in tags.models or []}
             listing = self._listing = _Listing(taken, version.version, models)
         return listing
@@ -261,12 +260,8 @@ class OllamaRuntime:
         self._listing = None
         name = model.address
         answer = self._server.exchange("POST", "/api/chat", name, limit_s, body, quote_errors)
-        parts = [read(_ChatPart, line, name) for line in answer.body.splitlines() if line.strip()]
-        for part in parts:
-            # Once a reply has begun, its status is 200; a later failure is a line of its body.
-            if part.error is not None:
-                text = self._server.with_reason(f"{name}: the server aborted the reply", part.error, quote_errors)
-                raise RuntimeFailure(FailureKind.SERVER_ERROR, text)
+        lines = [line for line in answer.body.splitlines() if line.strip()]
+        parts = [self._server.read(_ChatPart, line, name, quote_errors) for line in lines]
         return parts, answer.elapsed_ns
 
     def _release(self, name: str, limit_s: float) -> None:
@@ -281,7 +276,7 @@ class OllamaRuntime:
 
     def _residents(self, model: ModelRef) -> list[_Resident]:
         answer = self._server.exchange("GET", "/api/ps", model.address, _QUESTION_LIMIT_S)
-        return read(_Residents, answer.body, model.address).models or []
+        return self._server.read(_Residents, answer.body, model.address).models or []
 
     def _is_same(self, resident: _Resident, model: ModelRef) -> bool:
         # Two names of one manifest share a runner, which the server lists under the first name only.

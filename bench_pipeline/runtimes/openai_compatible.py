@@ -6,6 +6,7 @@ deadline.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Self
 
 import httpx
@@ -17,13 +18,7 @@ from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
 from bench_pipeline.domain.models.reply import Reply, ServerTimings
-from bench_pipeline.runtimes.deadline import (
-    ErrorWords,
-    Server,
-    TotalTimeoutTransport,
-    bad_response,
-    read,
-)
+from bench_pipeline.runtimes.deadline import Server, TotalTimeoutTransport, bad_response, error_in
 
 _QUESTION_LIMIT_S = 30.0
 
@@ -44,7 +39,13 @@ class _Delta(BaseModel):
 
 class _Choice(BaseModel):
     delta: _Delta = _Delta()
+    message: _Delta | None = None
     finish_reason: str | None = None
+
+    @property
+    def said(self) -> _Delta:
+        """A piece of the reply; all of it from a server that does not stream."""
+        return self.message or self.delta
 
 
 class _PromptDetails(BaseModel):
@@ -58,7 +59,6 @@ class _Usage(BaseModel):
 
 
 class _Chunk(BaseModel):
-    error: ErrorWords | None = None
     choices: list[_Choice] | None = None
     usage: _Usage | None = None
 
@@ -133,14 +133,7 @@ class OpenAICompatibleRuntime:
         name = model.address
         body = _body(name, prompt, decoding)
         answer = self._server.exchange("POST", "/chat/completions", name, time_limit_s, body, quote_errors=False)
-        chunks = _chunks(answer.body, name)
-        for chunk in chunks:
-            # Once a reply has begun, its status is 200; a later failure is an event of its body.
-            if chunk.error is not None:
-                text = f"{name}: the server aborted the reply"
-                text = self._server.with_reason(text, chunk.error, quote=False)
-                raise RuntimeFailure(FailureKind.SERVER_ERROR, text)
-        return _reply(chunks, answer.elapsed_ns)
+        return _reply(self._chunks(answer.body, name), answer.elapsed_ns)
 
     def placement(self, model: ModelRef) -> Placement:  # noqa: ARG002 - the same for every model
         """Return the context window that the operator states; the API gives nothing more."""
@@ -167,7 +160,32 @@ class OpenAICompatibleRuntime:
             if failure.kind is not FailureKind.NOT_FOUND:
                 raise
             return set()
-        return {entry.id for entry in read(_Models, answer.body, model.address).data or []}
+        return {entry.id for entry in self._server.read(_Models, answer.body, model.address).data or []}
+
+    def _chunks(self, body: bytes, name: str) -> list[_Chunk]:
+        """Return the pieces of a reply; a server that does not stream sends a single one. Raises `RuntimeFailure`."""
+        if body.lstrip().startswith(b"{"):
+            return [self._server.read(_Chunk, body, name, quote_errors=False)]
+        events = list(_events(body))
+        if body.strip() and not events:
+            raise bad_response(name, "is not an event stream")
+        for kind, data in events:
+            if kind == b"error":
+                raise self._server.reported(name, error_in(data, known=True) or "", quote=False)
+        return [self._server.read(_Chunk, data, name, quote_errors=False) for _, data in events if data != b"[DONE]"]
+
+
+def _events(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield each event's name, empty without one, and its data."""
+    kind = b""
+    for line in body.splitlines():
+        field, _, value = line.partition(b":")
+        if field == b"event":
+            kind = value.strip()
+        elif field == b"data":
+            yield kind, value.strip()
+        elif not line:
+            kind = b""
 
 
 def _body(name: str, prompt: str, decoding: DecodingOptions) -> dict[str, object]:
@@ -186,22 +204,15 @@ def _body(name: str, prompt: str, decoding: DecodingOptions) -> dict[str, object
     return body
 
 
-def _chunks(body: bytes, name: str) -> list[_Chunk]:
-    events = [line[5:].strip() for line in body.splitlines() if line.startswith(b"data:")]
-    if body.strip() and not events:
-        raise bad_response(name, "is not an event stream")
-    return [read(_Chunk, event, name) for event in events if event != b"[DONE]"]
-
-
 def _reply(chunks: list[_Chunk], elapsed_ns: int) -> Reply:
     choices = [choice for chunk in chunks for choice in chunk.choices or []]
     finish = next((choice.finish_reason for choice in choices if choice.finish_reason), None)
     return Reply(
-        text="".join(choice.delta.content or "" for choice in choices),
+        text="".join(choice.said.content or "" for choice in choices),
         elapsed_ns=elapsed_ns,
         complete=finish is not None,
         done_reason=finish or "unfinished",
-        thinking="".join(choice.delta.reasoning_content or choice.delta.reasoning or "" for choice in choices),
+        thinking="".join(choice.said.reasoning_content or choice.said.reasoning or "" for choice in choices),
         timings=_timings(next((chunk.usage for chunk in reversed(chunks) if chunk.usage), None)),
     )
 

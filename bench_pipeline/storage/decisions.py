@@ -31,6 +31,11 @@ class StoredDecision:
     input_hash: str
     decided_at: datetime
 
+    @property
+    def was_right(self) -> str:
+        """The benchmark in which an incumbent that gives only unreadable answers now was right; empty otherwise."""
+        return str((self.input.get("incumbent") or {}).get("was_right", ""))
+
 
 def insert_decision(
     connection: Connection,
@@ -68,6 +73,12 @@ def decision_of(connection: Connection, plan_hash: str, conversation_id: Convers
     mine = decisions.c.plan_hash == plan_hash, decisions.c.conversation_id == conversation_id
     row = connection.execute(select(decisions).where(*mine).limit(1)).mappings().first()
     return _decision(row) if row else None
+
+
+def decisions_of_plan(connection: Connection, plan_hash: str) -> list[StoredDecision]:
+    """Return the decisions that were stored with a plan, in their order."""
+    query = select(decisions).where(decisions.c.plan_hash == plan_hash).order_by(decisions.c.decision_id)
+    return [_decision(row) for row in connection.execute(query).mappings()]
 
 
 def decisions_of(connection: Connection, benchmark_id: str) -> list[StoredDecision]:

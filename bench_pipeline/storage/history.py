@@ -9,9 +9,11 @@ from datetime import datetime
 from sqlalchemy import Connection, RowMapping, delete, insert, select
 
 from bench_pipeline.domain.measuring.scoreboard import CaseFailure, ModelResult, Scoreboard, Standing
+from bench_pipeline.domain.models.identity import ModelIdentity
+from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.storage.benchmarks import BenchmarkRow
-from bench_pipeline.storage.tables import benchmark_history
+from bench_pipeline.storage.tables import benchmark_history, benchmark_model_runs, benchmark_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,32 @@ def model_trend(connection: Connection, task: str, model: str) -> list[ModelResu
         .order_by(h.benchmark_date, h.benchmark_id)
     )
     return [_result(row) for row in connection.execute(query).mappings()]
+
+
+def earlier_results(
+    connection: Connection, benchmark: BenchmarkRow, actor_id: ActorId, identity: ModelIdentity
+) -> list[tuple[str, ModelResult]]:
+    """Return the results of an actor's model in the benchmarks before this one, newest first, with their ids.
+
+    Suite, prompt, reader, verdict contract, decoding and the model's identity are those of this benchmark.
+    """
+    h, b, runs = benchmark_history.c, benchmark_runs.c, benchmark_model_runs.c
+    terms = b.suite_hash, b.prompt_hash, b.reader_version
+    same = [column == getattr(benchmark, column.name) for column in terms]
+    query = (
+        select(benchmark_history, b.task, b.protocol, runs.identity)
+        .join(benchmark_runs, b.benchmark_id == h.benchmark_id)
+        .join(benchmark_model_runs, runs.model_run_id == h.model_run_id)
+        .where(h.task_type == benchmark.task_type, h.actor_id == actor_id, b.started_at < benchmark.started_at, *same)
+        .order_by(b.started_at.desc(), h.benchmark_id)
+    )
+    return [
+        (row["benchmark_id"], _result(row))
+        for row in connection.execute(query).mappings()
+        if row["task"]["verdict"] == benchmark.task["verdict"]
+        and row["protocol"]["decoding"] == benchmark.protocol["decoding"]
+        and ModelIdentity.model_validate(row["identity"]) == identity
+    ]
 
 
 def _past(rows: list[RowMapping]) -> PastBenchmark:

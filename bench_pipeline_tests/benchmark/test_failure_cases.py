@@ -196,6 +196,22 @@ def test_what_passes_by_itself_is_made_good_by_retries_that_are_recorded_and_no_
     assert standings(ranked) == {"fast": QUALIFIED, "slow": QUALIFIED}
 
 
+SICK_SERVERS = [
+    pytest.param(Fault.ABORTED, id="7 a reply that the server aborts"),
+    pytest.param(Fault.LOAD_FOR_A_REPLY, id="11 a load for a reply"),
+    pytest.param(Fault.NO_TOKENS, id="11 a reply without a token"),
+    pytest.param(Fault.BODY, id="11 an empty body"),
+]
+
+
+@pytest.mark.parametrize("fault", SICK_SERVERS)
+def test_a_good_status_without_an_answer_of_the_model_is_asked_again(world: World, fault: Fault) -> None:
+    strike(world, fault, 1)
+    ranked = benchmark(world, retries=1)
+    assert [attempt.partition(":")[0] for attempt in ranked.samples["fast"][0].attempts] == ["server_error"]
+    assert samples_of(ranked) == [GOOD] * 4
+
+
 def test_retries_are_bounded_and_then_the_call_is_an_error(world: World) -> None:
     """Row 5."""
     strike(world, Fault.BUSY, 1, 2, 3)
@@ -255,9 +271,16 @@ def test_a_model_that_answers_nothing_any_more_is_given_up_after_one_more_try(wo
     assert standings(ranked) == {"fast": INCONCLUSIVE, "slow": QUALIFIED}
 
 
-def test_no_failure_of_infrastructure_replaces_the_incumbent(world: World) -> None:
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(Fault.ERROR_IN_STREAM, id="7 an error mid-stream"),
+        *SICK_SERVERS,
+    ],
+)
+def test_no_failure_of_infrastructure_replaces_the_incumbent(world: World, fault: Fault) -> None:
     """Rows 3 to 7: production's model was not measured, which is no reason to give its work to another."""
-    strike(world, Fault.ERROR_IN_STREAM, 1, model="slow:7b")
+    strike(world, fault, 1, model="slow:7b")
     ranked = benchmark(world)
     assert standings(ranked) == {"fast": QUALIFIED, "slow": INCONCLUSIVE}
     assert {row.decision for row in world.plan(ranked).rows} == {DecisionKind.INCONCLUSIVE}

@@ -11,9 +11,9 @@ from bench_pipeline.benchmark.events import Event, SampleTaken
 from bench_pipeline.benchmark.field import Field
 from bench_pipeline.benchmark.ranking import (
     latest_benchmark_id,
-    measured_alone,
     rank_benchmark,
     read_ranked,
+    unranked_results,
     up_to_date_benchmark,
 )
 from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
@@ -135,7 +135,7 @@ def test_a_model_of_the_interrupted_part_that_takes_part_no_more_is_not_ranked(w
 
 
 @ONE_ENGINE
-@pytest.mark.parametrize("ask", [read_ranked, rank_benchmark, measured_alone])
+@pytest.mark.parametrize("ask", [read_ranked, rank_benchmark, unranked_results])
 def test_an_unknown_benchmark_is_an_input_error(world: World, ask: Callable[[object, str], object]) -> None:
     with pytest.raises(InputError, match="there is no benchmark 'absent'"):
         ask(world.database, "absent")
@@ -157,7 +157,7 @@ def test_a_task_that_was_never_benchmarked_has_no_latest_benchmark(world: World)
 # What counts of earlier benchmarks
 
 
-def test_a_model_measured_alone_is_ranked_beside_the_earlier_runs_of_the_others(world: World) -> None:
+def test_a_model_unranked_results_is_ranked_beside_the_earlier_runs_of_the_others(world: World) -> None:
     first = world.run("slow", "wrong")
     ranked = world.ranked_among("fast", days=35)
     assert {model: run.benchmark_id for model, run in ranked.reused.items()} == {"slow": first, "wrong": first}
@@ -309,13 +309,15 @@ def test_ranking_again_gives_the_same_scoreboard_whatever_was_measured_meanwhile
     assert again.scoreboard == first.scoreboard
 
 
-# A model alone
+# Without a ranking
 
 
-def test_a_run_of_one_model_is_read_with_the_memory_it_held(world: World) -> None:
-    result, memory_bytes = measured_alone(world.database, world.run("fast"))
-    assert (result.model, result.standing, result.rank) == ("fast", Standing.QUALIFIED, None)
-    assert memory_bytes == 1_000_000_000
+def test_results_are_read_unranked_with_the_memory_that_each_model_held(world: World) -> None:
+    found = unranked_results(world.database, world.run("fast", "wrong"))
+    assert {name: (result.standing, result.rank, result.memory_bytes) for name, result in found.items()} == {
+        "fast": (Standing.QUALIFIED, None, 1_000_000_000),
+        "wrong": (Standing.DISQUALIFIED, None, 4_000_000_000),
+    }
 
 
 # Whether measuring again could tell anything new

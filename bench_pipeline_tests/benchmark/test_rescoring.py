@@ -88,6 +88,14 @@ def sample_of(outcome: Outcome, reply: str | None = "[PASS] fine", **more: Any) 
         pytest.param(sample_of(Outcome.INVALID, done_reason=None), Outcome.INVALID, None, id="incomplete"),
         pytest.param(sample_of(Outcome.ERROR, done_reason=None), Outcome.ERROR, None, id="an infrastructure error"),
         pytest.param(sample_of(Outcome.ERROR), Outcome.ERROR, None, id="an error with a reply"),
+        pytest.param(sample_of(Outcome.INVALID, ""), Outcome.ERROR, None, id="a reply without a token"),
+        pytest.param(sample_of(Outcome.INVALID, "", done_reason="load"), Outcome.ERROR, None, id="a load for a reply"),
+        pytest.param(
+            sample_of(Outcome.INVALID, "", timings=ServerTimings(generated_tokens=1)),
+            Outcome.INVALID,
+            None,
+            id="an empty reply with a token",
+        ),
     ],
 )
 def test_a_sample_is_judged_by_its_reply_and_keeps_a_latency_only_with_a_verdict(

@@ -32,6 +32,10 @@ class Fault(StrEnum):
     WARM_PROMPT = "warm_prompt"
     LOADED_IN_CALL = "loaded_in_call"
     QUEUED = "queued"
+    NO_TOKENS = "no_tokens"
+    LOAD_FOR_A_REPLY = "load_for_a_reply"
+    ABORTED = "aborted"
+    BODY = "body"
 
 
 class Tail(StrEnum):
@@ -53,11 +57,15 @@ class Finish(StrEnum):
     DRIP = "drip"
     DRIP_HEADERS = "drip_headers"
     SILENCE = "silence"
+    BODY = "body"
 
 
 @dataclass(frozen=True)
 class Script:
-    """How a reply goes; `share` is how much of the text is sent, `account` what the server's figures say instead."""
+    """How a reply goes; `share` is how much of the text is sent, `account` what the server's figures say instead.
+
+    `junk` is the last object, or with `Finish.BODY` all that is sent, with status 200.
+    """
 
     status: int = 200
     error: str = ""
@@ -91,4 +99,8 @@ SCRIPTS: dict[Fault, Script] = {
     Fault.WARM_PROMPT: Script(account={"prompt": 1}),
     Fault.LOADED_IN_CALL: Script(account={"load": 9_000_000_000, "total": 9_100_000_000}),
     Fault.QUEUED: Script(account={"total": 5_000_000_000}),
+    Fault.NO_TOKENS: Script(share=0.0, account={"reply_tokens": 0}),
+    Fault.LOAD_FOR_A_REPLY: Script(share=0.0, done_reason="load", account={"reply_tokens": 0}),
+    Fault.ABORTED: Script(share=0.5, done_reason="abort"),
+    Fault.BODY: Script(finish=Finish.BODY, junk=b""),
 }

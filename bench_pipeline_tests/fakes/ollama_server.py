@@ -38,7 +38,8 @@ class FakeOllama(OllamaState):
 
     `single_flight` serves one call at a time; `linger_polls` is for how many looks at `/api/ps` an unloaded
     model still shows. A prompt of more words than the window is refused when the request says so and the server
-    `knows_truncate`; else half of the window is read of it. Paths that are `broken` answer 500.
+    `knows_truncate`; else half of the window is read of it. Paths that are `broken` answer 500,
+    those in `answers` with that object and status 200.
     """
 
     def __init__(
@@ -138,6 +139,9 @@ class _Connection(socketserver.StreamRequestHandler):
     def _route(self, record: Record) -> None:
         if record.path in self.fake.broken:
             self._json(record, {"error": "something went wrong"}, 500)
+            return
+        if record.path in self.fake.answers:
+            self._json(record, self.fake.answers[record.path])
             return
         match record.path:
             case "/api/tags":
@@ -298,6 +302,11 @@ class _Connection(socketserver.StreamRequestHandler):
         talk.record.answered_ns = None
         self._pause(None)
 
+    def _send_body(self, talk: _Talk) -> None:
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: {talk.dialect.content_type}\r\n"
+        length = f"Content-Length: {len(talk.script.junk)}\r\n\r\n"
+        self.wfile.write(head.encode() + length.encode() + talk.script.junk)
+
     def _repeat(self, piece: bytes) -> None:
         while True:
             self.wfile.write(piece)
@@ -322,6 +331,7 @@ _FINISHES: dict[Finish, Callable[[_Connection, _Talk], None]] = {
     Finish.DRIP: _Connection._drip,
     Finish.DRIP_HEADERS: _Connection._drip_headers,
     Finish.SILENCE: _Connection._stay_silent,
+    Finish.BODY: _Connection._send_body,
 }
 
 

@@ -106,6 +106,7 @@ class OllamaState:
         self.linger_polls = linger_polls
         self.knows_truncate = True
         self.broken: set[str] = set()
+        self.answers: dict[str, Json] = {}
         self.log: list[Record] = []
         self.resident: dict[str, Resident] = {}
         self.switches = 0

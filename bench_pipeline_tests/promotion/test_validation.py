@@ -1,4 +1,7 @@
-"""After a promotion the known cases are run once more, and a champion that does not hold is taken back."""
+"""After a promotion the known cases are run once more, and a champion that does not hold is taken back.
+
+How fast it is beside what it replaced is in test_validation_session.py.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,11 @@ import sys
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import update
 
 from bench_pipeline.benchmark.ranking import latest_benchmark_id
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.promotion.validation import ValidationResult, validate_promotion
-from bench_pipeline.storage import tables
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
@@ -41,7 +42,7 @@ def test_a_champion_that_is_still_right_and_no_slower_stays(world: World) -> Non
     assert [(one["model"], one["cases_correct"], one["cases"]) for one in details["champions"]] == [("fast", 4, 4)]
 
 
-def test_validating_runs_every_case_on_the_champion_alone(world: World) -> None:
+def test_validating_without_a_final_runs_every_case_on_the_champion_alone(world: World) -> None:
     promotion = world.promoted()
     before = len(world.server.log)
     validate(world, promotion)
@@ -113,29 +114,6 @@ def test_a_failed_validation_leaves_a_conversation_that_somebody_changed_since(w
     assert result.rollback is not None
     assert [row.conversation_id for row in result.rollback.left] == [GRADE_B]
     assert world.holds() == [SLOW, WRONG, SLOW]
-
-
-@ONE_ENGINE
-def test_an_incumbent_that_did_not_qualify_is_no_measure_of_speed(world: World) -> None:
-    for conversation in SERVED:
-        world.give(conversation, WRONG)
-    promotion = world.apply(world.plan(world.ranked("fast", "wrong")))
-    assert promotion is not None
-    world.server.models["fast:1b"].latency_ms = 10
-    assert validate(world, promotion).passed
-
-
-def test_a_champion_that_is_slower_than_the_incumbent_was_is_taken_back(world: World) -> None:
-    promotion = world.promoted()
-    history = tables.benchmark_history
-    world.change(
-        update(history).where(history.c.model_name == "slow").values(case_medians_ms=dict.fromkeys(CASES, 10.0))
-    )
-    world.server.models["fast:1b"].latency_ms = 20
-    result = validate(world, promotion)
-    assert "slower than slow was (95 % interval" in only(result.reasons)
-    assert [one.bar for one in world.promotions()] == [None, "benchmark"]  # the next benchmark may show it faster
-    assert world.holds() == [SLOW] * 3
 
 
 @ONE_ENGINE

@@ -95,6 +95,12 @@ class ModelResult:
         return self.standing is Standing.QUALIFIED
 
     @property
+    def only_unreadable(self) -> bool:
+        """Whether nothing but unreadable answers disqualifies the model: none of its verdicts was wrong."""
+        outcomes = {failure.outcome for failure in self.failures}
+        return self.standing is Standing.DISQUALIFIED and Outcome.INVALID in outcomes and Outcome.WRONG not in outcomes
+
+    @property
     def why(self) -> str:
         """Why the model does not qualify: what stopped it, or its first failed cases."""
         cases = [f"{failure.case_id}: {failure.reason}" for failure in self.failures]

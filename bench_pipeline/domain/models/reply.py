@@ -1,8 +1,17 @@
-"""What a runtime returns for one call, with the timings that it reports. Judging a reply is in tasks/verdict.py."""
+"""What a runtime returns for one call, with the timings that it reports, and whether the model answered at all.
+
+Judging an answer is in tasks/verdict.py.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+# Why a model ends its reply. Any other word is the runtime's own, such as load, unload, abort, error or timeout.
+_ENDS_OF_A_MODEL = frozenset({"stop", "length", "content_filter", "tool_calls", "function_call"})
+# Endings that only generated tokens can cause, for runtimes that count none.
+_ENDS_AFTER_TOKENS = frozenset({"length", "tool_calls", "function_call"})
+_LONGEST_WORD = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,3 +51,22 @@ class Reply:
         """
         without_load = self.elapsed_ns - (self.timings.load_ns or 0)
         return without_load if without_load > 0 else self.elapsed_ns
+
+    @property
+    def fault(self) -> str:
+        """Why this is a failure of the runtime and no answer of the model; empty when the model answered.
+
+        A model that answers generates tokens. So a reply without a token, visible or thought, is a failure of the
+        runtime; an empty reply with tokens is an answer, and an unreadable one.
+        """
+        if self.complete and self.done_reason not in _ENDS_OF_A_MODEL:
+            return f"the server ended the reply with {self.done_reason[:_LONGEST_WORD]!r}"
+        return "" if self._has_tokens else "the server answered without a single token"
+
+    @property
+    def _has_tokens(self) -> bool:
+        if self.text.strip() or self.thinking.strip():
+            return True
+        if self.timings.generated_tokens is not None:
+            return self.timings.generated_tokens > 0
+        return bool(self.text or self.thinking) or self.done_reason in _ENDS_AFTER_TOKENS

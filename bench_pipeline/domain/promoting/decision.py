@@ -36,7 +36,9 @@ class Incumbent:
 
     `result` is None when it was not measured; `exclusion` then says why, None when nobody asked for it.
     `other_prompt` says where the measured prompt came from when the conversation has another of its own.
-    `undone` says which promotion made this very change before and was undone. Both are empty otherwise.
+    `undone` says which promotion made this very change before and was undone. `was_right` names the benchmark in which
+    a model that now gives only unreadable answers was last correct in all cases, under the same identity, suite,
+    prompt, reader and decoding. All three are empty otherwise.
     """
 
     actor_id: ActorId | None
@@ -46,6 +48,7 @@ class Incumbent:
     exclusion: Exclusion | None = None
     other_prompt: str = ""
     undone: str = ""
+    was_right: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +78,17 @@ def decide(scoreboard: Scoreboard, incumbent: Incumbent | None, policy: Promotio
     6. There is no incumbent: promote.
     7. The incumbent is not a model: keep.
     8. The incumbent was not measured: inconclusive if that may pass, else promote.
-    9. The incumbent is disqualified: promote.
-    10. The incumbent was not measured to the end: inconclusive.
-    11. Challenger and incumbent did not make two passes of a final: inconclusive.
-    12. The challenger saves less than the margin in the mean: keep.
-    13. The interval does not exclude that it is no faster, or its mean over the final is not lower: keep.
-    14. Otherwise: promote.
+    9. Unreadable answers alone disqualify the incumbent, which was right before under the same terms: inconclusive.
+    10. The incumbent is disqualified: promote.
+    11. The incumbent was not measured to the end: inconclusive.
+    12. Challenger and incumbent did not make two passes of a final: inconclusive.
+    13. The challenger saves less than the margin in the mean: keep.
+    14. The interval does not exclude that it is no faster, or its mean over the final is not lower: keep.
+    15. Otherwise: promote.
 
     Where a rule says promote and the very same change was undone before: keep.
     The champion is the fastest qualified actor; where the incumbent was in a final, the fastest of that final.
-    Rules 11 to 13 are those of the policy's version.
+    Rules 12 to 14 are those of the policy's version.
     """
     if incumbent is None:
         return Decision(DecisionKind.INVALID, "there is no such conversation; correct conversations in task.yaml")
@@ -119,10 +123,7 @@ def _by_scoreboard(scoreboard: Scoreboard, incumbent: Incumbent, policy: Promoti
     if measured is None:
         return answer(*_unmeasured(incumbent))
     if measured.standing is Standing.DISQUALIFIED:
-        return answer(
-            DecisionKind.PROMOTE,
-            f"{incumbent.name} no longer qualifies: {measured.cases_correct}/{measured.cases} correct",
-        )
+        return answer(*_disqualified(incumbent, measured))
     if not measured.qualified:
         return answer(DecisionKind.INCONCLUSIVE, f"{incumbent.name} could not be measured to the end: {measured.why}")
     kind, reason, comparison = _compared(champion, measured, actors, policy)
@@ -152,6 +153,16 @@ def _unmeasured(incumbent: Incumbent) -> tuple[DecisionKind, str]:
     return DecisionKind.INCONCLUSIVE, f"{incumbent.name} was not measured: {unmeasured_because(incumbent.exclusion)}"
 
 
+def _disqualified(incumbent: Incumbent, measured: ModelResult) -> tuple[DecisionKind, str]:
+    correct = f"{measured.cases_correct}/{measured.cases} correct"
+    if incumbent.was_right and measured.only_unreadable:
+        return DecisionKind.INCONCLUSIVE, (
+            f"{incumbent.name} gave unreadable answers ({correct}), although it was right in all cases of benchmark "
+            f"{incumbent.was_right} under the same terms: check its runtime, then benchmark again"
+        )
+    return DecisionKind.PROMOTE, f"{incumbent.name} no longer qualifies: {correct}"
+
+
 def unmeasured_because(exclusion: Exclusion | None) -> str:
     """Return in words why an incumbent has no result, for the reasons that may pass by themselves."""
     match exclusion:
@@ -168,7 +179,7 @@ def unmeasured_because(exclusion: Exclusion | None) -> str:
 def _compared(
     champion: ModelResult, measured: ModelResult, actors: Sequence[ModelResult], policy: PromotionPolicy
 ) -> tuple[DecisionKind, str, PairedComparison | None]:
-    """Return rules 11 to 14: the answer, its reason, and the comparison that it rests on."""
+    """Return rules 12 to 15: the answer, its reason, and the comparison that it rests on."""
     if policy.version == by_case.VERSION:
         others = sum(actor.model != measured.model for actor in actors)
         comparison = by_case.compare(champion, measured, others, policy)

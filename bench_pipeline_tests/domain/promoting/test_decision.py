@@ -9,11 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing, compare_means, rank
+from bench_pipeline.domain.measuring.scoreboard import (
+    CaseFailure,
+    ModelResult,
+    Scoreboard,
+    Standing,
+    compare_means,
+    rank,
+)
 from bench_pipeline.domain.models.actor import Exclusion
 from bench_pipeline.domain.promoting.decision import Decision, DecisionKind, Incumbent, decide
 from bench_pipeline.domain.promoting.final import level_at
 from bench_pipeline.domain.promoting.policy import PromotionPolicy
+from bench_pipeline.domain.tasks.outcome import Outcome
 
 CASES = [f"c{number}" for number in range(10)]
 PROMOTE, KEEP, INCONCLUSIVE = DecisionKind.PROMOTE, DecisionKind.KEEP, DecisionKind.INCONCLUSIVE
@@ -53,6 +61,8 @@ def without_final(one: ModelResult) -> ModelResult:
 FAST, NEXT = result("fast", 1, 100), result("next", 2, 150)
 OLD = result("old", 9, 200)
 WRONG = replace(OLD, standing=Standing.DISQUALIFIED, cases_correct=9)
+UNREADABLE = replace(WRONG, cases_correct=8, failures=(CaseFailure("c1", Outcome.INVALID, "empty reply"),))
+ALSO_WRONG = replace(UNREADABLE, failures=(*UNREADABLE.failures, CaseFailure("c2", Outcome.WRONG, "said PASS")))
 OPEN = replace(OLD, standing=Standing.INCONCLUSIVE, cases_correct=4)
 UNREGISTERED = result("by hand", None, 50)
 
@@ -136,6 +146,28 @@ def decided(results: list[ModelResult], incumbent: Incumbent | None = None, min_
             PROMOTE,
             "old no longer qualifies: 9/10 correct",
             id="the incumbent is not always right",
+        ),
+        pytest.param(
+            [FAST, UNREADABLE],
+            Incumbent(9, "old", "ai_model", UNREADABLE, was_right="grading-1"),
+            INCONCLUSIVE,
+            "old gave unreadable answers (8/10 correct), although it was right in all cases of benchmark grading-1 "
+            "under the same terms: check its runtime, then benchmark again",
+            id="the incumbent was right before and is only unreadable now",
+        ),
+        pytest.param(
+            [FAST, UNREADABLE],
+            Incumbent(9, "old", "ai_model", UNREADABLE),
+            PROMOTE,
+            "old no longer qualifies: 8/10 correct",
+            id="the incumbent is unreadable and was never right under these terms",
+        ),
+        pytest.param(
+            [FAST, ALSO_WRONG],
+            Incumbent(9, "old", "ai_model", ALSO_WRONG, was_right="grading-1"),
+            PROMOTE,
+            "old no longer qualifies: 8/10 correct",
+            id="the incumbent is wrong in one case and unreadable in another",
         ),
         pytest.param(
             [FAST, replace(OLD, standing=Standing.OUTPACED, reason="outpaced after 6 cases")],

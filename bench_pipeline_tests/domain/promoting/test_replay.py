@@ -48,6 +48,7 @@ incumbents = st.none() | st.builds(
     exclusion=st.none() | st.sampled_from(Exclusion),
     other_prompt=st.sampled_from(["", "task.yaml"]),
     undone=st.sampled_from(["", "promotion 3 did this and was undone"]),
+    was_right=st.sampled_from(["", "grading-1"]),
 )
 inputs = st.builds(
     DecisionInput,
@@ -115,6 +116,14 @@ def test_each_part_of_the_input_counts(path: tuple[str, str], value: object, kin
     assert read_input(stored(INPUT)).decide().kind is DecisionKind.PROMOTE
     assert read_input(changed).decide().kind is kind
     assert content_hash(changed) != content_hash(INPUT.as_json())
+
+
+def test_an_input_that_was_stored_before_a_field_was_added_is_read_with_its_default() -> None:
+    older = stored(INPUT)
+    incumbent = older["incumbent"]
+    assert isinstance(incumbent, dict)
+    del incumbent["was_right"]
+    assert read_input(older).decide() == INPUT.decide()
 
 
 @pytest.mark.parametrize("value", [{}, {"scoreboard": {"results": [{"model": "x"}]}, "incumbent": None, "policy": {}}])
