@@ -220,7 +220,7 @@ def load_settings() -> Settings:
         raise InputError("\n".join(lines)) from None
     for former in sorted(FORMER_NAMES.keys() & _names_in_use()):
         warnings.warn(
-            f"{former} is now {FORMER_NAMES[former]}; the former name works until version 0.3",
+            f"{former} is now {FORMER_NAMES[former]}; the former name works until version 0.4",
             FutureWarning,
             stacklevel=2,
         )

@@ -98,7 +98,7 @@ def _request(given: _Given, fresh: bool) -> MeasurementRequest:
     if given["among_all"] and names is None:
         raise click.UsageError("--among-all needs --models or --models-file")
     if given["policy"] is not None:
-        click.echo("bench: note: --policy is now --strategy; the former name works until version 0.3", err=True)
+        click.echo("bench: note: --policy is now --strategy; the former name works until version 0.4", err=True)
     return MeasurementRequest(
         task=given["task"],
         models=names,

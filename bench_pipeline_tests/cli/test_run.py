@@ -232,7 +232,7 @@ def test_the_former_name_of_the_strategy_works_with_one_line_of_notice(
     assert protocol["policy"] == "race"
     notes = [line for line in done.stderr.splitlines() if line.startswith("bench: note: ")]
     assert len(notes) == 1
-    assert "the former name works until version 0.3" in notes[0]
+    assert "the former name works until version 0.4" in notes[0]
 
 
 def test_among_all_without_names_is_invalid(typed: Typed) -> None:
