@@ -214,10 +214,14 @@ def plan_row(holding: Holding, decision: Decision, measured: tuple[str, ModelIde
 
 
 def evidence_hash(results: tuple[ModelResult, ...], terms: dict[str, Any]) -> str:
-    """Hash a scoreboard with the terms it was measured under (suite, prompt, protocol, reader)."""
+    """Hash a scoreboard with the terms it was measured under (suite, prompt, protocol, reader).
+
+    Scoreboards from before latencies were kept by pass have the same hash as then.
+    """
     lines = [
         [r.model, r.actor_id, r.digest, r.standing.value, r.rank, r.cases_correct, r.cases, r.calls, r.avg_latency_ms,
-         dict(r.case_medians_ms), dict(r.final_case_medians_ms), r.final_passes]
+         dict(r.case_medians_ms), dict(r.final_case_medians_ms), r.final_passes,
+         *([[dict(one) for one in r.final_latencies_ms]] if r.final_latencies_ms else [])]
         for r in results
     ]  # fmt: skip
     return content_hash({"results": lines, "terms": terms})

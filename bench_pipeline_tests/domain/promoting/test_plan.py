@@ -108,6 +108,7 @@ OTHER_TERMS = {
 }
 OTHER_EVIDENCE = {"task": "grading", "benchmark_id": "b2", "evidence_hash": "e2"}
 OTHER_RESULT_VALUES = {
+    "final_latencies_ms": ({"c1": 1.0},),
     "model": "other",
     "actor_id": None,
     "digest": "sha256:bb",
