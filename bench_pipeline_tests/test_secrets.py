@@ -219,6 +219,7 @@ AT = f"postgresql+psycopg2://bench_recorder:half@{CANARY}@127.0.0.1:5432/jobs"
 def test_an_address_that_is_typed_wrongly_is_refused_without_saying_it(
     typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch, variable: str, form: str, command: str
 ) -> None:
+    world.configure(final_passes=FINAL_PASSES)
     world.ranked("fast", "slow")
     monkeypatch.setenv(variable, form)
 
@@ -232,6 +233,7 @@ def test_an_address_that_is_typed_wrongly_is_refused_without_saying_it(
 def test_a_promoter_with_a_wrong_password_is_told_without_it(
     typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world.configure(final_passes=FINAL_PASSES)
     world.ranked("fast", "slow")
     monkeypatch.setenv("BENCH_PROMOTER_URL", with_password(world.promoter_url, f"{CANARY}-wrong"))
 

@@ -59,7 +59,7 @@ def test_blame_tells_the_change_the_decision_the_benchmark_and_every_call(typed:
     assert done.returncode == 0
     assert done.stdout.startswith(f"{GRADE_A} Grade A: fast (actor {FAST})\n   promotion 1 ")
     assert "decision 1: PROMOTE 99.8% faster than slow in the final" in done.stdout
-    assert "fast sha256:fa: 4/4 cases correct, mean 5 ms (n=4 calls)" in done.stdout
+    assert "fast sha256:fa: 4/4 cases correct, mean 5 ms (n=20 calls)" in done.stdout
     calls = [
         line.split()
         for line in done.stdout.splitlines()
