@@ -65,7 +65,8 @@ def test_blame_tells_the_change_the_decision_the_benchmark_and_every_call(typed:
         for line in done.stdout.splitlines()
         if "correct" in line and line.strip()[:5] in ("PASS_", "FAIL_")
     ]
-    assert [(call[0], call[2], call[3], call[4]) for call in calls] == [
+    assert len(calls) == 20
+    assert [(call[0], call[2], call[3], call[4]) for call in calls[:4]] == [
         (case, case[:4], case[:4], "correct") for case in ("PASS_001", "PASS_002", "FAIL_001", "FAIL_002")
     ]
     assert "UTC passed" in done.stdout

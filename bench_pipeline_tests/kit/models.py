@@ -9,7 +9,7 @@ from bench_pipeline_tests.kit.tasks import CASES
 FAST, SLOW, WRONG, SILENT, BROKEN, SCRIPT = range(1, 7)
 ACTORS = {FAST: "fast", SLOW: "slow", WRONG: "wrong", SILENT: "silent", BROKEN: "broken"}
 LATENCY_OF_FAST_MS = 5.0  # far enough from 0 that a busy machine does not change it by a multiple
-LATENCY_OF_SLOW_MS = 100.0  # far enough from that of `fast` that a busy machine does not exchange them
+LATENCY_OF_SLOW_MS = 40.0  # far enough from that of `fast` that a busy machine does not exchange them
 FINAL_PASSES = 20
 """The bound on a final that is to decide: it ends at its first look, or soon after where the machine stumbles."""
 RANKED_LATENCIES_MS = {"wrong": 1, "fast": 5, "slow": 2000}
