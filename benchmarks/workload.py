@@ -52,7 +52,7 @@ def stub(scenario: Scenario) -> Stub:
 
 def answer(prompt: str) -> str:
     """Return the right verdict on a case."""
-    return "[FAIL] it does not" if "a bad summary" in prompt else "[PASS] it does"
+    return "[FAIL] it names another job" if "a bad summary" in prompt else "[PASS] it names the job"
 
 
 def write_task(folder: Path, cases: int) -> None:
