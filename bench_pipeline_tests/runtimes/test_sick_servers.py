@@ -85,14 +85,14 @@ REPORTED = "server_error: judge:7b: the server reported an error"
         pytest.param(
             piece("[PA") + event({"error": {"message": "boom"}}, "error"), f"{REPORTED}: boom", id="an error twice told"
         ),
-        pytest.param(piece("[PA") + "event: error\ndata: boom\n\n", REPORTED, id="an error event that is no JSON"),
+        pytest.param(piece("[PA") + "event: error\ndata: boom\n\n", REPORTED, id="an error event that is not JSON"),
         pytest.param('{"error": {"message": "boom"}}', f"{REPORTED}: boom", id="an error for a stream"),
         pytest.param('{"error": "boom: SECRET-POSTING"}', f"{REPORTED}: boom", id="an error that quotes the prompt"),
         pytest.param(whole(None, tokens=0), NOTHING, id="not streamed, and null"),
         pytest.param(whole("", tokens=0), NOTHING, id="not streamed, and empty"),
         pytest.param("{}", NOTHING, id="not streamed, and no reply"),
         pytest.param(whole("[PASS]", "error"), "the server ended the reply with 'error'", id="not streamed, an error"),
-        # What is no failure of the server.
+        # These are not failures of the server.
         pytest.param(piece("[PASS] fine", "stop") + usage(0), "[PASS] fine", id="good: tokens that are not counted"),
         pytest.param(piece("", "stop") + usage(1), "", id="good: an end-of-text token alone"),
         pytest.param(piece("[PASS]", "stop", error=None) + usage(3), "[PASS]", id="good: an error that is null"),
@@ -134,7 +134,7 @@ def line(text: str = "", done: bool = False, **more: object) -> str:
         pytest.param(line("[PA") + '{"error": {"message": "boom"}}\n', f"{REPORTED}: boom", id="an error object"),
         pytest.param('{"error": "boom"}', f"{REPORTED}: boom", id="an error for a stream"),
         pytest.param('{"error": {"code": 500}}', REPORTED, id="an error without words"),
-        # What is no failure of the server.
+        # These are not failures of the server.
         pytest.param(line(done=True, done_reason="stop", eval_count=1), "", id="good: an end-of-text token alone"),
         pytest.param(line("[PASS]", done=True, done_reason="stop"), "[PASS]", id="good: not streamed"),
     ],
@@ -180,7 +180,7 @@ def timings(tokens: int) -> dict[str, object]:
             "server_error: judge:7b: llama.cpp answered 500 server_error",
             id="an error object",
         ),
-        # What is no failure of the runtime.
+        # These are not failures of the runtime.
         pytest.param([chunk("", "stop", timings=timings(1))], "", id="good: an end-of-text token alone"),
         pytest.param([chunk("[PASS]", "stop", timings=timings(3))], "[PASS]", id="good: text"),
     ],

@@ -28,7 +28,7 @@ MIN_EXTRA_NS = 100_000_000
 MIN_CALLS = 8
 # The median absolute deviation of a normal distribution is its standard deviation / 1.4826.
 MAD_TO_SD = 1.4826
-# A line through more cases costs time, with the square of their number, and is no better.
+# A line through more cases costs time, with the square of their number, and is not better.
 MAX_CASES_OF_A_LINE = 60
 _FIT_ROUNDS = 20
 

@@ -83,7 +83,7 @@ def decide(scoreboard: Scoreboard, incumbent: Incumbent | None, policy: Promotio
     11. The incumbent was not measured to the end: inconclusive.
     12. Challenger and incumbent did not make two passes of a final: inconclusive.
     13. The challenger saves less than the margin in the mean: keep.
-    14. The interval does not exclude that it is no faster, or its mean over the final is not lower: keep.
+    14. The interval does not show that it is faster, or its mean over the final is not lower: keep.
     15. Otherwise: promote.
 
     Where a rule says promote and the very same change was undone before: keep.
@@ -196,7 +196,7 @@ def _compared(
         return DecisionKind.KEEP, f"{found}: less than the margin of {policy.min_gain:.0%}", comparison
     if comparison.high < 1:
         return DecisionKind.KEEP, f"{found}: its mean over all passes of the final is not lower", comparison
-    why = f"{found}: the interval does not exclude that it is no faster{_more_passes(comparison, policy)}"
+    why = f"{found}: the interval does not show that it is faster{_more_passes(comparison, policy)}"
     return DecisionKind.KEEP, why, comparison
 
 

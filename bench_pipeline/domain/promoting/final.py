@@ -67,7 +67,7 @@ def gains_enough(comparison: PairedComparison, policy: PromotionPolicy) -> bool:
 def promotable(
     challenger: ModelResult, incumbent: ModelResult, comparison: PairedComparison, policy: PromotionPolicy
 ) -> bool:
-    """Whether the challenger saves the margin, the interval excludes that it is no faster, and its mean is lower."""
+    """Whether the challenger saves the margin, the interval shows that it is faster, and its mean is lower."""
     return gains_enough(comparison, policy) and comparison.high < 1 and _is_faster(challenger, incumbent)
 
 
@@ -82,7 +82,7 @@ def passes_missing(comparison: PairedComparison, policy: PromotionPolicy) -> int
 def contenders(scoreboard: Scoreboard, incumbents: frozenset[str]) -> tuple[str, ...]:
     """Return who meets in the final, fastest first; nobody when no final is needed.
 
-    The fastest qualified actor that is no incumbent meets the incumbents that qualified, unless its mean is clearly
+    The fastest qualified actor that is not an incumbent meets the incumbents that qualified, unless its mean is clearly
     higher. Without an incumbent among the qualified, the two leaders meet unless one is clearly slower.
     """
     actors = _actors(scoreboard)

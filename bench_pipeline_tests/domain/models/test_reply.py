@@ -42,7 +42,7 @@ def test_a_reply_with_a_token_is_an_answer(answered: Reply) -> None:
     [
         pytest.param(reply(), id="nothing"),
         pytest.param(reply("", 0), id="nothing, counted"),
-        pytest.param(reply(" \n", 0), id="blanks that are no token"),
+        pytest.param(reply(" \n", 0), id="blanks without a token"),
         pytest.param(reply("", 0, done_reason="length"), id="a prompt that was ignored for its length"),
         pytest.param(reply("", 0, done_reason="content_filter"), id="a prompt that was filtered"),
         pytest.param(reply("", None, complete=False, done_reason="unfinished"), id="unfinished before the first token"),

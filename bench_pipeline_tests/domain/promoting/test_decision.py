@@ -306,7 +306,7 @@ STEADY = timed("new", 1, 80, 81, 79, 80), timed("old", 9, 100, 100, 100, 100)
             KEEP,
             "10.0% faster than old in the final "
             "(99.94 % interval below -999% to 95.3%, n=4 passes; mean 95 ms against 100 ms): "
-            "the interval does not exclude that it is no faster; "
+            "the interval does not show that it is faster; "
             "if it goes on like this, about 159 more passes of each would, more than 40 in all",
             id="not clear",
         ),
