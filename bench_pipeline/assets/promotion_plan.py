@@ -111,7 +111,7 @@ def readable_check(task: str) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not lines,
             severity=dg.AssetCheckSeverity.WARN,
-            description="; ".join(lines.values()) or "there is no such incumbent",
+            description="; ".join(lines.values()) or "every incumbent is readable",
         )
 
     return incumbents_are_readable

@@ -18,6 +18,7 @@ from bench_pipeline.domain.measuring.scoreboard import (
     ModelResult,
     Standing,
     ahead_by,
+    comparable_medians_ms,
     compare_by_case,
     compare_means,
     met_in_final,
@@ -118,8 +119,7 @@ def _comparison(champion: ModelResult, other: ModelResult, roles: Sequence[str])
 
 def _slower_cases(champion: ModelResult, other: ModelResult) -> list[dict[str, Any]]:
     """Return the cases in which the champion is the slower one, by the medians in ms, the largest ratio first."""
-    final = met_in_final(champion, other)
-    ours, theirs = (one.final_case_medians_ms if final else one.case_medians_ms for one in (champion, other))
+    ours, theirs = comparable_medians_ms(champion, other)
     slower = [
         {"case_id": case_id, "champion_ms": ours[case_id], "other_ms": ms, "ratio": ours[case_id] / ms}
         for case_id, ms in theirs.items()

@@ -106,7 +106,7 @@ def test_the_cases_in_which_the_champion_takes_longer_are_named_with_how_much() 
     (line,) = render_report_json(ranked)["comparisons"]
     (slower,) = line["slower_cases"]
     assert (slower["case_id"], slower["ratio"]) == (CASE, pytest.approx(1.5, abs=0.01))
-    assert f"| {CASE} (1.500 x) |" in section(render_report(ranked), "Comparisons")
+    assert f"| {CASE} (50.0% slower) |" in section(render_report(ranked), "Comparisons")
 
 
 def test_an_incumbent_that_does_not_qualify_is_compared_and_called_that() -> None:

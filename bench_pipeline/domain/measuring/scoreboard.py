@@ -311,13 +311,18 @@ def _cases_of_both(pairs: Sequence[tuple[Mapping[str, float], Mapping[str, float
 
 
 def compare_by_case(challenger: ModelResult, other: ModelResult, level: float) -> PairedComparison | None:
-    """Compare two models case by case: by the final's passes only if both have any, else by the main passes.
+    """Compare two models case by case; None with fewer than two common cases.
 
-    None with fewer than two common cases. It describes where models differ; nothing is decided by it.
+    It describes where models differ; nothing is decided by it.
     """
-    if met_in_final(challenger, other):
-        return compare_cases(challenger.final_case_medians_ms, other.final_case_medians_ms, level)
-    return compare_cases(challenger.case_medians_ms, other.case_medians_ms, level)
+    return compare_cases(*comparable_medians_ms(challenger, other), level)
+
+
+def comparable_medians_ms(one: ModelResult, other: ModelResult) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    """Return the medians by case of both models: the final's if both were in it, else those of the main passes."""
+    if met_in_final(one, other):
+        return one.final_case_medians_ms, other.final_case_medians_ms
+    return one.case_medians_ms, other.case_medians_ms
 
 
 def is_near(one: ModelResult, other: ModelResult) -> bool:

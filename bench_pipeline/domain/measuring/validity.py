@@ -28,7 +28,7 @@ COLLAPSED_SHARE = 0.5
 class ValidityRule(StrEnum):
     """Why a call's latency does not rank, in the order of the checks. Stored with the sample, counted in the report.
 
-    The last three do not come from `screen`: there was no verdict to time, the call was repeated (see disturbance.py),
+    `screen` does not return the last three: no verdict was read, the call was repeated (see disturbance.py),
     or the whole run is void.
     """
 

@@ -204,7 +204,8 @@ def _unmet(champion: ModelResult, measured: ModelResult) -> str:
     names = f"{champion.model} and {measured.model}"
     if met_in_final(champion, measured):
         return f"{names} have fewer than two passes of the final with valid latencies for half of the cases"
-    return f"{names} did not meet in a final, and only a final decides between two; run the benchmark with one"
+    why = "did not meet in a final, and only a final decides between two"
+    return f"{names} {why}; benchmark again with BENCH_FINAL_PASSES=20"
 
 
 def _more_passes(comparison: PairedComparison, policy: PromotionPolicy) -> str:

@@ -68,7 +68,13 @@ def promotable(
     challenger: ModelResult, incumbent: ModelResult, comparison: PairedComparison, policy: PromotionPolicy
 ) -> bool:
     """Whether the challenger saves the margin, the interval shows that it is faster, and its mean is lower."""
-    return gains_enough(comparison, policy) and comparison.high < 1 and _is_faster(challenger, incumbent)
+    return gains_enough(comparison, policy) and comparison.high < 1 and ratio_of_means(challenger, incumbent) < 1
+
+
+def ratio_of_means(one: ModelResult, other: ModelResult) -> float:
+    """Return the ratio of the means over all passes of the final; with outliers, the mean ratio of pairs differs."""
+    pairs = paired_means(one, other)
+    return sum(pair[0] for pair in pairs) / sum(pair[1] for pair in pairs)
 
 
 def passes_missing(comparison: PairedComparison, policy: PromotionPolicy) -> int | None:
@@ -88,9 +94,8 @@ def contenders(scoreboard: Scoreboard, incumbents: frozenset[str]) -> tuple[str,
     actors = _actors(scoreboard)
     if not any(actor.model in incumbents for actor in actors):
         leaders = scoreboard.ranked[:2]
-        return (
-            tuple(leader.model for leader in leaders) if len(leaders) == 2 and is_near(leaders[1], leaders[0]) else ()
-        )
+        near = len(leaders) == 2 and is_near(leaders[1], leaders[0])
+        return tuple(leader.model for leader in leaders) if near else ()
     meeting = {
         result.model
         for one, incumbent in _pairs(actors, incumbents)
@@ -136,12 +141,6 @@ def _pairs(actors: Sequence[ModelResult], incumbents: frozenset[str]) -> Iterato
 
 def _passes(one: ModelResult, other: ModelResult) -> int:
     return min(one.final_passes, other.final_passes)
-
-
-def _is_faster(one: ModelResult, other: ModelResult) -> bool:
-    """Whether the mean over the final's passes is lower; with outliers, the mean ratio may say otherwise."""
-    pairs = paired_means(one, other)
-    return sum(pair[0] for pair in pairs) < sum(pair[1] for pair in pairs)
 
 
 def _decided(one: ModelResult, incumbent: ModelResult, policy: PromotionPolicy) -> bool:

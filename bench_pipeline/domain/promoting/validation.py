@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Scoreboard, compare_means, paired_means
+from bench_pipeline.domain.measuring.scoreboard import TIE_LEVEL, ModelResult, Scoreboard, compare_means
 from bench_pipeline.domain.measuring.statistics import PairedComparison, interval_text
-from bench_pipeline.domain.promoting.final import LOOKS, MAX_FINAL_PASSES, decisive
+from bench_pipeline.domain.promoting.final import LOOKS, MAX_FINAL_PASSES, decisive, ratio_of_means
 from bench_pipeline.domain.promoting.policy import PromotionPolicy
 
 Limits = Mapping[str, float]
@@ -51,10 +51,8 @@ def slower_than(
     calls of the rival could make the two disagree.
     """
     found = decisive(champion, rival, policy)
-    if found is None or found.low <= limit:
-        return None
-    pairs = paired_means(champion, rival)
-    return found if sum(one for one, _ in pairs) > limit * sum(other for _, other in pairs) else None
+    slower = found is not None and found.low > limit and ratio_of_means(champion, rival) > limit
+    return found if slower else None
 
 
 def speed_in_words(champion: ModelResult, rival: ModelResult, policy: PromotionPolicy) -> str:

@@ -3,72 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from statistics import fmean
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench_pipeline.domain.measuring.scoreboard import (
-    CaseFailure,
     ModelResult,
     Scoreboard,
     Standing,
-    compare_means,
     rank,
 )
 from bench_pipeline.domain.models.actor import Exclusion
-from bench_pipeline.domain.promoting.decision import Decision, DecisionKind, Incumbent, decide
-from bench_pipeline.domain.promoting.final import level_at
+from bench_pipeline.domain.promoting.decision import DecisionKind, Incumbent, decide
 from bench_pipeline.domain.promoting.policy import PromotionPolicy
-from bench_pipeline.domain.tasks.outcome import Outcome
-
-CASES = [f"c{number}" for number in range(10)]
-PROMOTE, KEEP, INCONCLUSIVE = DecisionKind.PROMOTE, DecisionKind.KEEP, DecisionKind.INCONCLUSIVE
-
-
-def result(
-    model: str, actor_id: int | None, ms: float = 100.0, standing: Standing = Standing.QUALIFIED, correct: int = 10
-) -> ModelResult:
-    return ModelResult(
-        model,
-        standing,
-        10,
-        correct,
-        correct * 10.0,
-        calls=10,
-        actor_id=actor_id,
-        avg_latency_ms=ms,
-        reason="time-out",
-        final_passes=4,
-        final_latencies_ms=(dict.fromkeys(CASES, ms),) * 4,
-    )
-
-
-def timed(model: str, actor_id: int, *passes_ms: float, main_ms: float | None = None) -> ModelResult:
-    """A qualified model with these means of the final's passes; in the ranking it has the mean `main_ms`."""
-    return replace(
-        result(model, actor_id, main_ms or fmean(passes_ms)),
-        final_passes=len(passes_ms),
-        final_latencies_ms=tuple(dict.fromkeys(CASES, ms) for ms in passes_ms),
-    )
-
-
-def without_final(one: ModelResult) -> ModelResult:
-    return replace(one, final_passes=0, final_latencies_ms=())
-
-
-FAST, NEXT = result("fast", 1, 100), result("next", 2, 150)
-OLD = result("old", 9, 200)
-WRONG = replace(OLD, standing=Standing.DISQUALIFIED, cases_correct=9)
-UNREADABLE = replace(WRONG, cases_correct=8, failures=(CaseFailure("c1", Outcome.INVALID, "empty reply"),))
-ALSO_WRONG = replace(UNREADABLE, failures=(*UNREADABLE.failures, CaseFailure("c2", Outcome.WRONG, "said PASS")))
-OPEN = replace(OLD, standing=Standing.INCONCLUSIVE, cases_correct=4)
-UNREGISTERED = result("by hand", None, 50)
-
-
-def decided(results: list[ModelResult], incumbent: Incumbent | None = None, min_gain: float = 0.05) -> Decision:
-    return decide(rank(results), incumbent or Incumbent(9, "old", "ai_model", OLD), PromotionPolicy(min_gain))
+from bench_pipeline_tests.domain.promoting.examples import (
+    ALSO_WRONG,
+    FAST,
+    INCONCLUSIVE,
+    KEEP,
+    NEXT,
+    OLD,
+    OPEN,
+    PROMOTE,
+    UNREADABLE,
+    UNREGISTERED,
+    WRONG,
+    decided,
+    result,
+    timed,
+    without_final,
+)
 
 
 @pytest.mark.parametrize(
@@ -180,7 +145,8 @@ def decided(results: list[ModelResult], incumbent: Incumbent | None = None, min_
             [FAST, without_final(OLD)],
             Incumbent(9, "old", "ai_model", without_final(OLD)),
             INCONCLUSIVE,
-            "fast and old did not meet in a final, and only a final decides between two; run the benchmark with one",
+            "fast and old did not meet in a final, and only a final decides between two; "
+            "benchmark again with BENCH_FINAL_PASSES=20",
             id="no final",
         ),
         pytest.param(
@@ -265,135 +231,6 @@ def test_the_first_rule_that_matches_decides(
     results: list[ModelResult], incumbent: Incumbent, kind: DecisionKind
 ) -> None:
     assert decided(results, incumbent).kind is kind
-
-
-@pytest.mark.parametrize(
-    ("challenger_ms", "incumbent_ms", "min_gain", "kind"),
-    [
-        pytest.param(94, 100, 0.05, PROMOTE, id="6 % of 5 %"),
-        pytest.param(95, 100, 0.05, PROMOTE, id="exactly 5 %"),
-        pytest.param(96, 100, 0.05, KEEP, id="4 % of 5 %"),
-        pytest.param(99, 100, 0.0, PROMOTE, id="1 % of none"),
-        pytest.param(51, 100, 0.5, KEEP, id="49 % of 50 %"),
-        pytest.param(50, 100, 0.5, PROMOTE, id="exactly 50 %"),
-    ],
-)
-def test_a_challenger_must_save_the_stated_share_of_the_incumbents_latency(
-    challenger_ms: float, incumbent_ms: float, min_gain: float, kind: DecisionKind
-) -> None:
-    old = result("old", 9, incumbent_ms)
-    decision = decided([result("new", 1, challenger_ms), old], Incumbent(9, "old", "ai_model", old), min_gain)
-    assert decision.kind is kind
-    assert decision.gain == pytest.approx(1 - challenger_ms / incumbent_ms)
-
-
-SCATTERED = timed("new", 1, 60, 120, 70, 130), timed("old", 9, 100, 100, 100, 100)
-STEADY = timed("new", 1, 80, 81, 79, 80), timed("old", 9, 100, 100, 100, 100)
-
-
-@pytest.mark.parametrize(
-    ("challenger", "old", "kind", "reason"),
-    [
-        pytest.param(
-            *STEADY,
-            PROMOTE,
-            "20.0% faster than old in the final "
-            "(99.94 % interval 13.5% to 26.0%, n=4 passes; mean 80 ms against 100 ms)",
-            id="clear",
-        ),
-        pytest.param(
-            *SCATTERED,
-            KEEP,
-            "10.0% faster than old in the final "
-            "(99.94 % interval below -999% to 95.3%, n=4 passes; mean 95 ms against 100 ms): "
-            "the interval does not show that it is faster; "
-            "if it goes on like this, about 159 more passes of each would, more than 40 in all",
-            id="not clear",
-        ),
-    ],
-)
-def test_a_gain_that_may_be_chance_keeps_the_incumbent(
-    challenger: ModelResult, old: ModelResult, kind: DecisionKind, reason: str
-) -> None:
-    decision = decided([challenger, old], Incumbent(9, "old", "ai_model", old))
-    assert (decision.kind, decision.reason) == (kind, reason)
-
-
-def test_a_final_that_ended_too_early_says_how_many_passes_it_lacks_and_what_to_set() -> None:
-    challenger, old = timed("new", 1, 70, 90, 80, 75), timed("old", 9, 100, 95, 100, 105)
-    decision = decided([challenger, old], Incumbent(9, "old", "ai_model", old))
-    assert decision.kind is KEEP
-    assert decision.reason.endswith("about 4 more passes of each would (BENCH_FINAL_PASSES=8)")
-
-
-def test_the_decision_holds_the_comparison_that_decided() -> None:
-    challenger, old = STEADY
-    decision = decided([challenger, old], Incumbent(9, "old", "ai_model", old))
-    assert decision.comparison == compare_means(challenger, old, level_at(4))
-    assert decided([FAST], Incumbent(None)).comparison is None
-
-
-def test_a_final_decides_by_its_own_passes_alone() -> None:
-    slower_after_all = timed("new", 1, 99, 100, 98, 99, 100, 98, main_ms=50)
-    old = timed("old", 9, 100, 100, 100, 100, 100, 100)
-    decision = decided([slower_after_all, old], Incumbent(9, "old", "ai_model", old))
-    assert decision.kind is KEEP
-    assert decision.comparison is not None
-    assert decision.comparison.level == level_at(6)
-    assert "n=6 passes; mean 50 ms against 100 ms" in decision.reason
-
-
-def test_a_challenger_whose_mean_over_the_final_is_not_lower_is_not_promoted_whatever_its_pairs_say() -> None:
-    old = timed("old", 9, 100, 100, 100, 100, 100, 100, 100, 100, 10)
-    new = timed("new", 1, 30, 31, 30, 31, 30, 31, 30, 31, 700 / 9, main_ms=40)
-    faster_in_pairs = replace(new, final_latencies_ms=(*new.final_latencies_ms[:8], dict.fromkeys(CASES, 600.0)))
-    policy = PromotionPolicy(alpha=0.4)
-    decision = decide(rank([faster_in_pairs, old]), Incumbent(9, "old", "ai_model", old), policy)
-    assert decision.comparison is not None
-    assert decision.kind is KEEP
-
-
-def cases_of(short_ms: float, long_ms: float, passes: int) -> tuple[dict[str, float], ...]:
-    """Nine short cases and a long one."""
-    return (dict.fromkeys(CASES[:9], short_ms) | {CASES[9]: long_ms},) * passes
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "kind"),
-    [
-        pytest.param((1000, 10_000), (1000, 6000), PROMOTE, id="one long case makes the mean 21 % lower"),
-        pytest.param((1000, 10_000), (800, 12_500), KEEP, id="faster in nine cases, and a mean 3.7 % higher"),
-    ],
-)
-def test_the_mean_over_the_suite_decides_and_not_the_number_of_cases(
-    old: tuple[float, float], new: tuple[float, float], kind: DecisionKind
-) -> None:
-    held = replace(result("old", 9, 1900), final_passes=20, final_latencies_ms=cases_of(*old, passes=20))
-    challenger = replace(result("new", 1, 1500), final_passes=20, final_latencies_ms=cases_of(*new, passes=20))
-    assert decided([challenger, held], Incumbent(9, "old", "ai_model", held)).kind is kind
-
-
-def test_two_passes_that_agree_are_not_enough() -> None:
-    old, new = timed("old", 9, 1060, 1061), timed("new", 1, 1000, 1000)
-    assert decided([new, old], Incumbent(9, "old", "ai_model", old)).kind is KEEP
-
-
-def test_who_won_the_final_is_promoted_before_a_leader_that_was_not_in_it() -> None:
-    lucky = without_final(result("lucky", 2, 60))
-    winner, old = result("new", 1, 80), result("old", 9, 100)
-    decision = decided([lucky, winner, old], Incumbent(9, "old", "ai_model", old))
-    assert decision.kind is PROMOTE
-    assert decision.challenger is not None
-    assert decision.runner_up is not None
-    assert (decision.challenger.model, decision.runner_up.model) == ("new", "lucky")
-
-
-def test_an_incumbent_that_won_the_final_stays_before_a_leader_that_was_not_in_it() -> None:
-    lucky = without_final(result("lucky", 2, 60))
-    loser, old = result("new", 1, 110), result("old", 9, 100)
-    decision = decided([lucky, loser, old], Incumbent(9, "old", "ai_model", old))
-    assert decision.kind is KEEP
-    assert decision.reason == "old was the fastest of the final; lucky, which leads by its mean, was not in it"
 
 
 def test_an_invalid_run_decides_nothing_whatever_it_shows() -> None:

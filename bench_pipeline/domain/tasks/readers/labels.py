@@ -23,7 +23,7 @@ _FORMS = {
     "reject": ("rejects", "rejected", "rejecting"),
     "approve": ("approves", "approved", "approving"),
 }
-# Words that prose uses in other senses, as "no" in "there are no errors".
+# Words that have other meanings in prose, such as "no" in "there are no errors".
 _ORDINARY = frozenset(
     {"yes", "no", "ja", "nein", "ok", "okay", "true", "false", "good", "bad", "other", "none", "unknown"}
 )
