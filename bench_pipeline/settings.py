@@ -83,7 +83,12 @@ class Settings(BaseSettings):
     ollama_host: str = Field(
         default="http://127.0.0.1:11434",
         validation_alias=AliasChoices("BENCH_OLLAMA_HOST", "OLLAMA_HOST"),
-        description="address of the Ollama server",
+        description="address of the Ollama server, in any form that OLLAMA_HOST has",
+    )
+    ollama_api_key: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("BENCH_OLLAMA_API_KEY", "OLLAMA_API_KEY"),
+        description="API key for the Ollama server at that address, sent as a bearer token",
     )
     openai_api_key: SecretStr | None = Field(
         default=None,

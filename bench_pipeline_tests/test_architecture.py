@@ -146,13 +146,16 @@ def writes_to_the_environment(source: str) -> list[str]:
     return found
 
 
-def test_nothing_writes_the_environment_but_the_thread_policy_of_llama_cpp() -> None:
+def test_nothing_writes_the_environment_but_what_two_packages_read_when_they_are_imported() -> None:
     written = {
         path.relative_to(PACKAGE).as_posix(): found
         for path in sorted(PACKAGE.rglob("*.py"))
         if (found := writes_to_the_environment(path.read_text(encoding="utf-8")))
     }
-    assert written == {"runtimes/llama_cpp.py": ["os.environ.setdefault('OMP_WAIT_POLICY', 'passive')"]}
+    assert written == {
+        "runtimes/llama_cpp.py": ["os.environ.setdefault('OMP_WAIT_POLICY', 'passive')"],
+        "runtimes/ollama_client.py": ["os.environ.pop(_HOST, None)", "os.environ[_HOST] = host"],
+    }
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from sqlalchemy import Connection
 
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.benchmark.workbench import Workbench
-from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing
 from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.promoting.decision import Incumbent
 from bench_pipeline.domain.tasks.task import Task
+from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.history import earlier_results
 from bench_pipeline.storage.production import Conversation
 
@@ -31,11 +31,17 @@ def incumbents_of(
         }
 
 
+def has_other_prompt(benchmark: BenchmarkRow, template: str) -> bool:
+    """Whether a conversation with this template of its own is asked something else than was measured."""
+    measured = Task.model_validate(benchmark.task).prompt.prompt
+    return measured.with_production(template).hash != benchmark.prompt_hash
+
+
 def _incumbent(
     connection: Connection, conversation: Conversation, template: str | None, ranked: RankedBenchmark
 ) -> Incumbent:
     number, name = conversation.actor_id, conversation.actor_name
-    other = template is not None and content_hash(template) != ranked.benchmark.prompt_hash
+    other = template is not None and has_other_prompt(ranked.benchmark, template)
     result = next((r for r in ranked.scoreboard.results if r.actor_id is not None and r.actor_id == number), None)
     return Incumbent(
         actor_id=number,

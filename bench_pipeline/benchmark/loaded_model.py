@@ -16,6 +16,7 @@ from bench_pipeline.domain.measuring.validity import misplaced
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
 from bench_pipeline.domain.models.model_ref import ModelRef
 from bench_pipeline.domain.models.reply import Reply
+from bench_pipeline.domain.models.request import Request
 from bench_pipeline.runtimes.base import Runtime
 
 # Failures that may be temporary. A deadline is not one: waiting as long again would show nothing new.
@@ -54,15 +55,13 @@ class Answered:
 
 
 class LoadedModel:
-    """A model of one runtime, under one protocol; `warm_up_prompt` contains no text of any case."""
+    """A model of one runtime, under one protocol; `warm_up` contains no text of any case."""
 
-    def __init__(
-        self, runtime: Runtime, ref: ModelRef, protocol: Protocol, warm_up_prompt: str, on_load: OnLoad
-    ) -> None:
+    def __init__(self, runtime: Runtime, ref: ModelRef, protocol: Protocol, warm_up: Request, on_load: OnLoad) -> None:
         self._runtime = runtime
         self._ref = ref
         self._protocol = protocol
-        self._warm_up_prompt = warm_up_prompt
+        self._warm_up = warm_up
         self._on_load = on_load
         self._unsettled = False
 
@@ -73,7 +72,7 @@ class LoadedModel:
         except AttemptsSpent as spent:
             raise spent.last from spent
 
-    def reply_to(self, prompt: str, on_retry: OnRetry) -> Answered:
+    def reply_to(self, request: Request, on_retry: OnRetry) -> Answered:
         """Return the reply; every attempt restarts the clock.
 
         Raises `AttemptsSpent` when every attempt of this call failed, `RuntimeFailure` when the model could not be
@@ -81,13 +80,13 @@ class LoadedModel:
         """
         if self._unsettled:
             self.load(on_retry)
-        reply, attempts = self._persist(lambda: self._call(prompt), on_retry)
+        reply, attempts = self._persist(lambda: self._call(request), on_retry)
         return Answered(reply, self._placement(), attempts)
 
     def warm_up(self, on_retry: OnRetry) -> None:
         """Call the warm-up prompt, so that no cache holds the prompt of a case. Raises `RuntimeFailure`."""
         try:
-            self._persist(lambda: self._call(self._warm_up_prompt), on_retry)
+            self._persist(lambda: self._call(self._warm_up), on_retry)
         except AttemptsSpent as spent:
             raise spent.last from spent
 
@@ -137,17 +136,17 @@ class LoadedModel:
                 "BENCH_PLACEMENT=any to measure it anyway",
             )
         for _ in range(max(protocol.warm_up_calls, 1 if self._unsettled else 0)):
-            self._answer(self._warm_up_prompt)
+            self._answer(self._warm_up)
         self._unsettled = False
 
-    def _call(self, prompt: str) -> Reply:
+    def _call(self, request: Request) -> Reply:
         if self._unsettled:
             self._settle()
-        return self._answer(prompt)
+        return self._answer(request)
 
-    def _answer(self, prompt: str) -> Reply:
+    def _answer(self, request: Request) -> Reply:
         """Return the model's answer. Raises `RuntimeFailure`, also for a reply that is none."""
-        reply = self._runtime.call(self._ref, prompt, self._protocol.decoding, self._protocol.time_limit_s)
+        reply = self._runtime.call(self._ref, request, self._protocol.decoding, self._protocol.time_limit_s)
         if reply.fault:
             raise RuntimeFailure(FailureKind.SERVER_ERROR, f"{self._ref.address}: {reply.fault}")
         return reply

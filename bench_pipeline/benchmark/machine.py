@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 from bench_pipeline.domain.measuring.pass_load import GpuUse, PassLoad
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
+from bench_pipeline.domain.models.server_address import parse_ollama_host
 
 # The system counts CPU time in steps of 10 ms; below a second they are too coarse.
 _SHORTEST_S = 1.0
-_OLLAMA_PORT = 11434
 _OLLAMA = "ollama"
 
 
@@ -108,9 +108,9 @@ class Machine:
         if model.runtime is RuntimeKind.LLAMA_CPP:
             return frozenset()
         is_ollama = model.runtime is RuntimeKind.OLLAMA
-        address = self._ollama_host if is_ollama else model.base_url or ""
+        address = model.base_url or (parse_ollama_host(self._ollama_host).url if is_ollama else "")
         if address not in self._servers:
-            port = _port_here(address, _OLLAMA_PORT if is_ollama else None)
+            port = _port_here(address)
             if port is None:
                 return None
             found = self._system.listening_on(port) or (self._system.named(_OLLAMA) if is_ollama else set())
@@ -120,9 +120,9 @@ class Machine:
         return self._servers[address]
 
 
-def _port_here(address: str, default: int | None) -> int | None:
+def _port_here(address: str) -> int | None:
     """Return the port of an address on this machine; None if it is an address elsewhere."""
-    parts = urlsplit(address if "://" in address else f"//{address}")
+    parts = urlsplit(address)
     host = (parts.hostname or "localhost").lower()
     if host != "localhost":
         try:
@@ -131,4 +131,4 @@ def _port_here(address: str, default: int | None) -> int | None:
             return None
         if not (ip.is_loopback or ip.is_unspecified):
             return None
-    return parts.port or default or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -34,7 +34,6 @@ from bench_pipeline.domain.models.actor import Entrant
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
 from bench_pipeline.domain.models.reply import Reply, ServerTimings
 from bench_pipeline.domain.tasks.outcome import Outcome
-from bench_pipeline.domain.tasks.prompt import PROMPT_FIELDS, render_prompt, shared_beginning
 from bench_pipeline.domain.tasks.suite import TestCase
 from bench_pipeline.domain.tasks.verdict import judge
 from bench_pipeline.storage import benchmarks as store
@@ -74,7 +73,7 @@ class ModelMeasurement:
         self._machine = Machine(bench.settings.ollama_host, bench.system)
         self._on_event = on_event
         self._benchmark_id = benchmark_id
-        self._shared_chars = len(shared_beginning(prepared.template))
+        self._shared_chars = prepared.prompt.shared_chars
 
     def begin(self, entrant: Entrant, role: Role = Role.CANDIDATE) -> Measured:
         """Return the model's run in this benchmark with its samples; it is new, or from before an interruption."""
@@ -211,8 +210,9 @@ class ModelMeasurement:
             self._on_event(ModelLoaded(run.model, report.load_ns / 1e6))
 
         # The production template without a case warms its prefix, but no case's text.
-        prompt = render_prompt(self._prepared.template, dict.fromkeys(PROMPT_FIELDS, "(warm-up)"))
-        return LoadedModel(self._runtimes.of(run.ref), run.ref, self._prepared.protocol, prompt, loaded)
+        prompt = self._prepared.prompt
+        warm_up = prompt.render(dict.fromkeys(prompt.fields, "(warm-up)"))
+        return LoadedModel(self._runtimes.of(run.ref), run.ref, self._prepared.protocol, warm_up, loaded)
 
     def _retrying(self, run: ModelRun, what: str) -> OnRetry:
         return lambda attempt, failure: self._on_event(CallRetried(run.model, what, attempt, failure))
@@ -244,17 +244,17 @@ class ModelMeasurement:
     # One call
 
     def _sample(self, model: LoadedModel, run: ModelRun, call: PlannedCall, earlier: Sequence[Sample]) -> Sample:
-        prompt = render_prompt(self._prepared.template, call.case.prompt_fields)
+        request = self._prepared.prompt.render(call.case.prompt_fields)
         called_at = datetime.now(UTC)
         try:
-            answered = model.reply_to(prompt, self._retrying(run, call.case.id))
+            answered = model.reply_to(request, self._retrying(run, call.case.id))
         except AttemptsSpent as spent:
             sample = _failed(call, spent.attempts)
         else:
             # A call that is repeated because it was slow cannot show that its repetition is too fast.
             other = (s for s in earlier if s.case_id == call.case.id and (call.take == 1 or s.repeat != call.repeat))
             first = next((s.timings for s in other if s.ranks), None)
-            sample = self._judged(call, answered.reply, answered.placement, len(prompt), first, answered.attempts)
+            sample = self._judged(call, answered.reply, answered.placement, request.chars, first, answered.attempts)
         with self._database.writing() as connection:
             insert_sample(connection, run.model_run_id, sample, called_at)
             if sample.take > 1 and sample.ranks:
@@ -296,6 +296,8 @@ class ModelMeasurement:
             reply_text=reply.text,
             thinking=reply.thinking or None,
             timings=reply.timings,
+            first_token_ns=reply.first_token_ns,
+            first_text_ns=reply.first_text_ns,
             take=call.take,
         )
 

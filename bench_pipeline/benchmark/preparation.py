@@ -15,11 +15,10 @@ from bench_pipeline.benchmark.evidence import evidence_key
 from bench_pipeline.benchmark.task_folders import read_suite, read_task, suite_faults, suite_path, with_prompt
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import Fault, FileRefused, InputError
-from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.measuring.protocol import Protocol
-from bench_pipeline.domain.tasks.prompt import fields_of
-from bench_pipeline.domain.tasks.suite import Suite
-from bench_pipeline.domain.tasks.task import Task
+from bench_pipeline.domain.tasks.prompt import PROMPT_FIELDS, PromptTemplate
+from bench_pipeline.domain.tasks.suite import Suite, TestCase
+from bench_pipeline.domain.tasks.task import Task, prompt_faults
 from bench_pipeline.settings import Settings
 
 
@@ -29,7 +28,7 @@ class PreparedTask:
 
     task: Task
     suite: Suite
-    template: str
+    prompt: PromptTemplate
     prompt_source: str
     protocol: Protocol
 
@@ -40,8 +39,8 @@ class PreparedTask:
 
     @property
     def prompt_hash(self) -> str:
-        """SHA-256 of the template."""
-        return content_hash(self.template)
+        """SHA-256 of the prompt's templates."""
+        return self.prompt.hash
 
     @cached_property
     def case_ids(self) -> tuple[str, ...]:
@@ -88,13 +87,13 @@ def _prepared(settings: Settings, name: str, suite_file: Path | None, bench: Wor
     task = with_prompt(settings, stated)
     path = suite_file or suite_path(settings, name)
     suite = read_suite(path)
-    template, source = task.prompt.template, _prompt_file(stated)
+    prompt, source = task.prompt.prompt, _prompt_file(stated)
     if bench is not None:
         suite = _with_postings(suite, bench)
-        template, source = _production_template(task, bench) or (template, source)
-    if faults := _faults(task, suite, template, source, str(path)):
+        prompt, source = _production_prompt(task, bench) or (prompt, source)
+    if faults := _faults(task, suite, prompt, source, str(path)):
         raise FileRefused(faults)
-    return PreparedTask(task, suite, template, source, _protocol(task, settings))
+    return PreparedTask(task, suite, prompt, source, _protocol(task, settings))
 
 
 def _protocol(task: Task, settings: Settings) -> Protocol:
@@ -129,24 +128,37 @@ def _prompt_file(task: Task) -> str:
     return "task.yaml" if task.prompt.task is None else f"task.yaml of {task.prompt.task}"
 
 
-def _production_template(task: Task, bench: Workbench) -> tuple[str, str] | None:
+def _production_prompt(task: Task, bench: Workbench) -> tuple[PromptTemplate, str] | None:
     conversation = task.prompt.conversation
     if conversation is None:
         return None
     with bench.database.engine.connect() as connection:
         own = bench.production.templates(connection, [conversation]).get(conversation)
-    return None if own is None else (own, f"conversation {conversation}")
+    return None if own is None else (task.prompt.prompt.with_production(own), f"conversation {conversation}")
 
 
-def _faults(task: Task, suite: Suite, template: str, source: str, file: str) -> list[Fault]:
+def _faults(task: Task, suite: Suite, prompt: PromptTemplate, source: str, file: str) -> list[Fault]:
     faults = suite_faults(task, suite, file)
-    needed = fields_of(template)
-    if not needed:
-        faults.append(Fault(source, "template", "contains no field of the case", "use {posting}, {summary} or {input}"))
+    if of_prompt := prompt_faults(task, prompt, source):
+        return faults + of_prompt
     for case in suite.test_cases:
-        for field in sorted(needed - case.prompt_fields.keys()):
-            remedy = f"add {field!r} to the case"
+        missing = sorted(prompt.fields - case.prompt_fields.keys())
+        for field in missing:
+            remedy = f"add {field!r} to the case's input"
             if field == "posting":
-                remedy += f", or posting {case.posting_id} to the database"
+                remedy = f"add {field!r} to the case, or posting {case.posting_id} to the database"
+            elif field not in PROMPT_FIELDS:
+                remedy += f", or list it under prompt.literal if {{{field}}} is text"
             faults.append(Fault(file, field, f"is needed by the prompt ({source})", remedy, case.id))
+        if not missing:
+            faults += _unfillable(prompt, case, source, file)
     return faults
+
+
+def _unfillable(prompt: PromptTemplate, case: TestCase, source: str, file: str) -> list[Fault]:
+    """Return the fault of a template that cannot be filled with this case, as Jinja2's expressions may not be."""
+    try:
+        prompt.render(case.prompt_fields)
+    except InputError as error:
+        return [Fault(file, "prompt", str(error), f"correct the prompt ({source})", case.id)]
+    return []

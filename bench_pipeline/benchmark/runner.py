@@ -135,9 +135,9 @@ def _begin(database: Database, prepared: PreparedTask, terms: RunTerms) -> tuple
             suite_hash=prepared.suite.hash,
             suite=prepared.suite.model_dump(mode="json"),
             prompt_hash=prepared.prompt_hash,
-            task=prepared.task.model_copy(
-                update={"prompt": prepared.task.prompt.model_copy(update={"template": prepared.template})}
-            ).model_dump(mode="json"),
+            task=prepared.task.model_copy(update={"prompt": prepared.task.prompt.holding(prepared.prompt)}).model_dump(
+                mode="json"
+            ),
             prompt_source=prepared.prompt_source,
             reader_version=READER_VERSION,
             protocol=prepared.protocol.model_dump(mode="json"),

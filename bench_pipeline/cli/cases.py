@@ -10,6 +10,7 @@ import click
 
 from bench_pipeline.benchmark.preparation import prepare_from_files
 from bench_pipeline.benchmark.task_folders import read_suite, testcases_dir
+from bench_pipeline.cli.cases_show import show
 from bench_pipeline.cli.output import json_option, print_json, safe
 from bench_pipeline.domain.errors import FileRefused, InputError
 from bench_pipeline.domain.tasks.suite import Suite
@@ -18,7 +19,10 @@ from bench_pipeline.settings import Settings, load_settings
 
 @click.group()
 def cases() -> None:
-    """Check test cases."""
+    """Check test cases, and show what they ask."""
+
+
+cases.add_command(show)
 
 
 @cases.command()

@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from bench_pipeline.benchmark.evidence import hash_of_evidence
 from bench_pipeline.benchmark.fitness import newer_fit_benchmark
+from bench_pipeline.benchmark.incumbents import has_other_prompt
 from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench
-from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.facts import Observed
 from bench_pipeline.domain.promoting.fitness import outdated_row
@@ -93,7 +93,7 @@ def _check_prompts(connection: Connection, bench: Workbench, plan: PromotionPlan
     """Refuse a conversation whose prompt is no longer the one that was measured."""
     rows = {row.conversation_id: row for row in plan.changes if row.task == benchmark.task_type}
     for number, template in bench.production.templates(connection, rows).items():
-        if content_hash(template) != benchmark.prompt_hash:
+        if has_other_prompt(benchmark, template):
             facts = {"conversation_id": number, "conversation": rows[number].conversation}
             raise PlanRefused("prompt_changed", facts)
 

@@ -9,6 +9,8 @@ from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
 from bench_pipeline.domain.models.model_ref import ModelRef
 from bench_pipeline.domain.models.reply import Reply
+from bench_pipeline.domain.models.request import Request
+from bench_pipeline.runtimes.wire import WireRequest
 
 
 class Runtime(Protocol):
@@ -26,8 +28,12 @@ class Runtime(Protocol):
         """Unload every other model, then load this one, within `time_limit_s` seconds."""
         ...
 
-    def call(self, model: ModelRef, prompt: str, decoding: DecodingOptions, time_limit_s: float) -> Reply:
-        """Send `prompt` as one user message; the whole reply must arrive within `time_limit_s` seconds."""
+    def call(self, model: ModelRef, request: Request, decoding: DecodingOptions, time_limit_s: float) -> Reply:
+        """Send the request; the whole reply must arrive within `time_limit_s` seconds."""
+        ...
+
+    def wire(self, model: ModelRef, request: Request, decoding: DecodingOptions) -> WireRequest:
+        """Return exactly what `call` sends, without sending it."""
         ...
 
     def placement(self, model: ModelRef) -> Placement:

@@ -6,7 +6,6 @@ openai_compatible.py.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +17,7 @@ import httpx
 from pydantic import BaseModel, Field, ValidationError
 
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
+from bench_pipeline.runtimes.wire import WireRequest, encoded
 
 if TYPE_CHECKING:
     import ssl
@@ -151,10 +151,24 @@ class TotalTimeoutTransport(httpx.BaseTransport):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A complete answer; `elapsed_ns` is from sending to the last byte on the monotonic clock."""
+    """A complete answer; `elapsed_ns` is from sending to the last byte on the monotonic clock.
+
+    `arrivals` holds, for each piece that arrived, where it ends in `body` and the nanoseconds since sending.
+    """
 
     body: bytes
     elapsed_ns: int
+    arrivals: tuple[tuple[int, int], ...] = ()
+
+    def lines(self) -> Iterator[tuple[bytes, int]]:
+        """Yield each line with the nanoseconds from sending to its arrival."""
+        end, pieces = 0, iter(self.arrivals)
+        arrived = next(pieces, (len(self.body), self.elapsed_ns))
+        for line in self.body.splitlines(keepends=True):
+            end += len(line)
+            while arrived[0] < end:
+                arrived = next(pieces, (len(self.body), self.elapsed_ns))
+            yield line.rstrip(b"\r\n"), arrived[1]
 
 
 class Server:
@@ -185,12 +199,12 @@ class Server:
         `quote_errors` must be False for a request with a prompt: parsers quote the text in their errors.
         Raises `RuntimeFailure`.
         """
-        # ASCII escapes can carry a lone surrogate; UTF-8 cannot.
-        content = None if body is None else json.dumps(body).encode("ascii")
+        content = None if body is None else encoded(body)
         request = self._http.build_request(method, path, content=content, timeout=limit_s)
         begun = time.perf_counter_ns()
         try:
-            response = self._http.send(request)
+            response = self._http.send(request, stream=True)
+            received, arrivals = _received(response, begun)
         except _UNREACHABLE as error:
             raise RuntimeFailure(FailureKind.UNAVAILABLE, self._if_down.format(address=self.address)) from error
         except httpcore.TimeoutException as error:
@@ -205,8 +219,16 @@ class Server:
             raise bad_response(model, "is garbled or endless") from error
         elapsed_ns = time.perf_counter_ns() - begun
         if response.status_code != httpx.codes.OK:
-            raise self._refusal(model, response, quote_errors)
-        return Answer(response.content, elapsed_ns)
+            raise self._refusal(model, response.status_code, received, quote_errors)
+        return Answer(received, elapsed_ns, arrivals)
+
+    def wire(self, path: str, body: object, key_variable: str) -> WireRequest:
+        """Return a POST of `body` as `exchange` sends it; the variable stands for the authorization's key."""
+        headers = {name: self._http.headers[name] for name in ("content-type", "accept")}
+        if kind := self._http.headers.get("authorization", "").partition(" ")[0]:
+            # What Basic sends is the address's own user and password, in Base64.
+            headers["authorization"] = f"{kind} ${'BASIC_CREDENTIALS' if kind == 'Basic' else key_variable}"
+        return WireRequest("POST", f"{self.address}{path}", headers, encoded(body))
 
     def missing(self, model: str) -> RuntimeFailure:
         """Return the failure for a model that the server does not have."""
@@ -244,15 +266,30 @@ class Server:
         """Close every connection."""
         self._http.close()
 
-    def _refusal(self, model: str, response: httpx.Response, quote: bool) -> RuntimeFailure:
-        kind = _KIND_OF_STATUS.get(response.status_code, FailureKind.SERVER_ERROR)
+    def _refusal(self, model: str, status: int, body: bytes, quote: bool) -> RuntimeFailure:
+        kind = _KIND_OF_STATUS.get(status, FailureKind.SERVER_ERROR)
         if kind is FailureKind.NOT_FOUND:
             return self.missing(model)
-        words = error_in(response.content) or ""
-        text = self.with_reason(f"{model}: {self.address} answered {response.status_code}", words, quote)
+        words = error_in(body) or ""
+        text = self.with_reason(f"{model}: {self.address} answered {status}", words, quote)
         if kind is FailureKind.UNSUPPORTED and _TOO_LONG.search(words):
             text = f"{text}; raise decoding.num_ctx or shorten the prompt"
         return RuntimeFailure(kind, text)
+
+
+def _received(response: httpx.Response, begun: int) -> tuple[bytes, tuple[tuple[int, int], ...]]:
+    """Read the whole answer; return it with the arrivals of its pieces, in nanoseconds since `begun`."""
+    pieces: list[bytes] = []
+    arrivals: list[tuple[int, int]] = []
+    end = 0
+    try:
+        for piece in response.iter_bytes():
+            pieces.append(piece)
+            end += len(piece)
+            arrivals.append((end, time.perf_counter_ns() - begun))
+    finally:
+        response.close()
+    return b"".join(pieces), tuple(arrivals)
 
 
 class _ErrorBody(BaseModel):

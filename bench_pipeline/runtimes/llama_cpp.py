@@ -25,8 +25,10 @@ from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
 from bench_pipeline.domain.models.reply import Reply, ServerTimings
+from bench_pipeline.domain.models.request import Request
 from bench_pipeline.runtimes.catalogue import Catalogue
 from bench_pipeline.runtimes.gguf import GgufHead, read_head
+from bench_pipeline.runtimes.wire import LLAMA_CPP_OPTIONS, WireRequest, encoded, thinking_arguments, unknown_options
 
 # llama.cpp computes 512 tokens at a time whatever the batch size; with a batch of 512 it reports after each step.
 _PROMPT_BATCH_TOKENS = 512
@@ -67,17 +69,22 @@ class _Chunk(BaseModel):
 
 
 class _Stream:
-    """Collects the chunks of one reply and stops llama.cpp at the deadline or when the caller gave up."""
+    """Collects the chunks of one reply, each with the nanoseconds from sending to its arrival.
+
+    Stops llama.cpp at the deadline or when the caller gave up.
+    """
 
     def __init__(self, deadline_ns: int) -> None:
-        self.chunks: list[object] = []
+        self.chunks: list[tuple[object, int]] = []
+        self.begun_ns = 0
         self.late = False
         self.abandoned = False
         self._deadline_ns = deadline_ns
 
     def __call__(self, chunk: object) -> bool:
-        self.chunks.append(chunk)
-        self.late = time.perf_counter_ns() > self._deadline_ns
+        now_ns = time.perf_counter_ns()
+        self.chunks.append((chunk, now_ns - self.begun_ns))
+        self.late = now_ns > self._deadline_ns
         return self.late or self.abandoned
 
 
@@ -114,9 +121,11 @@ class LlamaCppRuntime:
             capabilities=("embedding",) if head.embeds else ("completion",),
         )
 
-    def refusal(self, terms: Protocol) -> str | None:  # noqa: ARG002 - every term is supported
-        """Return None: this runtime supports every term."""
-        return None
+    def refusal(self, terms: Protocol) -> str | None:
+        """Return which term this runtime does not support: an unknown option, or a prompt without messages."""
+        if terms.decoding.endpoint == "generate":
+            return "llama.cpp in this process takes messages; set decoding.endpoint: chat, or use a llama.cpp server"
+        return unknown_options(terms.decoding, LLAMA_CPP_OPTIONS, "llama.cpp")
 
     def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
         """Unload the model in memory and load this one; `memory_bytes` is how much this process grew.
@@ -154,8 +163,8 @@ class LlamaCppRuntime:
         )
         return LoadReport(load_ns=load_ns, **self._placement.model_dump())
 
-    def call(self, model: ModelRef, prompt: str, decoding: DecodingOptions, time_limit_s: float) -> Reply:
-        """Send `prompt` as one user message; a model that is not loaded is loaded before the clock starts.
+    def call(self, model: ModelRef, request: Request, decoding: DecodingOptions, time_limit_s: float) -> Reply:
+        """Send the request; a model that is not loaded is loaded before the clock starts.
 
         Raises kind `deadline` when the reply is not complete within `time_limit_s` seconds, but only once llama.cpp
         is idle, so that the next call is not slowed; `unsupported` when the prompt is longer than the context.
@@ -163,13 +172,17 @@ class LlamaCppRuntime:
         if self._loaded != (model.address, decoding.num_ctx):
             self.load(model, decoding, time_limit_s)
         stream = _Stream(time.perf_counter_ns() + int(time_limit_s * 1e9))
-        elapsed_ns = self._exchange(model, _request(prompt, decoding), stream)
+        elapsed_ns = self._exchange(model, _body(request, decoding), stream)
         if stream.late:
             self._wait_until_idle()
             raise RuntimeFailure(
                 FailureKind.DEADLINE, f"{model.address}: no complete reply within {time_limit_s:.1f} s"
             )
         return _reply(model, stream.chunks, elapsed_ns)
+
+    def wire(self, model: ModelRef, request: Request, decoding: DecodingOptions) -> WireRequest:  # noqa: ARG002
+        """Return what `call` hands to llama.cpp in this process."""
+        return WireRequest("", "", {}, encoded(_body(request, decoding)))
 
     def placement(self, model: ModelRef) -> Placement:  # noqa: ARG002 - there is one model at a time
         """Return the placement of the model in memory, which is the only one."""
@@ -248,9 +261,9 @@ class LlamaCppRuntime:
                 stream.abandoned = True
 
     def _timed(self, request: dict[str, Any], stream: _Stream) -> int:
-        begun = time.perf_counter_ns()
+        stream.begun_ns = time.perf_counter_ns()
         self._server.handle_chat_completions(request, stream)
-        return time.perf_counter_ns() - begun
+        return time.perf_counter_ns() - stream.begun_ns
 
     def _wait_until_idle(self) -> None:
         while (busy := _PROCESSING.search(self._server.handle_metrics())) and busy[1] != "0":
@@ -280,52 +293,63 @@ def _no_binding() -> RuntimeFailure:
     )
 
 
-def _request(prompt: str, decoding: DecodingOptions) -> dict[str, Any]:
-    request: dict[str, Any] = {
-        "messages": [{"role": "user", "content": prompt}],
+def _body(request: Request, decoding: DecodingOptions) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "messages": [message.model_dump() for message in request.messages],
         "max_tokens": decoding.num_predict,
-        "temperature": decoding.temperature,
-        "seed": decoding.seed,
+        **{name: value for name in ("temperature", "seed") if (value := getattr(decoding, name)) is not None},
+        **decoding.options,
         "cache_prompt": True,
         "stream": True,
         # Otherwise llama.cpp calls back only after reading the whole prompt, and cannot be stopped before.
         "return_progress": True,
     }
     if decoding.json_schema is not None:
-        request["response_format"] = {"type": "json_schema", "json_schema": {"schema": decoding.json_schema}}
-    return request
+        body["response_format"] = {"type": "json_schema", "json_schema": {"schema": decoding.json_schema}}
+    elif decoding.format is not None:
+        body["response_format"] = {"type": "json_object"}
+    elif decoding.grammar is not None:
+        body["grammar"] = decoding.grammar
+    if (think := thinking_arguments(decoding.think)) is not None:
+        body["chat_template_kwargs"] = think
+    return body
 
 
-def _reply(model: ModelRef, chunks: Iterable[object], elapsed_ns: int) -> Reply:
+def _reply(model: ModelRef, chunks: Iterable[tuple[object, int]], elapsed_ns: int) -> Reply:
     try:
-        read = [_Chunk.model_validate(chunk) for chunk in chunks]
+        read = [(_Chunk.model_validate(chunk), ns) for chunk, ns in chunks]
     except ValidationError:
         # The validation's own text quotes the reply.
         raise RuntimeFailure(
             FailureKind.BAD_RESPONSE, f"{model.address}: xllamacpp {_binding_version()} answers in an unknown format"
         ) from None
-    if error := next((chunk.error for chunk in read if chunk.error), None):
+    if error := next((chunk.error for chunk, _ in read if chunk.error), None):
         raise _refusal(model, error)
-    choices = [choice for chunk in read for choice in chunk.choices]
-    finished = next((choice.finish_reason for choice in choices if choice.finish_reason), None)
-    timings = next((chunk.timings for chunk in reversed(read) if chunk.timings), None)
+    choices = [(choice, ns) for chunk, ns in read for choice in chunk.choices]
+    finished = next((choice.finish_reason for choice, _ in choices if choice.finish_reason), None)
+    timings = next((chunk.timings for chunk, _ in reversed(read) if chunk.timings), None)
+    texts = [(text, ns) for choice, ns in choices if (text := choice.delta.content)]
+    thinking = [(text, ns) for choice, ns in choices if (text := choice.delta.reasoning_content)]
     return Reply(
-        text="".join(choice.delta.content or "" for choice in choices),
-        thinking="".join(choice.delta.reasoning_content or "" for choice in choices),
+        text="".join(text for text, _ in texts),
+        thinking="".join(text for text, _ in thinking),
         elapsed_ns=elapsed_ns,
         complete=finished is not None,
         done_reason=finished or "",
-        timings=_server_timings(timings) if timings else ServerTimings(),
+        timings=_server_timings(timings, len(thinking)) if timings else ServerTimings(),
+        first_token_ns=min((ns for _, ns in texts + thinking), default=None),
+        first_text_ns=texts[0][1] if texts else None,
     )
 
 
-def _server_timings(timings: _Timings) -> ServerTimings:
+def _server_timings(timings: _Timings, thoughts: int) -> ServerTimings:
     return ServerTimings(
         prompt_ns=round(timings.prompt_ms * 1e6),
         generation_ns=round(timings.predicted_ms * 1e6),
         prompt_tokens=timings.cache_n + timings.prompt_n,
         cached_prompt_tokens=timings.cache_n,
         generated_tokens=timings.predicted_n,
+        thinking_tokens=thoughts or None,  # llama.cpp sends each token in a chunk of its own
     )
 
 

@@ -1,4 +1,4 @@
-"""Models of an Ollama server, over its native API. Sending requests is in deadline.py.
+"""Models of an Ollama server, over its native API. Its JSON is in ollama_wire.py, sending it in deadline.py.
 
 Uses the `ollama` package's client but reads raw answers: the package drops digests, capabilities and cached token
 counts, and treats a truncated reply as complete.
@@ -10,18 +10,32 @@ import time
 from dataclasses import dataclass
 from typing import Any, Self
 
-import httpx
-import ollama
-from pydantic import BaseModel, NonNegativeInt
-
 from bench_pipeline.domain.errors import FailureKind, InputError, RuntimeFailure
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.measuring.protocol import Protocol
-from bench_pipeline.domain.models.decoding import DecodingOptions
+from bench_pipeline.domain.models.decoding import DecodingOptions, Endpoint
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
-from bench_pipeline.domain.models.reply import Reply, ServerTimings
-from bench_pipeline.runtimes.deadline import Server, TotalTimeoutTransport
+from bench_pipeline.domain.models.reply import Reply
+from bench_pipeline.domain.models.request import Request
+from bench_pipeline.domain.models.server_address import parse_ollama_host
+from bench_pipeline.runtimes.deadline import Answer, Server
+from bench_pipeline.runtimes.ollama_client import ollama_client
+from bench_pipeline.runtimes.ollama_wire import (
+    OPTIONS,
+    PATHS,
+    Installed,
+    Part,
+    Resident,
+    Residents,
+    Shown,
+    Tags,
+    Version,
+    call_body,
+    load_body,
+    reply_of,
+)
+from bench_pipeline.runtimes.wire import WireRequest, unknown_options
 
 _QUESTION_LIMIT_S = 30.0
 _EVICTION_LIMIT_S = 60.0
@@ -30,106 +44,37 @@ _FIRST_PAUSE_S = 0.01
 _LONGEST_PAUSE_S = 0.25
 
 
-class _Details(BaseModel):
-    family: str | None = None
-    parameter_size: str | None = None
-    quantization_level: str | None = None
-    context_length: int | None = None
-
-
-class _Installed(BaseModel):
-    name: str
-    digest: str | None = None
-    size: int | None = None
-    remote_host: str | None = None
-    remote_model: str | None = None
-    details: _Details = _Details()
-    capabilities: list[str] | None = None
-
-
-class _Tags(BaseModel):
-    models: list[_Installed] | None
-
-
-class _Version(BaseModel):
-    version: str
-
-
-class _Shown(BaseModel):
-    template: str = ""
-    parameters: str = ""
-    system: str = ""
-    model_info: dict[str, object] | None = None
-    capabilities: list[str] | None = None
-
-
-class _Resident(BaseModel):
-    name: str
-    digest: str | None = None
-    size: int | None = None
-    size_vram: int | None = None
-    context_length: int | None = None
-
-
-class _Residents(BaseModel):
-    models: list[_Resident] | None
-
-
-class _Message(BaseModel):
-    content: str = ""
-    thinking: str = ""
-
-
-class _ChatPart(BaseModel):
-    message: _Message = _Message()
-    done: bool = False
-    done_reason: str | None = None
-    load_duration: NonNegativeInt | None = None
-    prompt_eval_duration: NonNegativeInt | None = None
-    eval_duration: NonNegativeInt | None = None
-    total_duration: NonNegativeInt | None = None
-    prompt_eval_count: NonNegativeInt | None = None
-    prompt_eval_cached_count: NonNegativeInt | None = None
-    eval_count: NonNegativeInt | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class _Listing:
     """The models installed at the time `taken`, by lower-case name with tag."""
 
     taken: float
     version: str
-    models: dict[str, _Installed]
+    models: dict[str, Installed]
 
 
 @dataclass(frozen=True, slots=True)
 class _Described:
     """A model's identity, and the list entry and server version from which it was read."""
 
-    entry: _Installed
+    entry: Installed
     version: str
     identity: ModelIdentity
 
 
 class OllamaRuntime:
-    """The models of one Ollama server; `keep_alive` is how long it keeps a model loaded after a call.
+    """The models of one Ollama server; `keep_alive` is how long it keeps a model loaded after a call by default.
 
-    Raises `InputError` when `host` is not a valid address.
+    `host` has one of the forms of `OLLAMA_HOST`. Raises `InputError` when it is not a valid address.
     """
 
-    def __init__(self, host: str, keep_alive: str = "10m") -> None:
+    def __init__(self, host: str, keep_alive: str = "10m", api_key: str | None = None) -> None:
         try:
-            client = ollama.Client(
-                host,
-                transport=TotalTimeoutTransport(tls=host.startswith("https://")),
-                trust_env=False,  # HTTP_PROXY must never see a private address.
-                follow_redirects=False,  # A redirect could carry prompts to another host.
-            )
-        except (ValueError, httpx.InvalidURL):
-            # The address is not repeated, because it may contain a password.
-            raise InputError("BENCH_OLLAMA_HOST is not a valid address; write it as http://HOST:PORT") from None
+            address = parse_ollama_host(host)
+        except InputError as error:
+            raise InputError(f"BENCH_OLLAMA_HOST {error}") from None
         self._server = Server(
-            client._client,  # noqa: SLF001 - the only way to raw answers
+            ollama_client(address, api_key),
             if_down="no Ollama server answers at {address}; start it (ollama serve) or set BENCH_OLLAMA_HOST",
             if_missing="{model} is not installed on the Ollama server at {address}; run `ollama pull {model}`",
         )
@@ -148,7 +93,7 @@ class OllamaRuntime:
             return known.identity  # the digest covers template and parameters
         body = {"model": entry.name}
         answer = self._server.exchange("POST", "/api/show", model.address, _QUESTION_LIMIT_S, body)
-        identity = _identity(model, entry, self._server.read(_Shown, answer.body, model.address), listing.version)
+        identity = _identity(model, entry, self._server.read(Shown, answer.body, model.address), listing.version)
         self._described[model.address] = _Described(entry, listing.version, identity)
         return identity
 
@@ -156,9 +101,11 @@ class OllamaRuntime:
         """Return the names of the models on the server. Raises `RuntimeFailure`."""
         return sorted(entry.name for entry in self._list().models.values())
 
-    def refusal(self, terms: Protocol) -> str | None:  # noqa: ARG002 - every term is supported
-        """Return None: the native API supports every term."""
-        return None
+    def refusal(self, terms: Protocol) -> str | None:
+        """Return which option the server would ignore silently: one that it does not know, or a grammar."""
+        if terms.decoding.grammar is not None:
+            return "Ollama has no grammar; constrain the reply by decoding.json_schema"
+        return unknown_options(terms.decoding, OPTIONS, "Ollama")
 
     def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
         """Unload every other model, then load this one with the context that `decoding` asks for.
@@ -167,22 +114,24 @@ class OllamaRuntime:
         """
         ends = time.monotonic() + time_limit_s
         self._evict_others(model, min(ends, time.monotonic() + _EVICTION_LIMIT_S))
-        body = self._chat_body(model.address, [], decoding)
-        _, load_ns = self._chat(model, body, _until(ends))
-        return LoadReport(load_ns=load_ns, **self.placement(model).model_dump())
+        body = load_body(model.address, decoding, self._keep_alive)
+        answer = self._exchange("chat", model, body, _until(ends))
+        self._parts(answer, model)
+        return LoadReport(load_ns=answer.elapsed_ns, **self.placement(model).model_dump())
 
-    def call(self, model: ModelRef, prompt: str, decoding: DecodingOptions, time_limit_s: float) -> Reply:
-        """Send `prompt` as one user message; the whole reply must arrive within `time_limit_s` seconds.
+    def call(self, model: ModelRef, request: Request, decoding: DecodingOptions, time_limit_s: float) -> Reply:
+        """Send the request; the whole reply must arrive within `time_limit_s` seconds.
 
         A reply that ends without the server's `done` is returned, not complete. Raises `RuntimeFailure`.
         """
-        body = self._chat_body(model.address, [{"role": "user", "content": prompt}], decoding)
-        if decoding.json_schema is not None:
-            body["format"] = decoding.json_schema
-        # Ollama thinks unless told not to, and refuses the field for a model that cannot.
-        if "thinking" in self._known(model).capabilities:
-            body["think"] = False
-        return _reply(*self._chat(model, body, time_limit_s, quote_errors=False))
+        body = call_body(self._known(model), request, decoding, self._keep_alive)
+        answer = self._exchange(decoding.endpoint, model, body, time_limit_s, quote_errors=False)
+        return reply_of(self._parts(answer, model, quote_errors=False), answer.elapsed_ns)
+
+    def wire(self, model: ModelRef, request: Request, decoding: DecodingOptions) -> WireRequest:
+        """Return what `call` sends. Raises `RuntimeFailure`: whether the model thinks is a question to the server."""
+        body = call_body(self._known(model), request, decoding, self._keep_alive)
+        return self._server.wire(PATHS[decoding.endpoint], body, "OLLAMA_API_KEY")
 
     def placement(self, model: ModelRef) -> Placement:
         """Return where the loaded model is, and which other models are in memory. Raises `RuntimeFailure`."""
@@ -215,8 +164,8 @@ class OllamaRuntime:
         listing = self._listing
         if listing is None or time.monotonic() - listing.taken > _LISTING_AGE_S:
             taken = time.monotonic()
-            version = self._server.read(_Version, self._get("/api/version"), "Ollama")
-            tags = self._server.read(_Tags, self._get("/api/tags"), "Ollama")
+            version = self._server.read(Version, self._get("/api/version"), "Ollama")
+            tags = self._server.read(Tags, self._get("/api/tags"), "Ollama")
             models = {_key(entry.name): entry for entry in tags.models or []}
             listing = self._listing = _Listing(taken, version.version, models)
         return listing
@@ -234,51 +183,32 @@ class OllamaRuntime:
         known = self._described.get(model.address)
         return known.identity if known else self.describe(model)
 
-    def _chat_body(self, name: str, messages: list[dict[str, str]], decoding: DecodingOptions) -> dict[str, Any]:
-        options = {
-            "num_ctx": decoding.num_ctx,
-            "num_predict": decoding.num_predict,
-            "temperature": decoding.temperature,
-            "seed": decoding.seed,
-        }
-        return {
-            "model": name,
-            "messages": messages,
-            "stream": True,
-            # A prompt that does not fit is refused, not truncated. `shift` is a launch option: a call without it
-            # would reload the model. Servers that do not know these fields ignore them.
-            "truncate": False,
-            "shift": False,
-            "options": options,
-            "keep_alive": self._keep_alive,
-        }
-
-    def _chat(
-        self, model: ModelRef, body: dict[str, Any], limit_s: float, quote_errors: bool = True
-    ) -> tuple[list[_ChatPart], int]:
-        """Return the reply's parts and the nanoseconds from sending to the last byte."""
+    def _exchange(
+        self, endpoint: Endpoint, model: ModelRef, body: dict[str, Any], limit_s: float, quote_errors: bool = True
+    ) -> Answer:
         self._listing = None
-        name = model.address
-        answer = self._server.exchange("POST", "/api/chat", name, limit_s, body, quote_errors)
-        lines = [line for line in answer.body.splitlines() if line.strip()]
-        parts = [self._server.read(_ChatPart, line, name, quote_errors) for line in lines]
-        return parts, answer.elapsed_ns
+        return self._server.exchange("POST", PATHS[endpoint], model.address, limit_s, body, quote_errors)
+
+    def _parts(self, answer: Answer, model: ModelRef, quote_errors: bool = True) -> list[tuple[Part, int]]:
+        """Return the parts of a reply, each with the nanoseconds from sending to its arrival."""
+        lines = [(line, ns) for line, ns in answer.lines() if line.strip()]
+        return [(self._server.read(Part, line, model.address, quote_errors), ns) for line, ns in lines]
 
     def _release(self, name: str, limit_s: float) -> None:
         ref = ModelRef(RuntimeKind.OLLAMA, name)
         body = {"model": name, "messages": [], "stream": False, "keep_alive": 0}
         try:
-            self._chat(ref, body, limit_s)
+            self._parts(self._exchange("chat", ref, body, limit_s), ref)
         except RuntimeFailure as failure:
             # A model that is not installed holds no memory.
             if failure.kind is not FailureKind.NOT_FOUND:
                 raise
 
-    def _residents(self, model: ModelRef) -> list[_Resident]:
+    def _residents(self, model: ModelRef) -> list[Resident]:
         answer = self._server.exchange("GET", "/api/ps", model.address, _QUESTION_LIMIT_S)
-        return self._server.read(_Residents, answer.body, model.address).models or []
+        return self._server.read(Residents, answer.body, model.address).models or []
 
-    def _is_same(self, resident: _Resident, model: ModelRef) -> bool:
+    def _is_same(self, resident: Resident, model: ModelRef) -> bool:
         # Two names of one manifest share a runner, which the server lists under the first name only.
         digest = self._known(model).digest
         return _key(resident.name) == _key(model.address) or (digest is not None and resident.digest == digest)
@@ -312,7 +242,7 @@ def _key(name: str) -> str:
     return lower if ":" in lower.rsplit("/", 1)[-1] else f"{lower}:latest"
 
 
-def _identity(model: ModelRef, entry: _Installed, shown: _Shown, version: str) -> ModelIdentity:
+def _identity(model: ModelRef, entry: Installed, shown: Shown, version: str) -> ModelIdentity:
     context_length = entry.details.context_length
     for key, value in (shown.model_info or {}).items():
         if key.endswith(".context_length") and isinstance(value, int):
@@ -333,32 +263,12 @@ def _identity(model: ModelRef, entry: _Installed, shown: _Shown, version: str) -
     )
 
 
-def _template_hash(shown: _Shown) -> str:
+def _template_hash(shown: Shown) -> str:
     # Ollama returns the parameters in random order.
     parameters = sorted(shown.parameters.splitlines())
     return content_hash({"template": shown.template, "parameters": parameters, "system": shown.system})
 
 
-def _is_remote(entry: _Installed) -> bool:
+def _is_remote(entry: Installed) -> bool:
     names_cloud = _key(entry.name).endswith((":cloud", "-cloud"))
     return names_cloud or bool(entry.remote_host or entry.remote_model)
-
-
-def _reply(parts: list[_ChatPart], elapsed_ns: int) -> Reply:
-    last = parts[-1] if parts else _ChatPart()
-    return Reply(
-        text="".join(part.message.content for part in parts),
-        elapsed_ns=elapsed_ns,
-        complete=last.done,
-        done_reason=last.done_reason or ("stop" if last.done else "unfinished"),
-        thinking="".join(part.message.thinking for part in parts),
-        timings=ServerTimings(
-            load_ns=last.load_duration,
-            prompt_ns=last.prompt_eval_duration,
-            generation_ns=last.eval_duration,
-            total_ns=last.total_duration,
-            prompt_tokens=last.prompt_eval_count,
-            cached_prompt_tokens=last.prompt_eval_cached_count,
-            generated_tokens=last.eval_count,
-        ),
-    )

@@ -18,7 +18,9 @@ from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
 from bench_pipeline.domain.models.reply import Reply, ServerTimings
+from bench_pipeline.domain.models.request import Request, user_request
 from bench_pipeline.runtimes.deadline import Server, TotalTimeoutTransport, bad_response, error_in
+from bench_pipeline.runtimes.wire import WireRequest
 
 _QUESTION_LIMIT_S = 30.0
 
@@ -123,17 +125,21 @@ class OpenAICompatibleRuntime:
     def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
         """Request one token, so that the server loads the model. Raises `RuntimeFailure`."""
         one_token = decoding.model_copy(update={"num_predict": 1, "json_schema": None})
-        return LoadReport(load_ns=self.call(model, "Hello", one_token, time_limit_s).elapsed_ns)
+        return LoadReport(load_ns=self.call(model, user_request("Hello"), one_token, time_limit_s).elapsed_ns)
 
-    def call(self, model: ModelRef, prompt: str, decoding: DecodingOptions, time_limit_s: float) -> Reply:
-        """Send `prompt` as one user message; the whole reply must arrive within `time_limit_s` seconds.
+    def call(self, model: ModelRef, request: Request, decoding: DecodingOptions, time_limit_s: float) -> Reply:
+        """Send the request; the whole reply must arrive within `time_limit_s` seconds.
 
         A reply without a `finish_reason` is returned, not complete. Raises `RuntimeFailure`.
         """
         name = model.address
-        body = _body(name, prompt, decoding)
+        body = _body(name, request, decoding)
         answer = self._server.exchange("POST", "/chat/completions", name, time_limit_s, body, quote_errors=False)
         return _reply(self._chunks(answer.body, name), answer.elapsed_ns)
+
+    def wire(self, model: ModelRef, request: Request, decoding: DecodingOptions) -> WireRequest:
+        """Return what `call` sends."""
+        return self._server.wire("/chat/completions", _body(model.address, request, decoding), "OPENAI_API_KEY")
 
     def placement(self, model: ModelRef) -> Placement:  # noqa: ARG002 - the same for every model
         """Return the context window that the operator states; the API gives nothing more."""
@@ -188,10 +194,10 @@ def _events(body: bytes) -> Iterator[tuple[bytes, bytes]]:
             kind = b""
 
 
-def _body(name: str, prompt: str, decoding: DecodingOptions) -> dict[str, object]:
+def _body(name: str, request: Request, decoding: DecodingOptions) -> dict[str, object]:
     body: dict[str, object] = {
         "model": name,
-        "messages": [{"role": "user", "content": prompt}],
+        "messages": [message.model_dump() for message in request.messages],
         "stream": True,
         "stream_options": {"include_usage": True},
         "max_tokens": decoding.num_predict,

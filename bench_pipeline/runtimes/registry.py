@@ -40,7 +40,11 @@ class Runtimes:
         if model.runtime is RuntimeKind.OLLAMA:
             from bench_pipeline.runtimes.ollama import OllamaRuntime
 
-            return OllamaRuntime(settings.ollama_host)
+            if model.base_url is not None:
+                self._allow(model.base_url)
+                return OllamaRuntime(model.base_url)
+            key = settings.ollama_api_key
+            return OllamaRuntime(settings.ollama_host, api_key=key.get_secret_value() if key else None)
         if model.runtime is RuntimeKind.LLAMA_CPP:
             from bench_pipeline.runtimes.catalogue import Catalogue
             from bench_pipeline.runtimes.llama_cpp import LlamaCppRuntime
@@ -49,11 +53,14 @@ class Runtimes:
         from bench_pipeline.runtimes.openai_compatible import OpenAICompatibleRuntime
 
         base_url = model.base_url or ""
-        host = (urlsplit(base_url).hostname or "").lower()
-        if host not in settings.hosts:
-            raise HostNotAllowed(host)
+        self._allow(base_url)
         key = settings.openai_api_key
         return OpenAICompatibleRuntime(base_url, key.get_secret_value() if key else None, settings.openai_num_ctx)
+
+    def _allow(self, url: str) -> None:
+        host = (urlsplit(url).hostname or "").lower()
+        if host not in self._settings.hosts:
+            raise HostNotAllowed(host)
 
     def close(self) -> None:
         """Close every runtime that was opened."""

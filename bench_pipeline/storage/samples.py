@@ -42,6 +42,9 @@ def insert_sample(connection: Connection, model_run_id: int, sample: Sample, at:
             "prompt_tokens": timings.prompt_tokens,
             "cached_prompt_tokens": timings.cached_prompt_tokens,
             "generated_tokens": timings.generated_tokens,
+            "thinking_tokens": timings.thinking_tokens,
+            "first_token_ns": sample.first_token_ns,
+            "first_text_ns": sample.first_text_ns,
             "done_reason": sample.done_reason,
             "reply": sample.reply_text,
             "thinking": sample.thinking,
@@ -87,8 +90,11 @@ def _sample(row: RowMapping) -> Sample:
             prompt_tokens=row["prompt_tokens"],
             cached_prompt_tokens=row["cached_prompt_tokens"],
             generated_tokens=row["generated_tokens"],
+            thinking_tokens=row["thinking_tokens"],
         ),
         take=row["take"],
+        first_token_ns=row["first_token_ns"],
+        first_text_ns=row["first_text_ns"],
     )
 
 

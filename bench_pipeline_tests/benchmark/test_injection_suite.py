@@ -62,7 +62,7 @@ def test_the_clean_cases_are_the_ones_of_grading() -> None:
 
 
 def test_prompt_reader_and_decoding_are_the_ones_of_grading() -> None:
-    assert INJECTION.template == GRADING.template
+    assert INJECTION.prompt == GRADING.prompt
     assert (INJECTION.task.verdict, INJECTION.protocol) == (GRADING.task.verdict, GRADING.protocol)
 
 

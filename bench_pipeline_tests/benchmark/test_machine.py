@@ -81,7 +81,8 @@ def test_a_pass_of_less_than_a_second_is_too_short_to_tell() -> None:
         ("ollama:a:1b", "localhost", 11434),
         ("ollama:a:1b", "127.0.0.1:9999", 9999),
         ("ollama:a:1b", "0.0.0.0", 11434),  # noqa: S104 - as OLLAMA_HOST may say it; nothing is bound
-        ("ollama:a:1b", "http://127.0.0.1", 11434),
+        ("ollama:a:1b", "http://127.0.0.1", 80),
+        ("ollama:a:1b@localhost:9000", "http://gpu-box:11434", 9000),
         ("openai:http://127.0.0.1:8000/v1#m", "http://gpu-box:11434", 8000),
         ("openai:http://LOCALHOST/v1#m", "http://gpu-box:11434", 80),
         ("openai:https://127.9.9.9/v1#m", "http://gpu-box:11434", 443),

@@ -19,6 +19,7 @@ from bench_pipeline.domain.errors import FileRefused, InputError
 from bench_pipeline.domain.measuring.protocol import Protocol
 from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.tasks.gold import Gold
+from bench_pipeline.domain.tasks.prompt import user_prompt
 from bench_pipeline.domain.tasks.readers.contracts import JsonFields
 from bench_pipeline.domain.tasks.task import PromptSource, Task
 from bench_pipeline.runtimes.registry import Runtimes
@@ -123,7 +124,7 @@ def store_posting(database: Database, number: int, posting: str) -> None:
 def test_a_sound_task_is_prepared_from_its_folder_alone(folder: Folder) -> None:
     prepared = folder.prepared()
     assert (prepared.name, prepared.case_ids) == ("grading", ("PASS_1", "FAIL_1"))
-    assert (prepared.template, prepared.prompt_source) == (TEMPLATE, "task.yaml")
+    assert (prepared.prompt.text, prepared.prompt_source) == (TEMPLATE, "task.yaml")
 
 
 def test_the_protocol_is_made_of_the_task_and_the_settings(folder: Folder) -> None:
@@ -198,7 +199,7 @@ def test_the_template_of_production_comes_before_the_one_of_the_file(
 ) -> None:
     store_template(database, "PRODUCTION {summary}")
     prepared = folder.prepared(database, production)
-    assert (prepared.template, prepared.prompt_source) == ("PRODUCTION {summary}", "conversation 11")
+    assert (prepared.prompt.text, prepared.prompt_source) == ("PRODUCTION {summary}", "conversation 11")
     assert prepared.prompt_hash != folder.prepared().prompt_hash
 
 
@@ -218,7 +219,7 @@ def test_a_task_without_a_conversation_keeps_its_own_template(
 ) -> None:
     store_template(database, "PRODUCTION {summary}")
     folder.task["prompt"] = {"template": TEMPLATE}
-    assert folder.prepared(database, production).template == TEMPLATE
+    assert folder.prepared(database, production).prompt.text == TEMPLATE
 
 
 # The prompt of another task
@@ -236,7 +237,7 @@ def test_a_task_may_use_the_prompt_of_another(folder: Folder) -> None:
     folder.write()
     write_borrower(folder)
     prepared = prepare_from_files(folder.settings, "injection")
-    assert (prepared.template, prepared.prompt_source) == (TEMPLATE, "task.yaml of grading")
+    assert (prepared.prompt.text, prepared.prompt_source) == (TEMPLATE, "task.yaml of grading")
     assert prepared.prompt_hash == prepare_from_files(folder.settings, "grading").prompt_hash
     assert prepared.task.conversations == ()
 
@@ -250,7 +251,7 @@ def test_the_prompt_of_another_task_is_the_one_that_production_has_for_it(
     with Runtimes(folder.settings) as runtimes:
         bench = make_workbench(folder.settings, database, production, runtimes)
         prepared = prepare(bench, "injection")
-    assert (prepared.template, prepared.prompt_source) == ("PRODUCTION {summary}", "conversation 11")
+    assert (prepared.prompt.text, prepared.prompt_source) == ("PRODUCTION {summary}", "conversation 11")
 
 
 def test_a_prepared_task_holds_the_prompt_itself_so_that_it_can_be_stored_and_read_back(folder: Folder) -> None:
@@ -335,7 +336,7 @@ def test_a_template_of_production_that_names_no_field_is_refused(
 ) -> None:
     store_template(database, "Summarise the posting, please.")
     (fault,) = folder.refusal(database, production).faults
-    assert (fault.file, fault.field) == ("conversation 11", "template")
+    assert (fault.file, fault.field) == ("conversation 11", "prompt")
 
 
 def test_gold_that_the_contract_cannot_compare_is_refused(folder: Folder) -> None:
@@ -381,7 +382,7 @@ def with_contract(prepared: PreparedTask) -> PreparedTask:
     [
         pytest.param(with_suite_version, id="suite"),
         pytest.param(with_contract, id="contract"),
-        pytest.param(lambda p: replace(p, template=p.template + " "), id="prompt"),
+        pytest.param(lambda p: replace(p, prompt=user_prompt(f"{p.prompt.text} ")), id="prompt"),
         pytest.param(lambda p: replace(p, protocol=p.protocol.model_copy(update={"repeats": 2})), id="protocol"),
         pytest.param(lambda p: replace(p, task=p.task.model_copy(update={"task": "other"})), id="task"),
     ],

@@ -13,8 +13,10 @@ from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
 from bench_pipeline.domain.models.model_ref import ModelRef
 from bench_pipeline.domain.models.reply import Reply
+from bench_pipeline.domain.models.request import Request
 from bench_pipeline.runtimes.base import Runtime
 from bench_pipeline.runtimes.registry import Runtimes
+from bench_pipeline.runtimes.wire import WireRequest
 from bench_pipeline.settings import Settings
 from bench_pipeline_tests.kit.tasks import case_of
 
@@ -31,14 +33,17 @@ class _Timed:
     latency_ms: LatencyMs
     asked: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def call(self, model: ModelRef, prompt: str, decoding: DecodingOptions, time_limit_s: float) -> Reply:
-        case = case_of(prompt)
+    def call(self, model: ModelRef, request: Request, decoding: DecodingOptions, time_limit_s: float) -> Reply:
+        case = case_of(request.prompt)
         self.asked[model.address, case] += 1
-        reply = self.runtime.call(model, prompt, decoding, time_limit_s)
+        reply = self.runtime.call(model, request, decoding, time_limit_s)
         ns = round(1e6 * self.latency_ms(model.address, case, self.asked[model.address, case]))
         spent = {"load_ns": 0, "prompt_ns": ns // 4, "generation_ns": ns - ns // 4, "total_ns": ns}
         timings = replace(reply.timings, **spent, prompt_tokens=100, generated_tokens=20)
         return replace(reply, elapsed_ns=ns, timings=timings)
+
+    def wire(self, model: ModelRef, request: Request, decoding: DecodingOptions) -> WireRequest:
+        return self.runtime.wire(model, request, decoding)
 
     def describe(self, model: ModelRef) -> ModelIdentity:
         return self.runtime.describe(model)

@@ -17,6 +17,7 @@ from platformdirs import user_cache_path
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
 from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
+from bench_pipeline.domain.models.request import user_request
 from bench_pipeline.runtimes.base import Runtime
 from bench_pipeline.runtimes.catalogue import BUILT_IN, Catalogue
 from bench_pipeline.runtimes.llama_cpp import LlamaCppRuntime
@@ -45,7 +46,7 @@ def runtime(catalogue: Catalogue) -> Iterator[LlamaCppRuntime]:
 
 def refused(runtime: Runtime, prompt: str, decoding: DecodingOptions, limit_s: float = AMPLE_S) -> RuntimeFailure:
     with pytest.raises(RuntimeFailure) as failure:
-        runtime.call(MODEL, prompt, decoding, limit_s)
+        runtime.call(MODEL, user_request(prompt), decoding, limit_s)
     assert "\n" not in str(failure.value)
     return failure.value
 
@@ -77,7 +78,7 @@ def test_a_context_beyond_the_trained_one_is_reported_as_it_is(runtime: LlamaCpp
 
 
 def test_a_reply_has_its_text_its_end_and_its_timings(runtime: LlamaCppRuntime) -> None:
-    reply = runtime.call(MODEL, "Say hello.", SHORT.model_copy(update={"num_predict": 64}), AMPLE_S)
+    reply = runtime.call(MODEL, user_request("Say hello."), SHORT.model_copy(update={"num_predict": 64}), AMPLE_S)
     assert reply.text
     assert (reply.complete, reply.done_reason) == (True, "stop")
     assert reply.timings.load_ns is None
@@ -86,25 +87,25 @@ def test_a_reply_has_its_text_its_end_and_its_timings(runtime: LlamaCppRuntime) 
 
 
 def test_a_reply_that_is_cut_off_says_so(runtime: LlamaCppRuntime) -> None:
-    reply = runtime.call(MODEL, "Write a long story about a river.", SHORT, AMPLE_S)
+    reply = runtime.call(MODEL, user_request("Write a long story about a river."), SHORT, AMPLE_S)
     assert (reply.complete, reply.done_reason, reply.timings.generated_tokens) == (True, "length", 8)
 
 
 def test_the_same_call_has_the_same_answer(runtime: LlamaCppRuntime) -> None:
-    texts = {runtime.call(MODEL, "Name three colours.", SHORT, AMPLE_S).text for _ in range(3)}
+    texts = {runtime.call(MODEL, user_request("Name three colours."), SHORT, AMPLE_S).text for _ in range(3)}
     assert len(texts) == 1
 
 
 def test_the_beginning_that_prompts_share_is_read_once(runtime: LlamaCppRuntime) -> None:
     template = "Read the posting with care and judge whether it is about a river. " * 8
-    runtime.call(MODEL, f"{template} The first.", SHORT, AMPLE_S)
-    second = runtime.call(MODEL, f"{template} Something else.", SHORT, AMPLE_S)
+    runtime.call(MODEL, user_request(f"{template} The first."), SHORT, AMPLE_S)
+    second = runtime.call(MODEL, user_request(f"{template} Something else."), SHORT, AMPLE_S)
     assert (second.timings.cached_prompt_tokens or 0) > (second.timings.prompt_tokens or 0) / 2
 
 
 def test_an_earlier_prompt_is_not_answered_from_memory(runtime: LlamaCppRuntime) -> None:
     def cached(prompt: str) -> int:
-        return runtime.call(MODEL, prompt, SHORT, AMPLE_S).timings.cached_prompt_tokens or 0
+        return runtime.call(MODEL, user_request(prompt), SHORT, AMPLE_S).timings.cached_prompt_tokens or 0
 
     once = cached("apple " * 200)
     cached("river " * 200)
@@ -119,7 +120,7 @@ def test_a_schema_constrains_the_reply(runtime: LlamaCppRuntime) -> None:
         "additionalProperties": False,
     }
     decoding = DecodingOptions(num_ctx=1024, num_predict=40, json_schema=schema)
-    reply = runtime.call(MODEL, "Is two and two four?", decoding, AMPLE_S)
+    reply = runtime.call(MODEL, user_request("Is two and two four?"), decoding, AMPLE_S)
     assert json.loads(reply.text)["verdict"] in {"PASS", "FAIL"}
 
 
@@ -172,11 +173,11 @@ def test_an_interrupt_ends_a_call(runtime: LlamaCppRuntime) -> None:
     fingers.start()
     try:
         with pytest.raises(KeyboardInterrupt):
-            runtime.call(MODEL, "Count.", ENDLESS, AMPLE_S)
+            runtime.call(MODEL, user_request("Count."), ENDLESS, AMPLE_S)
     finally:
         over.set()
         fingers.join()
-    assert runtime.call(MODEL, "Say hello.", SHORT, AMPLE_S).text
+    assert runtime.call(MODEL, user_request("Say hello."), SHORT, AMPLE_S).text
 
 
 def test_unloading_gives_the_memory_back_even_after_a_failed_call(runtime: LlamaCppRuntime) -> None:
@@ -230,6 +231,6 @@ def test_a_damaged_file_is_a_server_error_in_one_line(
 
 def test_llama_cpp_says_nothing_on_the_terminal(runtime: LlamaCppRuntime, capfd: pytest.CaptureFixture[str]) -> None:
     runtime.load(MODEL, SHORT, AMPLE_S)
-    runtime.call(MODEL, "Say hello.", SHORT, AMPLE_S)
+    runtime.call(MODEL, user_request("Say hello."), SHORT, AMPLE_S)
     runtime.unload(MODEL)
     assert capfd.readouterr() == ("", "")

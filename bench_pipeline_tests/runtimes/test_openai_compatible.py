@@ -11,6 +11,7 @@ from bench_pipeline.domain.errors import FailureKind, InputError, RuntimeFailure
 from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
 from bench_pipeline.domain.models.reply import Reply
+from bench_pipeline.domain.models.request import user_request
 from bench_pipeline.runtimes.openai_compatible import OpenAICompatibleRuntime
 from bench_pipeline_tests.fakes.faults import SCRIPTS, Fault
 from bench_pipeline_tests.fakes.ollama_server import FakeOllama
@@ -24,7 +25,7 @@ AMPLE_S = 10.0
 
 
 def ask(runtime: OpenAICompatibleRuntime, limit_s: float = AMPLE_S) -> Reply:
-    return runtime.call(JUDGE, PROMPT, DECODING, limit_s)
+    return runtime.call(JUDGE, user_request(PROMPT), DECODING, limit_s)
 
 
 def failure_of(action: Callable[[], object]) -> RuntimeFailure:
@@ -91,7 +92,7 @@ def test_a_closed_port_is_unavailable(closed_port: int) -> None:
 
 def test_the_options_of_the_protocol_arrive_at_the_server(openai: OpenAICompatibleRuntime, server: FakeOllama) -> None:
     schema = {"type": "object"}
-    openai.call(JUDGE, PROMPT, DECODING.model_copy(update={"json_schema": schema}), AMPLE_S)
+    openai.call(JUDGE, user_request(PROMPT), DECODING.model_copy(update={"json_schema": schema}), AMPLE_S)
     assert server.requests("/v1/chat/completions")[-1].body == {
         "model": "judge:7b",
         "messages": [{"role": "user", "content": PROMPT}],

@@ -10,6 +10,7 @@ import pytest
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
 from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind, ollama_ref
+from bench_pipeline.domain.models.request import user_request
 from bench_pipeline.runtimes.base import Runtime
 from bench_pipeline.runtimes.llama_cpp import LlamaCppRuntime
 from bench_pipeline.runtimes.ollama import OllamaRuntime
@@ -27,7 +28,7 @@ NOTHING = "the server answered without a single token"
 def came_of(runtime: Runtime, model: ModelRef) -> str:
     """The failure of a call, or the fault of its reply, or the text of a reply without a fault."""
     try:
-        reply = runtime.call(model, PROMPT, DecodingOptions(num_ctx=2048), 10.0)
+        reply = runtime.call(model, user_request(PROMPT), DecodingOptions(num_ctx=2048), 10.0)
     except RuntimeFailure as failure:
         return f"{failure.kind}: {failure}"
     return reply.fault or reply.text

@@ -16,7 +16,8 @@ class Sample:
     `take` is 1, or 2 for the repetition of a disturbed call, which belongs to the same pass.
 
     `latency_ns` excludes loading and is None unless a verdict was read; `elapsed_ns` is the client's whole waiting
-    time. `exclusion` is the validity rule that excludes the latency from the ranking. `attempts` are the
+    time; `first_token_ns` and `first_text_ns` are parts of it.
+    `exclusion` is the validity rule that excludes the latency from the ranking. `attempts` are the
     infrastructure failures before this reply, or of the whole call.
     """
 
@@ -36,6 +37,8 @@ class Sample:
     thinking: str | None = None
     timings: ServerTimings = field(default_factory=ServerTimings)
     take: int = 1
+    first_token_ns: int | None = None
+    first_text_ns: int | None = None
 
     @property
     def ranks(self) -> bool:

@@ -91,7 +91,9 @@ def screen(
         return ValidityRule.NOT_ON_GPU
     if (reply.timings.load_ns or 0) > LOAD_IN_CALL_NS:
         return ValidityRule.LOADED_IN_CALL
-    if _is_contended(reply.timings):
+    # A thought before a constrained reply is a completion of its own, which the server's durations leave out.
+    thinks_first = bool(reply.thinking) and protocol.decoding.constrains
+    if not thinks_first and _is_contended(reply.timings):
         return ValidityRule.CONTENTION
     if _is_cached(reply.timings, prompt_chars, shared_chars, first_pass):
         return ValidityRule.CACHED_PROMPT

@@ -16,7 +16,10 @@ _LONGEST_WORD = 40
 
 @dataclass(frozen=True, slots=True)
 class ServerTimings:
-    """What the runtime reports about a call: durations in nanoseconds, counts in tokens."""
+    """What the runtime reports about a call: durations in nanoseconds, counts in tokens.
+
+    `thinking_tokens` are among the `generated_tokens`.
+    """
 
     load_ns: int | None = None
     prompt_ns: int | None = None
@@ -25,6 +28,7 @@ class ServerTimings:
     prompt_tokens: int | None = None
     cached_prompt_tokens: int | None = None
     generated_tokens: int | None = None
+    thinking_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,8 @@ class Reply:
 
     `elapsed_ns` is from sending to the last byte on the client's monotonic clock. `complete` is False when the reply
     ended without the runtime's mark that it was finished. `done_reason` is `stop`, `length` (cut off) or another
-    word of the runtime.
+    word of the runtime. `first_token_ns` is from sending to the first piece of thinking or text, `first_text_ns` to
+    the first piece of text; None for a reply that came in one piece.
     """
 
     text: str
@@ -42,6 +47,8 @@ class Reply:
     done_reason: str = "stop"
     thinking: str = ""
     timings: ServerTimings = ServerTimings()
+    first_token_ns: int | None = None
+    first_text_ns: int | None = None
 
     @property
     def latency_ns(self) -> int:

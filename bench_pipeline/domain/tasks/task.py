@@ -10,10 +10,12 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bench_pipeline.domain.errors import Fault, FileRefused
+from bench_pipeline.domain.errors import Fault, FileRefused, InputError
 from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.ids import ConversationId
-from bench_pipeline.domain.tasks.prompt import PROMPT_FIELDS, fields_of
+from bench_pipeline.domain.models.request import Message
+from bench_pipeline.domain.tasks.placeholders import BRACES
+from bench_pipeline.domain.tasks.prompt import PROMPT_FIELDS, PromptTemplate
 from bench_pipeline.domain.tasks.readers.contracts import Contract
 from bench_pipeline.domain.text import first_line
 
@@ -21,24 +23,44 @@ _MAX_YAML_BYTES = 256 * 1024
 
 
 class PromptSource(BaseModel):
-    """Where the prompt comes from: the conversation's own template if the database has one, else `template`.
+    """Where the prompt comes from: the conversation's own if the database has one, else `template` or `messages`.
 
-    Alternatively the prompt of another `task`; `template` is empty until that task is read.
+    `template` is the only user message. Alternatively the prompt of another `task`, which is empty until it is read.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     conversation: ConversationId | None = None
-    template: str = Field(default="", min_length=1)
+    template: str = ""
+    messages: tuple[Message, ...] = ()
+    suffix: str = ""
+    syntax: str = Field(default=BRACES, min_length=1)
+    literal: tuple[str, ...] = ()
     task: str | None = None
 
     @model_validator(mode="after")
-    def _is_one_of_two(self) -> PromptSource:
-        if self.task is None and not self.template:
-            raise ValueError("must name a template or a task")
-        if self.task is not None and (self.template or self.conversation is not None):
-            raise ValueError("must not combine task with template or conversation")
+    def _is_one_of_three(self) -> PromptSource:
+        if self.task is not None:
+            if self.template or self.messages or self.suffix or self.literal or self.conversation is not None:
+                raise ValueError("must not combine task with any other field")
+        elif bool(self.template) == bool(self.messages):
+            raise ValueError("must name a template, messages or a task")
+        elif self.messages and all(message.role != "user" for message in self.messages):
+            raise ValueError("messages need one with role: user")
         return self
+
+    @property
+    def prompt(self) -> PromptTemplate:
+        """The prompt as stated; without a message if it is that of another task."""
+        single = (Message(role="user", content=self.template),) if self.template else ()
+        return PromptTemplate(self.messages or single, self.suffix, self.syntax, self.literal)
+
+    def holding(self, prompt: PromptTemplate) -> PromptSource:
+        """Return the source with this prompt in place of the stated one, for the record of a benchmark."""
+        single = [message.role for message in prompt.messages] == ["user"]
+        messages = {"template": prompt.messages[0].content} if single else {"messages": prompt.messages}
+        rest = {"suffix": prompt.suffix, "syntax": prompt.syntax, "literal": prompt.literal}
+        return PromptSource.model_validate({"conversation": self.conversation, **messages, **rest})
 
 
 class PromotionRules(BaseModel):
@@ -51,7 +73,7 @@ class PromotionRules(BaseModel):
 
 
 class Task(BaseModel):
-    """One kind of work."""
+    """One kind of work: what is asked, how a reply is read, and what it serves."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -78,10 +100,32 @@ def parse_task(raw: bytes, file: str) -> Task:
         task = Task.model_validate(value)
     except ValidationError as error:
         raise FileRefused([_fault(file, dict(entry)) for entry in error.errors()]) from None
-    if task.prompt.template and not fields_of(task.prompt.template):
-        named = ", ".join("{" + name + "}" for name in PROMPT_FIELDS)
-        raise FileRefused([Fault(file, "prompt.template", "contains no field of the case", f"use one of {named}")])
+    if task.prompt.task is None and (faults := prompt_faults(task, task.prompt.prompt, file)):
+        raise FileRefused(faults)
     return task
+
+
+def prompt_faults(task: Task, prompt: PromptTemplate, file: str) -> list[Fault]:
+    """Return the faults of a prompt that no case is needed to find; `file` is where it comes from."""
+    try:
+        fields, foreign = prompt.fields, prompt.foreign
+    except InputError as error:
+        return [Fault(file, "prompt.syntax", str(error), "correct it")]
+    faults = []
+    if not fields:
+        named = ", ".join("{" + name + "}" for name in PROMPT_FIELDS)
+        faults.append(Fault(file, "prompt", "contains no field of the case", f"use {named} or a key under input"))
+    for found in dict.fromkeys(foreign):
+        name = found.strip("{ }")
+        remedy = f"write {{{name}}}, state prompt.syntax, or list {name} under prompt.literal if it is text"
+        faults.append(Fault(file, "prompt", f"{found} would be sent as it is", remedy))
+    if task.decoding.endpoint == "generate":
+        if [message.role for message in prompt.messages] not in (["user"], ["system", "user"]):
+            problem = "endpoint generate takes one prompt and at most a system message"
+            faults.append(Fault(file, "prompt.messages", problem, "write endpoint: chat"))
+    elif prompt.suffix:
+        faults.append(Fault(file, "prompt.suffix", "needs endpoint: generate", "add it under decoding"))
+    return faults
 
 
 def _load_yaml(raw: bytes, file: str) -> object:

@@ -82,8 +82,8 @@ def test_the_reader_names_the_contract(verdict: str, contract: type) -> None:
         pytest.param("description: Check a summary.", "description: ''", "description", id="empty description"),
         pytest.param("verdict:", "verdicts:", "verdict", id="misspelt section"),
         pytest.param("leading_tag", "guess", "verdict", id="unknown reader"),
-        pytest.param("{posting} {summary}", "no field at all", "prompt.template", id="template without a field"),
-        pytest.param("{posting} {summary}", "", "prompt.template", id="empty template"),
+        pytest.param("{posting} {summary}", "no field at all", "prompt", id="template without a field"),
+        pytest.param("{posting} {summary}", "", "prompt", id="empty template"),
         pytest.param('{template: "{posting} {summary}"}', "{}", "prompt", id="no prompt"),
         pytest.param("{template:", "{task: other, template:", "prompt", id="a template and a task"),
         pytest.param(

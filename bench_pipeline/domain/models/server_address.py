@@ -1,0 +1,97 @@
+"""Addresses of servers: the forms that `OLLAMA_HOST` may have, and whether an address is on this machine.
+
+Which model is at an address is in model_ref.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import unquote
+
+from bench_pipeline.domain.errors import InputError
+
+OLLAMA_PORT = 11434
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_FORMS = "write HOST, HOST:PORT or http://HOST:PORT"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """An address for requests. `host` is lower case, IPv6 without brackets; `path` does not end in a slash."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+    @property
+    def url(self) -> str:
+        """The address without user and password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine."""
+        ip = _ip(self.host)
+        return self.host == "localhost" or (ip is not None and ip.is_loopback)
+
+
+def parse_ollama_host(text: str) -> ServerAddress:
+    """Read a value of `OLLAMA_HOST` as Ollama does: `HOST`, `HOST:PORT`, `:PORT`, `SCHEME://HOST[:PORT][/PATH]`.
+
+    Quotes and blanks around it are ignored, an address for listening on every interface means this machine, and the
+    default port is 11434, with a scheme that of the scheme. User and password may come before the host. Raises
+    `InputError`, which never repeats the text, because it may contain a password.
+    """
+    value = text.strip().strip("\"'").strip()
+    scheme, found, rest = value.partition("://")
+    default = _DEFAULT_PORTS.get(scheme.lower(), OLLAMA_PORT) if found else OLLAMA_PORT
+    if not found:
+        scheme, rest = "http", value
+    scheme = scheme.lower()
+    if scheme not in _DEFAULT_PORTS:
+        raise InputError(f"is not an address with http or https; {_FORMS}")
+    place, _, path = rest.partition("/")
+    credentials, _, place = place.rpartition("@")
+    user, _, password = credentials.partition(":")
+    host, port = _host_and_port(place, default)
+    if set(host) & set("?#\\ \t\"'@") or "?" in path or "#" in path or not (host + path).isprintable():
+        raise InputError(f"contains characters that an address cannot have; {_FORMS}")
+    path = f"/{path.strip('/')}" if path.strip("/") else ""
+    return ServerAddress(scheme, _reachable(host.lower()), port, path, unquote(user), unquote(password))
+
+
+def _host_and_port(place: str, default: int) -> tuple[str, int]:
+    if place.startswith("["):
+        host, closed, rest = place[1:].partition("]")
+        is_ipv6 = isinstance(_ip(host.partition("%")[0]), IPv6Address)
+        if not closed or not is_ipv6 or (rest and not rest.startswith(":")):
+            raise InputError(f"contains a malformed IPv6 address; {_FORMS}")
+        port = rest[1:]
+    elif _ip(place.partition("%")[0]) is not None:  # an IPv6 address without brackets has colons of its own
+        host, port = place, ""
+    else:
+        host, _, port = place.partition(":")
+    if not port:
+        return host, default
+    if not port.isdecimal() or not port.isascii() or not 0 < int(port) < 65536:
+        raise InputError(f"must have a port from 1 to 65535; {_FORMS}")
+    return host, int(port)
+
+
+def _reachable(host: str) -> str:
+    ip = _ip(host)
+    if not host or (ip is not None and ip.is_unspecified):
+        return "::1" if isinstance(ip, IPv6Address) else "127.0.0.1"
+    return host
+
+
+def _ip(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None

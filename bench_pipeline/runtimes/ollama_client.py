@@ -1,0 +1,54 @@
+"""The HTTP client of the `ollama` package, without its own reading of the environment.
+
+The package reads `OLLAMA_HOST` when it is imported, and fails on forms that Ollama itself accepts; it sends
+`OLLAMA_API_KEY` to every host.
+"""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from types import ModuleType
+
+import httpx
+
+from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.models.server_address import ServerAddress
+from bench_pipeline.runtimes.deadline import TotalTimeoutTransport
+
+_HOST = "OLLAMA_HOST"
+
+
+def ollama_client(address: ServerAddress, api_key: str | None) -> httpx.Client:
+    """Return a client for this address, which sends the address's user and password, else the API key.
+
+    Raises `InputError` for an unusable API key or certificate file.
+    """
+    if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+        raise InputError("BENCH_OLLAMA_API_KEY contains characters that HTTP headers cannot carry; correct it")
+    package = _package().Client(
+        address.url,
+        transport=TotalTimeoutTransport(tls=address.scheme == "https"),
+        trust_env=False,  # HTTP_PROXY must never see a private address.
+        follow_redirects=False,  # A redirect could carry prompts to another host.
+    )
+    client: httpx.Client = package._client  # noqa: SLF001 - the only way to raw answers
+    client.base_url = httpx.URL(address.url)
+    client.headers.pop("authorization", None)
+    if address.user or address.password:
+        pair = f"{address.user}:{address.password}".encode()
+        client.headers["authorization"] = f"Basic {b64encode(pair).decode()}"
+    elif api_key:
+        client.headers["authorization"] = f"Bearer {api_key}"
+    return client
+
+
+def _package() -> ModuleType:
+    """Import the package while `OLLAMA_HOST` is not set."""
+    host = os.environ.pop(_HOST, None)
+    try:
+        import ollama
+    finally:
+        if host is not None:
+            os.environ[_HOST] = host
+    return ollama

@@ -1,0 +1,103 @@
+# ruff: noqa: S104 - addresses as OLLAMA_HOST may say them; nothing is bound
+"""`OLLAMA_HOST` is read as Ollama reads it.
+
+The forms are those of Ollama's `envconfig.Host`; reports of clients that read them otherwise: ollama/ollama-python 61,
+ollama/ollama 562, moby/moby 46773, Fosowl/agenticSeek 276.
+"""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.models.server_address import parse_ollama_host
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("", "http://127.0.0.1:11434"),
+        ("gpu-box", "http://gpu-box:11434"),
+        ("gpu-box:8080", "http://gpu-box:8080"),
+        ("http://gpu-box", "http://gpu-box:80"),
+        ("https://gpu-box", "https://gpu-box:443"),
+        ("HTTPS://GPU-Box:8443/ollama/", "https://gpu-box:8443/ollama"),
+        ("gpu-box/ollama/api", "http://gpu-box:11434/ollama/api"),
+        (":8080", "http://127.0.0.1:8080"),
+        ("0.0.0.0", "http://127.0.0.1:11434"),
+        ("0.0.0.0:8080", "http://127.0.0.1:8080"),
+        ("::", "http://[::1]:11434"),
+        ("[::]:8080", "http://[::1]:8080"),
+        ("::1", "http://[::1]:11434"),
+        ("[::1]", "http://[::1]:11434"),
+        ("http://[fe80::1]:8080/x", "http://[fe80::1]:8080/x"),
+        ("  gpu-box \n", "http://gpu-box:11434"),
+        ('"http://127.0.0.1:11434"', "http://127.0.0.1:11434"),
+        (" 'gpu-box:8080' ", "http://gpu-box:8080"),
+        ("http://gpu-box:8080/", "http://gpu-box:8080"),
+    ],
+)
+def test_every_form_that_ollama_takes_leads_to_an_address(text: str, url: str) -> None:
+    assert parse_ollama_host(text).url == url
+
+
+def test_user_and_password_are_kept_apart_and_decoded() -> None:
+    address = parse_ollama_host("http://me:p%40ss%2Fword@gpu-box")
+    assert (address.url, address.user, address.password) == ("http://gpu-box:80", "me", "p@ss/word")
+
+
+def test_a_password_does_not_show() -> None:
+    assert "hunter2" not in repr(parse_ollama_host("http://me:hunter2@gpu-box"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ftp://gpu-box",
+        "unix:///run/ollama.sock",
+        "gpu-box:99999",
+        "gpu-box:0",
+        "gpu-box:port",
+        "gpu-box:١١",
+        "http://[::1",
+        "[gpu-box]:80",
+        "[::1]8080",
+        "gpu box",
+        "gpu-box?x=1",
+        "gpu-box/x#y",
+        "http://me:hunter2@gpu-box:port",
+    ],
+)
+def test_an_impossible_address_is_refused_without_repeating_it(text: str) -> None:
+    with pytest.raises(InputError) as refused:
+        parse_ollama_host(text)
+    assert "write HOST, HOST:PORT or http://HOST:PORT" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "local"),
+    [
+        ("", True),
+        ("localhost", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("0.0.0.0", True),
+        ("gpu-box", False),
+        ("192.168.1.7", False),
+        ("localhost.example.org", False),
+    ],
+)
+def test_a_loopback_address_is_on_this_machine(text: str, local: bool) -> None:
+    assert parse_ollama_host(text).is_local is local
+
+
+@given(st.text())
+def test_any_text_is_an_address_or_refused(text: str) -> None:
+    try:
+        address = parse_ollama_host(text)
+    except InputError:
+        return
+    assert parse_ollama_host(address.url).url == address.url
