@@ -12,11 +12,12 @@ from typing import Literal
 
 from dotenv import dotenv_values
 from platformdirs import user_cache_path
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.measuring.protocol import CacheRegime, Strategy
+from bench_pipeline.domain.measuring.protocol import CacheRegime, PlacementRule, Strategy
+from bench_pipeline.domain.models.server_address import parse_ollama_host
 from bench_pipeline.domain.promoting.policy import ALPHA, PromotionPolicy
 
 # Families trained for code only, or that need an image. qwen2.5-coder is chat-tuned and stays in.
@@ -102,7 +103,13 @@ class Settings(BaseSettings):
     )
     allowed_hosts: str = Field(
         default="localhost,127.0.0.1,::1",
-        description="hosts that an actor's openai: address may name, comma-separated; they receive production's texts",
+        description="hosts that an actor's openai: address, or the host of an ollama: one, may name, comma-separated; "
+        "they receive production's texts",
+    )
+    server_hardware: dict[str, str] = Field(
+        default_factory=dict,
+        description="what a server runs on, by host or host:port, because no API tells: "
+        '{"gpu-box": "RTX 4090, 24 GB"}; results rank together only on equal hardware',
     )
     llama_cpp_threads: int | None = Field(default=None, ge=1, description="threads of the llama.cpp runtime")
     max_model_gb: float = Field(
@@ -145,8 +152,10 @@ class Settings(BaseSettings):
         description="pause before the first retry, seconds; doubled before each further one",
     )
     error_budget: int = Field(default=0, ge=0, description="failed calls a model may have and still qualify")
-    placement: Literal["gpu", "any"] = Field(
-        default="gpu", description="gpu: only measure models that Ollama holds entirely on the GPU; any: no such check"
+    placement: PlacementRule = Field(
+        default="auto",
+        description="auto: a model must be entirely on the GPU if its Ollama server has one; gpu: it must; "
+        "any: no such check",
     )
     anchor: str | None = Field(default=None, description="actor or model measured first and last to detect drift")
     load_time_limit_s: float = Field(
@@ -194,6 +203,15 @@ class Settings(BaseSettings):
     )
     schedule: str = Field(default="0 3 1 * *", description="cron expression of the scheduled benchmark")
     schedule_timezone: str = Field(default="UTC", description="time zone of the schedule")
+
+    @field_validator("ollama_host")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        try:
+            parse_ollama_host(value)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        return value
 
     @property
     def max_model_bytes(self) -> int:

@@ -17,6 +17,7 @@ from bench_pipeline.benchmark.events import (
     Event,
     ModelFinished,
     ModelStarted,
+    ServerOnCpu,
 )
 from bench_pipeline.benchmark.measurement import MeasurementRequest, run_models
 from bench_pipeline.benchmark.ranking import unmeasured_models
@@ -173,6 +174,8 @@ class _Reporter:
             case BenchmarkStarted():
                 self._benchmark_id = event.benchmark_id
                 log.info(f"{event.benchmark_id}: {len(event.models)} models x {event.cases} cases")
+            case ServerOnCpu():
+                log.info(f"{event.address} has no GPU in use: its models run on the CPU")
             case ModelStarted():
                 log.info(f"[{event.number}/{event.total}] {event.model}")
             case BatchStarted():

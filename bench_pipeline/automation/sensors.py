@@ -8,7 +8,7 @@ from bench_pipeline.assets.partitions import models
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.automation.jobs import Jobs, job_name
 from bench_pipeline.benchmark.eligibility import candidates
-from bench_pipeline.benchmark.hardware import hardware
+from bench_pipeline.benchmark.hardware import hardware_of
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.workbench import Workbench, open_workbench
 from bench_pipeline.domain.errors import BenchError, InputError
@@ -63,7 +63,17 @@ def new_model_sensor(tasks: Sequence[str], jobs: Jobs) -> dg.SensorDefinition:
 
 def _requests(bench: Workbench, task: str, eligible: Sequence[Candidate]) -> list[dg.RunRequest]:
     prepared = prepare(bench, task)
-    key = prepared.evidence_key(hardware())
+    by_key: dict[str, list[Candidate]] = {}
+    for candidate in eligible:
+        if candidate.ref is not None:
+            key = prepared.evidence_key(hardware_of(bench, candidate.ref))
+            by_key.setdefault(key, []).append(candidate)
+    return [request for key, alike in by_key.items() for request in _requests_on_one_hardware(bench, task, key, alike)]
+
+
+def _requests_on_one_hardware(
+    bench: Workbench, task: str, key: str, eligible: Sequence[Candidate]
+) -> list[dg.RunRequest]:
     with bench.database.engine.connect() as connection:
         attempts = attempts_of(connection, key)
     if not any(attempt.measured for attempt in attempts.values()):

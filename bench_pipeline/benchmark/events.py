@@ -23,6 +23,13 @@ class BenchmarkStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerOnCpu:
+    """The server at `address` runs its models on the CPU. Comes before the benchmark starts."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelStarted:
     """Model `number` of `total` starts; `calls_done` were made before an interruption."""
 
@@ -110,6 +117,7 @@ class FinalPass:
 
 Event = (
     BenchmarkStarted
+    | ServerOnCpu
     | AnchorStarted
     | ModelStarted
     | ModelLoaded

@@ -93,10 +93,10 @@ def incumbent_models(bench: Workbench, task: Task) -> list[str]:
     return list(dict.fromkeys(conversation.actor_name for conversation in found if conversation.actor_name))
 
 
-def fresh_enough(database: Database, prepared: PreparedTask, field: Field, reuse_days: float) -> dict[str, ModelRun]:
+def fresh_enough(database: Database, evidence_key: str, field: Field, reuse_days: float) -> dict[str, ModelRun]:
     """Return the reusable runs of the candidates by name, except for incumbents, which are always run again.
 
     `reusable_runs` says what must be equal.
     """
     candidates = [c for c in field.candidates if c.eligible and c.name not in field.incumbents]
-    return reusable_runs(database, prepared, candidates, reuse_days)
+    return reusable_runs(database, evidence_key, candidates, reuse_days)

@@ -132,8 +132,8 @@ class LoadedModel:
             on_gpu = f"{(report.vram_bytes or 0) / 1e9:.1f} of {(report.memory_bytes or 0) / 1e9:.1f} GB"
             raise RuntimeFailure(
                 FailureKind.UNSUPPORTED,
-                f"{self._ref.address}: only {on_gpu} are on the GPU; free its memory or restart the server, or set "
-                "BENCH_PLACEMENT=any to measure it anyway",
+                f"{self._ref.address}: the server reports only {on_gpu} on its GPU; free its memory or restart the "
+                "server, or set BENCH_PLACEMENT=any to measure it anyway",
             )
         for _ in range(max(protocol.warm_up_calls, 1 if self._unsettled else 0)):
             self._answer(self._warm_up)

@@ -49,6 +49,10 @@ class System(Protocol):
         """Return the processes of this name."""
         ...
 
+    def gpus(self) -> tuple[str, ...]:
+        """Return the names and memory of this machine's GPUs; empty if no driver tells."""
+        ...
+
     def gpu_use(self, own: Collection[int], during_s: float) -> tuple[GpuUse, ...] | None:
         """Return the other processes on the GPUs during the last seconds; None if no driver tells."""
         ...

@@ -7,14 +7,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from pathlib import Path
 
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.benchmark.events import OnEvent
-from bench_pipeline.benchmark.field import Field, field_of, fresh_enough
-from bench_pipeline.benchmark.preparation import PreparedTask, prepare
+from bench_pipeline.benchmark.field import field_of, fresh_enough
+from bench_pipeline.benchmark.hardware import common_hardware, comparable
+from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark, reusable_runs, up_to_date_benchmark
 from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
 from bench_pipeline.benchmark.workbench import Workbench
@@ -68,11 +69,20 @@ def run_models(bench: Workbench, request: MeasurementRequest, on_event: OnEvent)
     prepared = prepare(bench, request.task, request.suite_file).with_terms(**request.terms)
     everyone = request.roster or (_everyone(bench) if request.models is None or request.among_all else [])
     chosen = _chosen(bench, request.models, everyone)
+    field = field_of(bench, chosen, prepared, everyone)
+    hardware = common_hardware(bench, field.candidates, field.incumbents)
+    field = replace(field, candidates=tuple(comparable(bench, field.candidates, hardware)))
+    key = prepared.evidence_key(hardware)
     if request.only_if_changed:
-        current = up_to_date_benchmark(bench.database, prepared, chosen, bench.settings.reuse_days)
+        current = up_to_date_benchmark(bench.database, request.task, key, field.candidates, bench.settings.reuse_days)
         if current is not None:
             return Measurement(current, new=False)
-    field = _field(bench, request, prepared, chosen, everyone)
+    if request.reuse:
+        field = field.reusing(fresh_enough(bench.database, key, field, bench.settings.reuse_days))
+    if request.among_all:
+        others = comparable(bench, everyone, hardware)
+        eligible = [candidate for candidate in others if candidate.eligible]
+        field = field.among(others, reusable_runs(bench.database, key, eligible, bench.settings.reuse_days))
     terms = RunTerms(
         dagster_run_id=request.dagster_run_id, resume_hours=bench.settings.resume_hours if request.resume else 0.0
     )
@@ -95,20 +105,3 @@ def _chosen(bench: Workbench, names: Sequence[str] | None, everyone: Sequence[Ca
     if all(name in by_name for name in names):
         return [by_name[name] for name in dict.fromkeys(names)]
     return named_candidates(bench, names)
-
-
-def _field(
-    bench: Workbench,
-    request: MeasurementRequest,
-    prepared: PreparedTask,
-    chosen: Sequence[Candidate],
-    everyone: Sequence[Candidate],
-) -> Field:
-    field = field_of(bench, chosen, prepared, everyone)
-    days = bench.settings.reuse_days
-    if request.reuse:
-        field = field.reusing(fresh_enough(bench.database, prepared, field, days))
-    if request.among_all:
-        eligible = [candidate for candidate in everyone if candidate.eligible]
-        field = field.among(everyone, reusable_runs(bench.database, prepared, eligible, days))
-    return field

@@ -13,8 +13,6 @@ from statistics import fmean
 from sqlalchemy import Connection
 
 from bench_pipeline.benchmark.evidence import hash_of_evidence
-from bench_pipeline.benchmark.hardware import hardware
-from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.benchmark.results import model_results
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.measuring.benchmark import Role
@@ -149,7 +147,7 @@ def anchor_latency(database: Database, benchmark_id: str) -> tuple[ModelIdentity
 
 
 def up_to_date_benchmark(
-    database: Database, prepared: PreparedTask, candidates: Sequence[Candidate], reuse_days: float
+    database: Database, task: str, evidence_key: str, candidates: Sequence[Candidate], reuse_days: float
 ) -> str | None:
     """Return the id of the latest benchmark if measuring again would show nothing new, else None.
 
@@ -159,8 +157,8 @@ def up_to_date_benchmark(
     """
     since = datetime.now(UTC) - timedelta(days=reuse_days)
     with database.engine.connect() as connection:
-        latest = store.latest_benchmark(connection, prepared.name)
-        if latest is None or latest.evidence_key != prepared.evidence_key(hardware()):
+        latest = store.latest_benchmark(connection, task)
+        if latest is None or latest.evidence_key != evidence_key:
             return None
         if latest.started_at < since:
             return None
@@ -178,7 +176,7 @@ def up_to_date_benchmark(
 
 
 def reusable_runs(
-    database: Database, prepared: PreparedTask, candidates: Sequence[Candidate], reuse_days: float
+    database: Database, evidence_key: str, candidates: Sequence[Candidate], reuse_days: float
 ) -> dict[str, ModelRun]:
     """Return the earlier runs that count for these candidates in a benchmark that begins now.
 
@@ -186,7 +184,7 @@ def reusable_runs(
     `reuse_days`.
     """
     with database.engine.connect() as connection:
-        return _reusable(connection, prepared.evidence_key(hardware()), candidates, reuse_days)
+        return _reusable(connection, evidence_key, candidates, reuse_days)
 
 
 def _known(connection: Connection, benchmark_id: str) -> BenchmarkRow:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from itertools import takewhile
 
+from bench_pipeline.benchmark.accelerators import exclude_those_on_cpu, surveyed
 from bench_pipeline.benchmark.events import (
     AnchorStarted,
     BenchmarkStarted,
@@ -23,7 +24,7 @@ from bench_pipeline.benchmark.events import (
 )
 from bench_pipeline.benchmark.evidence import new_benchmark_id
 from bench_pipeline.benchmark.field import Field
-from bench_pipeline.benchmark.hardware import hardware
+from bench_pipeline.benchmark.hardware import Hardware, common_hardware, comparable
 from bench_pipeline.benchmark.model_run import Measured, ModelMeasurement, PlannedCall
 from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.benchmark.race import Race
@@ -86,13 +87,14 @@ def run_benchmark(
     the two would slow each other down.
     """
     candidates = [bound(line, prepared, bench.runtimes) for line in field.candidates]
-    eligible = [entrant for candidate in candidates if (entrant := candidate.entrant) is not None]
-    if not eligible and not field.reused:
-        reasons = "; ".join(f"{c.name}: {c.detail}" for c in candidates) or "there are no actors"
-        raise GateFailed(f"no model can be measured for {prepared.name}: {reasons}")
+    hardware = common_hardware(bench, candidates, field.incumbents)
+    candidates = comparable(bench, candidates, hardware)
+    _check_any(prepared, candidates, field)
     database = bench.database
     with database.exclusive(BENCHMARK_LOCK):
-        row, resumed = _begin(database, prepared, terms)
+        candidates = surveyed(bench, prepared, candidates, on_event)
+        eligible = _check_any(prepared, candidates, field)
+        row, resumed = _begin(database, prepared, hardware, terms)
         with database.writing() as connection:
             store.replace_candidates(connection, row.benchmark_id, candidates)
             store.add_candidates(connection, row.benchmark_id, field.beside, field.reused)
@@ -109,6 +111,15 @@ def run_benchmark(
     return row.benchmark_id
 
 
+def _check_any(prepared: PreparedTask, candidates: Sequence[Candidate], field: Field) -> list[Entrant]:
+    """Return the models to run. Raises `GateFailed` with the reasons when there is none."""
+    eligible = [entrant for candidate in candidates if (entrant := candidate.entrant) is not None]
+    if not eligible and not field.reused:
+        reasons = "; ".join(f"{c.name}: {c.detail}" for c in candidates) or "there are no actors"
+        raise GateFailed(f"no model can be measured for {prepared.name}: {reasons}")
+    return eligible
+
+
 def bound(candidate: Candidate, prepared: PreparedTask, runtimes: Runtimes) -> Candidate:
     """Exclude a candidate whose runtime does not support the protocol, which would distort the comparison."""
     if not candidate.eligible or candidate.ref is None:
@@ -117,9 +128,10 @@ def bound(candidate: Candidate, prepared: PreparedTask, runtimes: Runtimes) -> C
     return replace(candidate, exclusion=Exclusion.PROTOCOL, detail=refusal) if refusal else candidate
 
 
-def _begin(database: Database, prepared: PreparedTask, terms: RunTerms) -> tuple[BenchmarkRow, bool]:
-    machine = hardware()
-    key = prepared.evidence_key(machine)
+def _begin(
+    database: Database, prepared: PreparedTask, hardware: Hardware, terms: RunTerms
+) -> tuple[BenchmarkRow, bool]:
+    key = prepared.evidence_key(hardware)
     now = _now()
     with database.writing() as connection:
         since = now - timedelta(hours=terms.resume_hours)
@@ -142,7 +154,7 @@ def _begin(database: Database, prepared: PreparedTask, terms: RunTerms) -> tuple
             reader_version=READER_VERSION,
             protocol=prepared.protocol.model_dump(mode="json"),
             protocol_hash=prepared.protocol.hash,
-            hardware=machine,
+            hardware=hardware,
             tool_version=version("bench_pipeline"),
             dagster_run_id=terms.dagster_run_id,
             started_at=now,
@@ -180,6 +192,8 @@ class _BenchmarkRun:
         else:
             for number, entrant in enumerate(eligible, start=1):
                 self._model(entrant, number, len(eligible))
+        if self._protocol.placement == "auto":
+            exclude_those_on_cpu(self._database, self._benchmark_id)
         if self._is_decided_by_a_final(terms):
             self._final(eligible, self._rules(terms))
         self._compare_anchor(first, self._anchor_pass(Role.ANCHOR_LAST))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from contextlib import suppress
-from pathlib import PurePath
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePath
 from typing import Any
 
 import psutil
@@ -17,6 +17,7 @@ from bench_pipeline.domain.measuring.pass_load import GpuUse
 
 _BUSY = ("user", "nice", "system", "irq", "softirq")
 _NAME_CHARS = 60
+_DRIVER = Path("/proc/driver/nvidia/gpus")
 
 
 class OperatingSystem:
@@ -70,18 +71,42 @@ class OperatingSystem:
 
         A process that is not visible here, as in a container, is left out: it may be the runtime's own.
         """
-        try:
-            import pynvml
-        except ImportError:
-            return None
-        try:
-            pynvml.nvmlInit()
-        except pynvml.NVMLError:
-            return None
-        try:
-            return tuple(_gpu_use(pynvml, own, during_s))
-        finally:
-            pynvml.nvmlShutdown()
+        with _nvml() as nvml:
+            return None if nvml is None else tuple(_gpu_use(nvml, own, during_s))
+
+    def gpus(self) -> tuple[str, ...]:
+        """Return the names of NVIDIA's GPUs with their memory in GiB; without the package, only the driver's names."""
+        with _nvml() as nvml:
+            if nvml is not None:
+                return tuple(_gpu_name(nvml, number) for number in range(nvml.nvmlDeviceGetCount()))
+        lines = (line for file in sorted(_DRIVER.glob("*/information")) for line in file.read_text().splitlines())
+        return tuple(line.partition(":")[2].strip() for line in lines if line.startswith("Model:"))
+
+
+@contextmanager
+def _nvml() -> Iterator[Any]:
+    """Open NVIDIA's library; None without the package or the driver."""
+    try:
+        import pynvml
+    except ImportError:
+        yield None
+        return
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        yield None
+        return
+    try:
+        yield pynvml
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _gpu_name(nvml: Any, number: int) -> str:  # noqa: ANN401 - an optional module
+    handle = nvml.nvmlDeviceGetHandleByIndex(number)
+    name = nvml.nvmlDeviceGetName(handle)
+    memory_gib = round(nvml.nvmlDeviceGetMemoryInfo(handle).total / 2**30)
+    return f"{name.decode() if isinstance(name, bytes) else name} {memory_gib} GiB"
 
 
 def _listens(connections: Collection[Any], port: int) -> bool:

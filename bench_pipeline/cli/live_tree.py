@@ -17,6 +17,7 @@ from bench_pipeline.benchmark.events import (
     ModelFinished,
     ModelStarted,
     SampleTaken,
+    ServerOnCpu,
 )
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.cli.output import duration, safe
@@ -41,11 +42,8 @@ class LiveTree:
     def __call__(self, event: Event) -> None:
         """Print one event."""
         match event:
-            case BenchmarkStarted():
-                self._repeats = event.repeats
-                verb = "continuing" if event.resumed else "starting"
-                models = f"{len(event.models)} model{'s' * (len(event.models) != 1)}"
-                self._write(f"🏁 {event.task}: {verb} {event.benchmark_id}, {models} × {event.cases} cases")
+            case BenchmarkStarted() | ServerOnCpu():
+                self._begin(event)
             case ModelStarted():
                 self._model = event.model
                 self._left = event.calls - event.calls_done
@@ -73,6 +71,15 @@ class LiveTree:
             case ModelFinished():
                 self._name(event.model)
                 self._write(f"  {_result(event.result)}")
+
+    def _begin(self, event: BenchmarkStarted | ServerOnCpu) -> None:
+        if isinstance(event, BenchmarkStarted):
+            self._repeats = event.repeats
+            verb = "continuing" if event.resumed else "starting"
+            models = f"{len(event.models)} model{'s' * (len(event.models) != 1)}"
+            self._write(f"🏁 {event.task}: {verb} {event.benchmark_id}, {models} × {event.cases} cases")
+        else:
+            self._write(f"🖥️  {safe(event.address)} has no GPU in use: its models run on the CPU")
 
     def _name(self, model: str) -> None:
         """Print the model's name when the lines above belong to another model: in a final, or as a race ends."""

@@ -12,7 +12,7 @@ from dataclasses import field as dataclass_field
 from bench_pipeline.benchmark.eligibility import named_candidates
 from bench_pipeline.benchmark.events import OnEvent
 from bench_pipeline.benchmark.field import Field
-from bench_pipeline.benchmark.hardware import hardware
+from bench_pipeline.benchmark.hardware import common_hardware
 from bench_pipeline.benchmark.preparation import PreparedTask, prepare
 from bench_pipeline.benchmark.ranking import RankedBenchmark, anchor_latency, read_ranked, unranked_results
 from bench_pipeline.benchmark.runner import RunTerms, bound, run_benchmark
@@ -118,7 +118,7 @@ def _rivals(
     if found:
         return _Rivals(tuple(found), {line.name: 1.0 for line in found}, tuple(notes))
     gone = [qualified[actor_id] for actor_id in replaced if actor_id in qualified]
-    return _anchor(bench, prepared, ranked, gone, tuple(notes))
+    return _anchor(bench, prepared, ranked, gone, lines, tuple(notes))
 
 
 def _anchor(
@@ -126,6 +126,7 @@ def _anchor(
     prepared: PreparedTask,
     ranked: RankedBenchmark,
     gone: Sequence[ModelResult],
+    lines: Sequence[Candidate],
     notes: tuple[str, ...],
 ) -> _Rivals:
     """Return the anchor as the rival for the incumbents that are gone, if it is what it was in the benchmark.
@@ -135,7 +136,8 @@ def _anchor(
     """
     fastest = min((result.avg_latency_ms, result.model) for result in gone if result.avg_latency_ms) if gone else None
     then = anchor_latency(bench.database, ranked.benchmark.benchmark_id)
-    same_terms = ranked.benchmark.evidence_key == prepared.evidence_key(hardware())
+    hardware = common_hardware(bench, lines, ())
+    same_terms = ranked.benchmark.evidence_key == prepared.evidence_key(hardware)
     if fastest is None or then is None or prepared.protocol.anchor is None or not same_terms:
         return _Rivals(notes=notes)
     (anchor,) = named_candidates(bench, [prepared.protocol.anchor])

@@ -40,6 +40,14 @@ class Runtime(Protocol):
         """Return where the loaded model is, and which other models are in memory."""
         ...
 
+    def survey(self, first: ModelRef, smallest: ModelRef | None, terms: Terms, has_gpu: bool) -> bool | None:
+        """Return whether the server has an accelerator; None if it does not tell.
+
+        It may load `first`, the model that runs first, and the `smallest` of the others. `has_gpu` says that the
+        server is on this machine, which has one.
+        """
+        ...
+
     def unload(self, model: ModelRef) -> None:
         """Free the model's memory; does nothing when it is not loaded."""
         ...

@@ -188,6 +188,10 @@ class LlamaCppRuntime:
         """Return the placement of the model in memory, which is the only one."""
         return self._placement
 
+    def survey(self, first: ModelRef, smallest: ModelRef | None, terms: Protocol, has_gpu: bool) -> bool | None:  # noqa: ARG002
+        """Return None: where a model is loaded is not told."""
+        return None
+
     def unload(self, model: ModelRef) -> None:
         """Free the model's memory; does nothing when another model is loaded."""
         if self._loaded and self._loaded[0] == model.address:

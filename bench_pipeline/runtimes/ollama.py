@@ -81,6 +81,8 @@ class OllamaRuntime:
         self._keep_alive = keep_alive
         self._listing: _Listing | None = None
         self._described: dict[str, _Described] = {}
+        self._accelerated: bool | None = None
+        self._loaded_early: dict[str, int] = {}  # the model that the survey loaded, and the nanoseconds
 
     def describe(self, model: ModelRef) -> ModelIdentity:
         """Return the identity of `model` without loading it. Raises `RuntimeFailure`, `not_found` if not installed."""
@@ -114,6 +116,9 @@ class OllamaRuntime:
         """
         ends = time.monotonic() + time_limit_s
         self._evict_others(model, min(ends, time.monotonic() + _EVICTION_LIMIT_S))
+        early, self._loaded_early = self._loaded_early, {}
+        if model.address in early and (here := self.placement(model)).context_length == decoding.num_ctx:
+            return LoadReport(load_ns=early[model.address], **here.model_dump())
         body = load_body(model.address, decoding, self._keep_alive)
         answer = self._exchange("chat", model, body, _until(ends))
         self._parts(answer, model)
@@ -133,15 +138,37 @@ class OllamaRuntime:
         body = call_body(self._known(model), request, decoding, self._keep_alive)
         return self._server.wire(PATHS[decoding.endpoint], body, "OLLAMA_API_KEY")
 
+    def survey(self, first: ModelRef, smallest: ModelRef | None, terms: Protocol, has_gpu: bool) -> bool | None:
+        """Return whether the server has an accelerator: no request tells, only where a loaded model is.
+
+        The first model may be on the CPU because it is too large, so the smallest of the others is tried as well.
+        Raises `RuntimeFailure`.
+        """
+        if has_gpu:
+            self._accelerated = True
+        self.placement(first)
+        for model in (first, smallest):
+            if model is not None and not self._accelerated:
+                report = self.load(model, terms.decoding, terms.load_time_limit_s)
+                self._loaded_early = {model.address: report.load_ns}
+        self._accelerated = bool(self._accelerated)
+        return self._accelerated
+
     def placement(self, model: ModelRef) -> Placement:
         """Return where the loaded model is, and which other models are in memory. Raises `RuntimeFailure`."""
         residents = self._residents(model)
+        if any(entry.size_vram for entry in residents):
+            self._accelerated = True
         others = tuple(entry.name for entry in residents if not self._is_same(entry, model))
         mine = next((entry for entry in residents if self._is_same(entry, model)), None)
         if mine is None:
-            return Placement(others=others)
+            return Placement(others=others, accelerated=self._accelerated)
         return Placement(
-            memory_bytes=mine.size, vram_bytes=mine.size_vram, context_length=mine.context_length, others=others
+            memory_bytes=mine.size,
+            vram_bytes=mine.size_vram,
+            context_length=mine.context_length,
+            others=others,
+            accelerated=self._accelerated,
         )
 
     def unload(self, model: ModelRef) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, NonNegativeInt
+from pydantic import AliasChoices, BaseModel, Field, NonNegativeInt
 
 from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.identity import ModelIdentity
@@ -72,9 +72,9 @@ class Shown(BaseModel):
 
 
 class Resident(BaseModel):
-    """A model of `/api/ps`; sizes in bytes."""
+    """A model of `/api/ps`; sizes in bytes. Some versions leave out `name`, which `model` repeats."""
 
-    name: str
+    name: str = Field(validation_alias=AliasChoices("name", "model"))
     digest: str | None = None
     size: int | None = None
     size_vram: int | None = None

@@ -145,6 +145,10 @@ class OpenAICompatibleRuntime:
         """Return the context window that the operator states; the API gives nothing more."""
         return Placement(context_length=self._num_ctx)
 
+    def survey(self, first: ModelRef, smallest: ModelRef | None, terms: Protocol, has_gpu: bool) -> bool | None:  # noqa: ARG002
+        """Return None: where a model is loaded is not told."""
+        return None
+
     def unload(self, model: ModelRef) -> None:
         """Do nothing: the API has no request for it, and such servers usually serve a single model."""
 

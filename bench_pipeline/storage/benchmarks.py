@@ -349,7 +349,7 @@ def delete_model_run(connection: Connection, model_run_id: int) -> None:
 
 def record_load(connection: Connection, model_run_id: int, report: LoadReport) -> None:
     """Store the load report of a model run."""
-    _update_model_run(connection, model_run_id, report.model_dump(exclude={"others"}))
+    _update_model_run(connection, model_run_id, report.model_dump(exclude={"others", "accelerated"}))
 
 
 def finish_model_run(

@@ -67,7 +67,7 @@ def test_an_anchor_that_cannot_be_measured_is_named(world: World) -> None:
 def test_what_was_measured_under_the_same_evidence_need_not_run_again_but_for_the_incumbent(world: World) -> None:
     world.run("fast", "slow", "wrong")
     again = field(world)
-    fresh = fresh_enough(world.database, world.prepared(), again, reuse_days=1)
+    fresh = fresh_enough(world.database, world.evidence_key, again, reuse_days=1)
     assert fresh.keys() == {"fast", "wrong"}
     assert [c.name for c in again.reusing(fresh).candidates if c.eligible] == ["slow", "silent", "broken"]
 
@@ -93,18 +93,18 @@ def test_evidence_of_other_weights_another_server_or_prompt_is_measured_again(
     with Runtimes(world.settings) as runtimes:  # what it asked before is a second old at most
         now = candidates(replace(world.bench, runtimes=runtimes))
         again = field_of(replace(world.bench, runtimes=runtimes), now, world.prepared())
-    assert fresh_enough(world.database, world.prepared(), again, reuse_days=1) == {}
+    assert fresh_enough(world.database, world.evidence_key, again, reuse_days=1) == {}
 
 
 def test_evidence_that_is_too_old_is_measured_again(world: World) -> None:
     world.run("fast", "slow")
-    assert fresh_enough(world.database, world.prepared(), field(world), reuse_days=0) == {}
+    assert fresh_enough(world.database, world.evidence_key, field(world), reuse_days=0) == {}
 
 
 def test_a_reused_run_is_ranked_with_the_new_ones_and_named(world: World) -> None:
     first = world.run("fast", "slow", "wrong")
     again = field(world, "fast", "slow", "wrong")
-    again = again.reusing(fresh_enough(world.database, world.prepared(), again, reuse_days=1))
+    again = again.reusing(fresh_enough(world.database, world.evidence_key, again, reuse_days=1))
     second = run_benchmark(world.bench, world.prepared(), again, world.events.append)
     ranked = rank_benchmark(world.database, second)
     assert [result.model for result in ranked.scoreboard.ranked] == ["fast", "slow"]

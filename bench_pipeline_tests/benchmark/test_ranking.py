@@ -343,14 +343,14 @@ def test_a_benchmark_is_up_to_date_while_suite_models_and_identities_are_the_sam
     benchmark_id = world.ranked().benchmark.benchmark_id
     changes(world)
     world.runtimes.close()
-    found = up_to_date_benchmark(world.database, world.prepared(), world.candidates(), reuse_days=35)
+    found = up_to_date_benchmark(world.database, "grading", world.evidence_key, world.candidates(), reuse_days=35)
     assert found == (benchmark_id if current else None)
 
 
 @ONE_ENGINE
 def test_a_benchmark_in_which_a_model_could_not_be_measured_is_not_up_to_date(world: World) -> None:
     world.ranked("fast", "broken")
-    found = up_to_date_benchmark(world.database, world.prepared(), world.candidates("fast", "broken"), 35)
+    found = up_to_date_benchmark(world.database, "grading", world.evidence_key, world.candidates("fast", "broken"), 35)
     assert found is None
 
 
@@ -358,10 +358,10 @@ def test_a_benchmark_in_which_a_model_could_not_be_measured_is_not_up_to_date(wo
 @pytest.mark.parametrize("days", [0, 35])
 def test_a_benchmark_that_is_too_old_is_not_up_to_date(world: World, days: float) -> None:
     benchmark_id = world.ranked("fast").benchmark.benchmark_id
-    found = up_to_date_benchmark(world.database, world.prepared(), world.candidates("fast"), days)
+    found = up_to_date_benchmark(world.database, "grading", world.evidence_key, world.candidates("fast"), days)
     assert found == (benchmark_id if days else None)
 
 
 @ONE_ENGINE
 def test_without_a_benchmark_nothing_is_up_to_date(world: World) -> None:
-    assert up_to_date_benchmark(world.database, world.prepared(), world.candidates("fast"), 35) is None
+    assert up_to_date_benchmark(world.database, "grading", world.evidence_key, world.candidates("fast"), 35) is None

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from bench_pipeline.benchmark.hardware import hardware
+from bench_pipeline.benchmark.hardware import this_machine
 from bench_pipeline.benchmark.ranking import (
     RankedBenchmark,
     latest_benchmark_id,
@@ -246,7 +246,7 @@ def test_the_new_evidence_is_the_one_that_a_new_run_would_have(world: World) -> 
     world.ranked("fast", "slow")
     age(world)
     new = saved(world)
-    assert new.benchmark.evidence_key == world.prepared().evidence_key(hardware())
+    assert new.benchmark.evidence_key == world.prepared().evidence_key(this_machine(world.bench.system))
     assert not rescored(world).is_new_evidence
 
 
@@ -316,7 +316,7 @@ def test_old_runs_do_not_become_young_by_being_read_again(world: World) -> None:
         update(tables.benchmark_runs).values(reader_version="0", evidence_key="0" * 64),
     )
     saved(world)
-    asked = (world.database, world.prepared(), world.candidates("fast"))
+    asked = (world.database, "grading", world.evidence_key, world.candidates("fast"))
     assert up_to_date_benchmark(*asked, reuse_days=36_500) is not None
     assert up_to_date_benchmark(*asked, reuse_days=35) is None
 

@@ -123,18 +123,18 @@ class _Connection(socketserver.StreamRequestHandler):
         with suppress(_ClientGoneError, OSError):
             while head := self.rfile.readline():
                 path = head.split()[1].decode()
-                body = self._read_body()
-                record = Record(path, body.get("model"), body, time.monotonic_ns())
+                headers, raw = self._read_headers_and_body()
+                body = json.loads(raw) if raw else {}
+                record = Record(path, body.get("model"), body, time.monotonic_ns(), headers, raw)
                 self.fake.log.append(record)
                 self._route(record)
 
-    def _read_body(self) -> Json:
-        length = 0
+    def _read_headers_and_body(self) -> tuple[dict[str, str], bytes]:
+        headers = {}
         while (line := self.rfile.readline().strip()) != b"":
-            name, _, value = line.partition(b":")
-            if name.lower() == b"content-length":
-                length = int(value)
-        return json.loads(self.rfile.read(length)) if length else {}
+            name, _, value = line.decode("latin-1").partition(":")
+            headers[name.lower()] = value.strip()
+        return headers, self.rfile.read(int(headers.get("content-length", 0)))
 
     def _route(self, record: Record) -> None:
         if record.path in self.fake.broken:

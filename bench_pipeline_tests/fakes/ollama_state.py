@@ -84,6 +84,8 @@ class Record:
     model: str | None
     body: Json
     arrived_ns: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    raw: bytes = b""
     answered_ns: int | None = None
     loaded: bool = False
     switched: bool = False

@@ -20,6 +20,7 @@ class FakeSystem:
     names: dict[str, set[int]] = field(default_factory=dict)
     children: dict[int, set[int]] = field(default_factory=lambda: {SERVER: {RUNNER}})
     gpu: tuple[GpuUse, ...] | None = None
+    gpu_names: tuple[str, ...] = ()
     broken: set[str] = field(default_factory=set)
     asked: list[str] = field(default_factory=list)
     gpu_asked: tuple[set[int], float] | None = None
@@ -53,6 +54,10 @@ class FakeSystem:
     def named(self, name: str) -> set[int]:
         self._ask("name")
         return self.names.get(name, set())
+
+    def gpus(self) -> tuple[str, ...]:
+        self._ask("gpus")
+        return self.gpu_names
 
     def gpu_use(self, own: Collection[int], during_s: float) -> tuple[GpuUse, ...] | None:
         self._ask("gpu")

@@ -54,6 +54,9 @@ class _Timed:
     def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
         return self.runtime.load(model, decoding, time_limit_s)
 
+    def survey(self, first: ModelRef, smallest: ModelRef | None, terms: Protocol, has_gpu: bool) -> bool | None:
+        return self.runtime.survey(first, smallest, terms, has_gpu)
+
     def placement(self, model: ModelRef) -> Placement:
         return self.runtime.placement(model)
 

@@ -17,7 +17,7 @@ from bench_pipeline.benchmark import system
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.benchmark.events import Event
 from bench_pipeline.benchmark.field import Field, incumbent_models
-from bench_pipeline.benchmark.hardware import hardware
+from bench_pipeline.benchmark.hardware import this_machine
 from bench_pipeline.benchmark.preparation import PreparedTask, prepare
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark, reusable_runs
 from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
@@ -87,6 +87,11 @@ class World:
     def prepared(self, task: str = "grading", **protocol: object) -> PreparedTask:
         return prepare(self.bench, task).with_terms(**protocol)
 
+    @property
+    def evidence_key(self) -> str:
+        """What must be equal for two runs of the sample task to be ranked together."""
+        return self.prepared().evidence_key(this_machine(self.bench.system))
+
     def candidates(self, *names: str) -> list[Candidate]:
         """All actors, or the ones named."""
         return named_candidates(self.bench, names) if names else candidates(self.bench)
@@ -137,7 +142,7 @@ class World:
         prepared, everyone = self.prepared(), self.candidates()
         named = tuple(candidate for candidate in everyone if candidate.name in names)
         field = Field(named, frozenset(incumbent_models(self.bench, prepared.task)))
-        field = field.among(everyone, reusable_runs(self.database, prepared, everyone, days))
+        field = field.among(everyone, reusable_runs(self.database, self.evidence_key, everyone, days))
         return rank_benchmark(self.database, run_benchmark(self.bench, prepared, field, self.events.append))
 
     def _relabel(self, benchmark_id: str, prepared: PreparedTask) -> None:
@@ -145,7 +150,7 @@ class World:
         made_as = {
             "protocol": prepared.protocol.model_dump(mode="json"),
             "protocol_hash": prepared.protocol.hash,
-            "evidence_key": prepared.evidence_key(hardware()),
+            "evidence_key": prepared.evidence_key(this_machine(self.bench.system)),
         }
         runs = own_tables.tables["benchmark_runs"]
         self.change(update(runs).where(runs.c.benchmark_id == benchmark_id).values(made_as))

@@ -10,6 +10,7 @@ from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.models.decoding import DecodingOptions
 
 CacheRegime = Literal["as_production", "cold"]
+PlacementRule = Literal["auto", "gpu", "any"]
 Strategy = Literal["full", "race"]
 MAX_DRIFT = 0.05
 """Share by which the anchor's latency may change during a benchmark; beyond it the benchmark is invalid."""
@@ -63,9 +64,9 @@ class Protocol(BaseModel):
         description="pause before the first retry, seconds; doubled before each further one",
     )
     error_budget: int = Field(default=0, ge=0, description="failed calls a model may have before it is inconclusive")
-    placement: Literal["gpu", "any"] = Field(
-        default="gpu",
-        description="gpu: only measure models that the runtime holds entirely on the GPU; any: no such check",
+    placement: PlacementRule = Field(
+        default="auto",
+        description="auto: a model must be entirely on the GPU if its server has one; gpu: it must; any: no such check",
     )
     anchor: str | None = Field(default=None, description="model measured first and last to detect drift")
 

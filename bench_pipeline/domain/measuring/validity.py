@@ -15,6 +15,8 @@ LOAD_IN_CALL_NS = 500_000_000
 # total - load - prompt - generation is time spent waiting in the runner; tokenizing stays far below both bounds.
 CONTENTION_NS = 100_000_000
 CONTENTION_SHARE = 0.2
+# Ollama counts the host's part of a runner as the model's, and memory-mapped weights twice (ollama/ollama issue 16637).
+ON_GPU_SHARE = 0.9
 # No tokenizer packs more characters into a token on average, in any language of words.
 CHARS_PER_TOKEN = 16
 # A prompt that fills half of the window by chance has fewer characters per token of the whole window.
@@ -52,7 +54,7 @@ MEANING = {
     ValidityRule.PROMPT_TRUNCATED: "the model did not see all of the prompt",
     ValidityRule.PLACEMENT_UNKNOWN: "the runtime could not report where the model was",
     ValidityRule.ANOTHER_MODEL_RESIDENT: "another model was in the runtime's memory",
-    ValidityRule.NOT_ON_GPU: "the model was not entirely on the GPU",
+    ValidityRule.NOT_ON_GPU: "the model was not entirely on the GPU of its server",
     ValidityRule.LOADED_IN_CALL: "the runtime spent more than 0.5 s of the call loading",
     ValidityRule.CONTENTION: "the call waited within the runtime",
     ValidityRule.CACHED_PROMPT: "more of the prompt than the template's prefix came from a cache",
@@ -121,10 +123,15 @@ def truncation(reply: Reply, prompt_chars: int, protocol: Protocol, placement: P
 
 
 def misplaced(placement: Placement, protocol: Protocol) -> bool:
-    """Whether the model is not entirely on the GPU although the protocol requires it."""
-    if protocol.placement != "gpu" or placement.vram_bytes is None or placement.memory_bytes is None:
+    """Whether the model is not on the GPU although the protocol requires it.
+
+    With `auto` it is required where the server has shown a GPU; a model of which only a part is on the GPU shows it.
+    """
+    if protocol.placement == "any" or placement.vram_bytes is None or not placement.memory_bytes:
         return False
-    return placement.vram_bytes < placement.memory_bytes
+    if placement.vram_bytes >= ON_GPU_SHARE * placement.memory_bytes:
+        return False
+    return protocol.placement == "gpu" or placement.vram_bytes > 0 or placement.accelerated is True
 
 
 def _is_contended(timings: ServerTimings) -> bool:

@@ -30,11 +30,12 @@ class Exclusion(StrEnum):
     REMOTE = "remote"
     RUNTIME_UNAVAILABLE = "runtime_unavailable"
     PROTOCOL = "protocol"
+    OTHER_HARDWARE = "other_hardware"
 
     @property
     def lasting(self) -> bool:
         """Whether it lasts until the model or its actor changes; an outage or a protocol term may be temporary."""
-        return self not in (Exclusion.RUNTIME_UNAVAILABLE, Exclusion.PROTOCOL)
+        return self not in (Exclusion.RUNTIME_UNAVAILABLE, Exclusion.PROTOCOL, Exclusion.OTHER_HARDWARE)
 
 
 @dataclass(frozen=True, slots=True)

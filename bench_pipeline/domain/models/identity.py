@@ -34,7 +34,8 @@ class Placement(BaseModel):
     """Where a loaded model is; `None` where the runtime does not know.
 
     `memory_bytes` is held for the model, `vram_bytes` the part of it on the GPU, `context_length` the allocated
-    tokens; `others` are further models in the runtime's memory.
+    tokens; `others` are further models in the runtime's memory. `accelerated` says whether the server has a GPU, as
+    far as it has shown.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +44,7 @@ class Placement(BaseModel):
     vram_bytes: int | None = None
     context_length: int | None = None
     others: tuple[str, ...] = ()
+    accelerated: bool | None = None
 
 
 class LoadReport(Placement):

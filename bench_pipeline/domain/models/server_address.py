@@ -36,8 +36,13 @@ class ServerAddress:
     @property
     def is_local(self) -> bool:
         """Whether it is on this machine."""
-        ip = _ip(self.host)
-        return self.host == "localhost" or (ip is not None and ip.is_loopback)
+        return is_loopback(self.host)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address is this machine's."""
+    ip = _ip(host)
+    return host == "localhost" or (ip is not None and ip.is_loopback)
 
 
 def parse_ollama_host(text: str) -> ServerAddress:

@@ -19,6 +19,7 @@ from bench_pipeline.domain.models.reply import Reply, ServerTimings
 MS = 1_000_000
 GB = 1_000_000_000
 PROTOCOL = Protocol(decoding=DecodingOptions(num_ctx=4096))
+ON_GPU_ONLY = Protocol(placement="gpu")
 ANYWHERE = PROTOCOL.model_copy(update={"placement": "any"})
 PROMPT_CHARS, SHARED_CHARS = 4000, 1000
 TIMINGS = ServerTimings(
@@ -93,8 +94,11 @@ def test_what_the_account_of_a_reply_excludes(reply: Reply, rule: ValidityRule |
 @pytest.mark.parametrize(
     ("placement", "rule"),
     [
-        pytest.param(placed(vram_bytes=4 * GB - 1), ValidityRule.NOT_ON_GPU, id="a byte is not on the GPU"),
-        pytest.param(placed(vram_bytes=0), ValidityRule.NOT_ON_GPU, id="nothing is on the GPU"),
+        pytest.param(placed(vram_bytes=3 * GB), ValidityRule.NOT_ON_GPU, id="a quarter is not on the GPU"),
+        pytest.param(placed(vram_bytes=0), None, id="nothing is on the GPU of a server without one"),
+        pytest.param(
+            placed(vram_bytes=0, accelerated=True), ValidityRule.NOT_ON_GPU, id="nothing is on the GPU of a server"
+        ),
         pytest.param(placed(others=("other:1b",)), ValidityRule.ANOTHER_MODEL_RESIDENT, id="another model beside it"),
         pytest.param(None, ValidityRule.PLACEMENT_UNKNOWN, id="the runtime failed to say"),
         pytest.param(Placement(), None, id="the runtime has no word for it"),
@@ -111,19 +115,40 @@ def test_a_protocol_that_does_not_ask_for_the_gpu_excludes_nothing_outside_it() 
 @pytest.mark.parametrize(
     ("memory", "vram", "protocol", "outside"),
     [
-        (4, 4, PROTOCOL, False),
-        (4, 3, PROTOCOL, True),
-        (4, 0, PROTOCOL, True),
-        (4, 0, ANYWHERE, False),
-        (4, None, PROTOCOL, False),
-        (None, 4, PROTOCOL, False),
-        (0, 0, PROTOCOL, False),
+        (4 * GB, 4 * GB, PROTOCOL, False),
+        (4 * GB, 5 * GB, PROTOCOL, False),
+        pytest.param(40 * GB, 39 * GB, PROTOCOL, False, id="the host's part of a runner"),
+        pytest.param(100 * GB, 94 * GB, PROTOCOL, False, id="94 percent without memory mapping"),
+        (100 * GB, 89 * GB, PROTOCOL, True),
+        (4 * GB, 1, PROTOCOL, True),
+        (4 * GB, 0, PROTOCOL, False),
+        (4 * GB, 0, ON_GPU_ONLY, True),
+        (4 * GB, 3 * GB, ANYWHERE, False),
+        (4 * GB, 0, ANYWHERE, False),
+        (4 * GB, None, PROTOCOL, False),
+        (None, 4 * GB, PROTOCOL, False),
+        (0, 0, ON_GPU_ONLY, False),
     ],
 )
 def test_a_model_is_misplaced_when_a_part_of_it_is_known_to_be_outside_the_gpu(
     memory: int | None, vram: int | None, protocol: Protocol, outside: bool
 ) -> None:
+    """The figures are those of ollama/ollama issue 16637."""
     assert misplaced(Placement(memory_bytes=memory, vram_bytes=vram), protocol) is outside
+
+
+@pytest.mark.parametrize(("accelerated", "outside"), [(True, True), (False, False), (None, False)])
+def test_a_model_on_the_cpu_is_misplaced_where_its_server_has_a_gpu(accelerated: bool | None, outside: bool) -> None:
+    on_cpu = Placement(memory_bytes=4 * GB, vram_bytes=0, accelerated=accelerated)
+    assert misplaced(on_cpu, PROTOCOL) is outside
+
+
+def test_a_thought_before_a_constrained_reply_is_not_contention() -> None:
+    """Ollama makes two completions then, and its durations are those of the second."""
+    reply = replace(timed(total_ns=9000 * MS), thinking="Well.")
+    assert rule_of(reply) is ValidityRule.CONTENTION
+    constrained = PROTOCOL.model_copy(update={"decoding": DecodingOptions(json_schema={"type": "object"})})
+    assert rule_of(reply, protocol=constrained) is None
 
 
 # A cache that is not counted shows in a later pass
@@ -225,7 +250,7 @@ FAULTS: dict[ValidityRule, dict[str, Any]] = {
     ValidityRule.CUT_OFF: {"done_reason": "length"},
     ValidityRule.PROMPT_TRUNCATED: {"prompt_tokens": 5000},
     ValidityRule.ANOTHER_MODEL_RESIDENT: {"others": ("other:1b",)},
-    ValidityRule.NOT_ON_GPU: {"vram_bytes": 0},
+    ValidityRule.NOT_ON_GPU: {"vram_bytes": GB},
     ValidityRule.LOADED_IN_CALL: {"load_ns": 900 * MS},
     ValidityRule.CONTENTION: {"total_ns": 9000 * MS},
     ValidityRule.CACHED_PROMPT: {"cached_prompt_tokens": 990},
