@@ -1,4 +1,7 @@
-"""`bench cases`: prints the faults of suites and task files. What is a fault is decided in domain/tasks/."""
+"""`bench cases`: prints the faults of suites and task files. What is a fault is decided in domain/tasks/.
+
+`bench cases import` is in cases_import.py.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import click
 
 from bench_pipeline.benchmark.preparation import prepare_from_files
 from bench_pipeline.benchmark.task_folders import read_suite, testcases_dir
+from bench_pipeline.cli.cases_import import import_
 from bench_pipeline.cli.output import json_option, print_json, safe
 from bench_pipeline.domain.errors import FileRefused, InputError
 from bench_pipeline.domain.tasks.suite import DraftCase, OnlyDrafts, Suite
@@ -18,7 +22,10 @@ from bench_pipeline.settings import Settings, load_settings
 
 @click.group()
 def cases() -> None:
-    """Check test cases."""
+    """Check test cases, or import drafts of them from production."""
+
+
+cases.add_command(import_)
 
 
 @cases.command()

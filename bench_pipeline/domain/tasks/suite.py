@@ -32,6 +32,7 @@ _BRACKETED = r"\[(TBD|TODO|TBA|FIXME|INSERT[^\]]*|PLACEHOLDER[^\]]*)\]|\blorem i
 _PLACEHOLDER_IN_SOURCE = re.compile(_BRACKETED, re.IGNORECASE)
 _PLACEHOLDER = re.compile(_BRACKETED + r"|\b(TBD|FIXME)\b", re.IGNORECASE)
 _ONLY_DOTS = re.compile(r"[.…\s]+")
+TASK_NAME = r"^[a-z][a-z0-9_]*$"
 FIELD_NAME = re.compile(r"[A-Za-z_]\w*")
 CASE_FIELDS = ("posting", "summary", "posting_id", "input")
 """The fields of a prompt that every case may have; fields of its own must have other names."""
@@ -150,7 +151,7 @@ class DraftCase(_Input):
 class _SuiteHead(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task_type: str = Field(min_length=1, max_length=60, pattern=r"^[a-z][a-z0-9_]*$")
+    task_type: str = Field(min_length=1, max_length=60, pattern=TASK_NAME)
     version: str = Field(min_length=1)
     created: str = Field(min_length=4)
 
