@@ -55,6 +55,9 @@ def text_of(*texts: str) -> str:
         pytest.param("JANE SMITH has a licence.", ["JANE", "SMITH"], id="capitals"),
         pytest.param("Smith, Jane: ten years of practice", ["Smith", "Jane"], id="family name first"),
         pytest.param("Mark Thompson and Virginia Jones", ["Mark", "Thompson", "Virginia", "Jones"], id="also words"),
+        pytest.param("Karen Hall and Simon Hill apply.", ["Karen", "Hall", "Simon", "Hill"], id="also places"),
+        pytest.param("Sarah's team is small.", ["Sarah"], id="possessive"),
+        pytest.param("João da Costa e Silva called.", ["João", "Costa"], id="Portuguese particles"),
         pytest.param("Ask Priya about the shifts.", ["Priya"], id="given name alone"),
         pytest.param("Xanthe Vlkova called (xanthe.vlkova@acme.cz).", ["Xanthe", "Vlkova"], id="as in the e-mail"),
     ],
@@ -79,6 +82,9 @@ def test_the_name_of_a_person_is_replaced(text: str, names: list[str]) -> None:
         "Charlie Norwood VAMC and Edward School",
         "30 Tage Urlaub, Führerschein Klasse B, Eintritt ab Mai",
         "Junior Developer, Senior Grace Period Manager, Chief Marketing Officer, Summer Intern",
+        "Victoria and Albert Museum, Nelson Mandela University, Norman Castle, Holly Lodge, Ivy League, Victoria Park",
+        "Leonard Cheshire, Grant Thornton, Clifford Chance. Ben & Jerry's, Wendy's, Marks and Spencer.",
+        "Robert Koch-Institut, Ernst Klett Verlag, Albert-Schweitzer-Schule, Konrad-Adenauer-Stiftung, Otto Group",
         "Microsoft Word, Power BI, MS Excel, SAP, Adobe Photoshop, Ruby on Rails, Java",
     ],
 )
@@ -164,6 +170,7 @@ def test_the_fictional_account_and_card_have_right_check_digits() -> None:
         "Announcement AFMC-1666006-EHA-9V-MS, series GS-0457-09, GS-0462/0401-11, SW601XX-11-169559",
         "Salary: $36740 to $109781, €52.000,00, £20.80 an hour, 37.5 hours, 2016-03-31 to 2016-05-31",
         "Open 08:00-16:30, posting 48213, version 1.2.3.4, ISO 9001:2015, 10115 Berlin, Tinker AFB, OK 73145",
+        "call 0 / 50 / 300, ratio 0.88 / 1.32 / 0.27, 72.1 / 61.6 / 59.5",
         "5 @ 3 units; 4539 5787 6362 1487; DE02 1203 0000 0000 2020 52",
     ],
 )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from bench_pipeline.domain.tasks.masking.dictionaries import POSTCODE_AREAS
 from bench_pipeline.domain.tasks.masking.spans import Kind, Span
 
-_WORD = r"(?:[^\W\d_a-zß-öø-ÿ][\w'’.-]*)"
+_WORD = r"(?:[^\W\d_a-zß-öø-ÿ][\w'’.-]{0,40})"
 _HOUSE = r"\d{1,5}(?:\s?[a-zA-Z](?![a-zA-Z]))?(?:\s?[-–/]\s?\d{1,5})?"
 _UNIT = r"(?:,?\s(?:Apt|Apartment|Suite|Ste|Unit|Flat|Floor|Room|Rm)\.?\s?#?\w{1,6}\b)?"
 _ENGLISH = (

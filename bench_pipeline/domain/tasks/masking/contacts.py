@@ -12,9 +12,14 @@ from bench_pipeline.domain.tasks.masking.spans import Kind, Span
 DEFAULT_REGIONS = ("GB", "US", "DE", "FR", "NL", "AT", "CH", "IE", "ES", "IT")
 
 _LOGIN = re.compile(r"(?<=://)[^\s/@?#]+@")
-_EMAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]+@[\w-]+(?:\.[\w-]+)*")
+# The bounds, those of RFC 5321 for a local part, keep the search linear in texts made to slow it down.
+_HOST = r"(?:[^\W_]|-){1,63}"
+_EMAIL = re.compile(rf"(?<!\w)\w[\w.!#$%&'*+/=?^`{{|}}~-]{{0,63}}@{_HOST}(?:\.{_HOST})*(?!\w)")
+_UNUSUAL_EMAIL = re.compile(rf"[\w.!#$%&'*+/=?^`{{|}}~-]{{1,64}}@{_HOST}(?:\.{_HOST})+(?!\w)")
 _SPELLED_EMAIL = re.compile(
-    r"[\w.+-]+\s*[(\[{]\s*at\s*[)\]}]\s*[\w-]+(?:\s*(?:\.|[(\[{]\s*(?:dot|punkt)\s*[)\]}])\s*[\w-]+)+", re.IGNORECASE
+    r"[\w.+-]{1,64}\s{0,3}[(\[{]\s?at\s?[)\]}]\s{0,3}[\w-]{1,63}"
+    r"(?:\s{0,3}(?:\.|[(\[{]\s?(?:dot|punkt)\s?[)\]}])\s{0,3}[\w-]{1,63})+",
+    re.IGNORECASE,
 )
 _HANDLE = re.compile(r"(?<![\w@/.])@[^\W\d]\w*(?:\.\w+)*")
 _PROFILE = re.compile(
@@ -35,7 +40,7 @@ _FEWEST_DIGITS = 9
 def contact_spans(text: str, regions: Sequence[str]) -> Iterator[Span]:
     """Return the places, the more certain kinds first. Raises `InputError` for an unknown region."""
     yield from _matches(_LOGIN, text, Kind.LOGIN)
-    for pattern in (_EMAIL, _SPELLED_EMAIL):
+    for pattern in (_EMAIL, _UNUSUAL_EMAIL, _SPELLED_EMAIL):
         yield from _matches(pattern, text, Kind.EMAIL)
     for match in _IBAN.finditer(text):
         if is_iban(match[0]):
@@ -88,9 +93,16 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
     if text[start] == "+":
         return True
     number = text[start:end]
-    glued = re.search(r"[\w/.$€£-]$", text[:start]) or re.match(r"[\w/-]", text[end:])
+    if _is_list_of_figures(number):
+        return False
+    glued = re.match(r"[\w/.$€£-]", text[max(0, start - 1) : start]) or re.match(r"[\w/-]", text[end : end + 1])
     grouped = number[0] in "(0" or re.search(r"\d\D+\d", number)
     return not glued and bool(grouped) and len(digits_of(number)) >= _FEWEST_DIGITS
+
+
+def _is_list_of_figures(number: str) -> bool:
+    """Whether the text is figures divided by slashes, such as 0.88 / 1.32 / 0.27."""
+    return number.count("/") > 1 or ("/" in number and "." in number)
 
 
 def _phones(text: str, regions: Sequence[str]) -> Iterator[Span]:
@@ -103,4 +115,6 @@ def _phones(text: str, regions: Sequence[str]) -> Iterator[Span]:
                 key = format_number(match.number, PhoneNumberFormat.E164)
                 yield Span(match.start, match.end, Kind.PHONE, key)
     for found in _CUED_PHONE.finditer(text):
+        if _is_list_of_figures(found["number"]):
+            continue
         yield Span(found.start("number"), found.end("number"), Kind.PHONE, digits_of(found["number"]))

@@ -13,6 +13,7 @@ from itertools import pairwise
 from bench_pipeline.domain.tasks.masking.dictionaries import (
     DEGREES,
     EMPLOYERS,
+    FAMILIES_TOO,
     ORGANIZATION_WORDS,
     PARTICLES,
     PLACE_BEGINNINGS,
@@ -24,11 +25,11 @@ from bench_pipeline.domain.tasks.masking.spans import Kind, NamePart, Span
 
 _WORD = re.compile(r"[^\W\d_]+(?:(?:['’](?!s\b)|-)[^\W\d_]+)*")
 _TITLE = (
-    r"(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Professor|Sir|Dame|Lord|Lady|Rev|Reverend|Herrn?|Frau|Fr|Monsieur|Madame|Mme|Mlle|"
-    r"Señora?|Sra?|Signora?|Sig|Dhr|Mevr|Mevrouw|Doña|Don|Pan|Pani|Dipl\.-Ing|Ing|Mag|Capt|Captain|Col|Colonel|Lt|Maj|"
-    r"Sgt|Cpl|MAJ|LTC|COL|CPT|SGT|MSG|CW\d)"
+    r"(?:(?:Mr|Mrs|Ms|Mx|Dr|Prof|Rev|Hr|Fr|Mme|Mlle|Sra?|Sig|Dhr|Mevr|Dipl\.-Ing|Ing|Mag|Capt|Col|Lt|Maj|Sgt|Cpl|MAJ|"
+    r"LTC|COL|CPT|SGT|MSG|CW\d)\b\.?|(?:Miss|Professor|Sir|Dame|Lord|Lady|Reverend|Herrn?|Frau|Monsieur|Madame|Señora?|"
+    r"Signora?|Mevrouw|Doña|Don|Pan|Pani|Captain|Colonel)\b)"
 )
-_AFTER_TITLE = re.compile(rf"(?<![\w&]){_TITLE}\b\.?[ \u00a0]+(?=[^\W\d_])")
+_AFTER_TITLE = re.compile(rf"(?<![\w&]){_TITLE}[ \u00a0]+(?=[^\W\d_])")
 _AFTER_CONTACT = re.compile(
     r"(?:\b(?:contact(?: person)?|point of contact|poc|attn|attention|c/o|recruiter|hiring manager|line manager|"
     r"supervisor|interviewer|reports? to|reporting to|managed by|signed(?: by)?|written by|posted by|candidate|"
@@ -53,12 +54,13 @@ _LONE_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _LONE_AFTER = re.compile(
-    r"^(?:['’]s\b|[ ](?:said|says|asked|told|wrote|called|replied|"
+    r"^(?:['’]s[ ](?=[a-z])|[ ](?:said|says|asked|told|wrote|called|replied|"
     r"will (?:be|interview|call|contact|show|help|meet|answer)|hilft|zeigt|beantwortet)\b)"
 )
 _AMOUNT = re.compile(r"\d[ \u00a0]$")  # before a noun, as in "30 Tage Urlaub"
-_EMAIL_LOCAL = re.compile(r"\b([^\W\d_]{2,})[._]([^\W\d_]{2,})@")
+_EMAIL_LOCAL = re.compile(r"\b([^\W\d_]{2,40})[._]([^\W\d_]{2,40})@")
 _MOST_WORDS = 4
+_NEARBY = 40  # characters that say whether a given name alone is a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def _evident(text: str) -> Iterator[Span]:
 
 def _by_dictionary(text: str, words: Sequence[_Word]) -> Iterator[Span]:
     for index, word in enumerate(words):
-        if not word.is_capital or not is_given(word.text) or _AMOUNT.search(text[: word.start]):
+        if not word.is_capital or not is_given(word.text) or _AMOUNT.search(_before(text, word)):
             continue
         run = _run(words, index, first_may_be_ordinary=True)
         if len(run) >= 2 and _is_person(run) and not _belongs_to_organization(words, index, index + len(run) - 1):
@@ -149,14 +151,20 @@ def _by_dictionary(text: str, words: Sequence[_Word]) -> Iterator[Span]:
             yield _span(text, [words[index - 1]], True)
             yield _span(text, [word], False)
         elif not is_ordinary(word.text) and (
-            _LONE_BEFORE.search(text[: word.start]) or _LONE_AFTER.match(text[word.end :])
+            _LONE_BEFORE.search(_before(text, word)) or _LONE_AFTER.match(text[word.end : word.end + _NEARBY])
         ):
             yield _span(text, [word], False)
+
+
+def _before(text: str, word: _Word) -> str:
+    return text[max(0, word.start - _NEARBY) : word.start]
 
 
 def _is_person(run: Sequence[_Word]) -> bool:
     """Whether a run that begins with a given name is a person's: the more ordinary its words, the more it takes."""
     first, last = run[0], run[-1]
+    if last.key.rpartition("-")[2] in ORGANIZATION_WORDS - FAMILIES_TOO:
+        return False
     listed = is_family(last.text)
     if first.text.isupper() and not (listed and not is_ordinary(first.text)):
         return False
@@ -177,6 +185,7 @@ def _is_reversed(text: str, words: Sequence[_Word], index: int) -> bool:
         and not is_ordinary(family.text)
         and not is_ordinary(given.text)
         and not is_given(family.text)
+        and not any(_belongs_to_organization(words, one, one) for one in (index - 1, index))
     )
 
 
