@@ -38,7 +38,7 @@ class PromptTexts:
     """A conversation with its prompt; `serves` says whether the task may change the conversation's actor."""
 
     conversation_id: ConversationId
-    name: str
+    name: str | None
     prompt: ConversationPrompt
     syntax: str | None
     serves: bool
@@ -71,7 +71,7 @@ def task_text(name: str, texts: PromptTexts) -> str:
     """Return a `task.yaml`. Raises `InputError` for options that no decoding can have, and for a text too long."""
     head = {
         "task": name,
-        "description": " ".join(storable(f"Conversation {texts.conversation_id}: {texts.name}").split()),
+        "description": " ".join(storable(f"Conversation {texts.conversation_id} {texts.name or ''}").split()),
     }
     tail: dict[str, object] = {"decoding": _decoding(texts)}
     if texts.prompt.time_limit_s is not None:

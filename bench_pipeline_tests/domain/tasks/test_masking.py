@@ -101,6 +101,16 @@ def test_the_spellings_of_one_name_stay_one_person_in_all_texts_of_an_import() -
     assert third == f"{family.upper()}, {given_name.upper()}. {given_name} {family}'s team"
 
 
+def test_a_known_name_is_found_in_small_letters_and_in_the_path_of_a_url() -> None:
+    given_name, family = text_of("Contact: Jane Smith").removeprefix("Contact: ").lower().split()
+    result = text_of("Contact: Jane Smith", "ask jane smith", "https://acme.com/team/jane-smith/cv", "a jane, a smith")
+    assert result.splitlines()[1:] == [
+        f"ask {given_name} {family}",
+        f"https://acme.com/team/{given_name}-{family}/cv",
+        "a jane, a smith",
+    ]
+
+
 def test_two_persons_stay_two() -> None:
     result = text_of("Contact: Jane Smith", "Contact: Joan Smythe")
     first, second = (line.removeprefix("Contact: ") for line in result.splitlines())

@@ -27,7 +27,8 @@ _BEGINNINGS = (
     "Cobb", "Wexa", "Dray", "Ilver",
 )  # fmt: skip
 _ENDINGS = ("combe", "mere", "fold", "wick", "ridge", "stead", "thorne", "holt", "marsh", "bourne")
-FICTIONAL_FAMILIES = tuple(beginning + ending for ending in _ENDINGS for beginning in _BEGINNINGS)
+# In an order in which neighbours differ in beginning and ending; each combination occurs once.
+FICTIONAL_FAMILIES = tuple(_BEGINNINGS[number % 16] + _ENDINGS[(number + number // 16) % 10] for number in range(160))
 _FICTIONAL_WORDS = frozenset(name.lower() for name in FICTIONAL_WOMEN + FICTIONAL_MEN + FICTIONAL_FAMILIES)
 
 # Ranges that the regulators reserve for drama: Ofcom, NANPA, Bundesnetzagentur, ARCEP.
@@ -114,6 +115,8 @@ class Fiction:
             return word
         choices = FICTIONAL_FAMILIES if is_family else FICTIONAL_MEN if gender_of(word) == "m" else FICTIONAL_WOMEN
         chosen = self._next("family" if is_family else "given", word.lower(), lambda number: _joined(choices, number))
+        if word.islower():
+            return chosen.lower()
         return chosen.upper() if word.isupper() and len(word) > 1 else chosen
 
     def _phone(self, key: str, original: str) -> str:

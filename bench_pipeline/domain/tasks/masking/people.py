@@ -113,9 +113,10 @@ def known_names(texts: Iterable[str]) -> KnownNames:
 
 
 def name_spans(text: str, known: KnownNames) -> Iterator[Span]:
-    """Return the places of names: evident ones first, then single words of known names."""
+    """Return the places of names: evident ones first, then known ones in small letters, then words of known ones."""
     yield from _evident(text)
     words = _words_of(text)
+    yield from _in_small_letters(text, words, known)
     for index, word in enumerate(words):
         if not word.is_capital or word.is_initial or is_ordinary(word.text):
             continue
@@ -123,6 +124,19 @@ def name_spans(text: str, known: KnownNames) -> Iterator[Span]:
             continue
         if word.key in known.families or word.key in known.given:
             yield _span(text, [word], word.key in known.families and word.key not in known.given)
+
+
+def _in_small_letters(text: str, words: Sequence[_Word], known: KnownNames) -> Iterator[Span]:
+    """Find whole known names that are written small, as in chats, or joined by a hyphen, as in the path of a URL."""
+    for first, last in pairwise(words):
+        if first.starts_name and first.key in known.given and last.key in known.families:
+            yield _span(text, [first, last])
+    for word in words:
+        given, hyphen, family = word.key.partition("-")
+        if hyphen and given in known.given and family in known.families:
+            middle = word.start + len(given)
+            halves = NamePart(word.start, middle, False), NamePart(middle + 1, word.end, True)
+            yield Span(word.start, word.end, Kind.NAME, word.key, halves)
 
 
 def _evident(text: str) -> Iterator[Span]:
