@@ -24,7 +24,7 @@ from bench_pipeline.domain.tasks.suite import parse_suite
 from bench_pipeline.domain.tasks.task import parse_task
 from bench_pipeline.domain.tasks.verdict import contract_faults
 from bench_pipeline.settings import FORMER_NAMES, Settings
-from bench_pipeline.storage.production import OPTIONAL, REQUIRED
+from bench_pipeline.storage.production import OPTIONAL, OPTIONAL_COLUMNS, REQUIRED
 from bench_pipeline.storage.schema import VERSION_TABLE
 from bench_pipeline.storage.tables import metadata
 from bench_pipeline_tests.domain.tasks.judging import judged, verdict_of
@@ -278,6 +278,12 @@ def test_productions_tables_stand_in_the_guide_with_their_columns() -> None:
     }
 
     assert {name: documented.get(name) for name in REQUIRED | OPTIONAL} == REQUIRED | OPTIONAL
+
+
+def test_productions_optional_columns_stand_in_the_guide() -> None:
+    rows = table_rows(section(text_of("how-to/your-own-database.md"), "## Optional columns"))
+
+    assert {row[0].strip("`"): tuple(_INLINE.findall(row[1])) for row in rows} == OPTIONAL_COLUMNS
 
 
 @every_document

@@ -40,7 +40,7 @@ def test_cases_asset(task: str) -> dg.AssetsDefinition:
                 "id": case.id,
                 "expected": case.expected_verdict,
                 "difficulty": case.difficulty,
-                "words": len((case.posting or case.input or "").split()),
+                "words": len((case.posting or " ".join(case.input_fields.values())).split()),
             }
             for case in prepared.suite.test_cases
         ]

@@ -71,6 +71,11 @@ def testcases_dir(settings: Settings) -> Path:
     return next((folder for folder in (Path("testcases"), *shipped) if folder.is_dir()), Path("testcases"))
 
 
+def own_testcases_dir(settings: Settings) -> Path:
+    """Return the directory in which new tasks are written: the configured one or ./testcases, never a bundled one."""
+    return settings.testcases_dir or Path("testcases")
+
+
 def task_names(settings: Settings) -> list[str]:
     """Return the names of the directories with a `task.yaml`, valid or not."""
     return sorted(path.parent.name for path in testcases_dir(settings).glob("*/task.yaml"))

@@ -1,4 +1,7 @@
-"""`bench cases`: prints the faults of suites and task files. What is a fault is decided in domain/tasks/."""
+"""`bench cases`: prints the faults of suites and task files. What is a fault is decided in domain/tasks/.
+
+`bench cases import` is in cases_import.py.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,21 @@ import click
 
 from bench_pipeline.benchmark.preparation import prepare_from_files
 from bench_pipeline.benchmark.task_folders import read_suite, testcases_dir
+from bench_pipeline.cli.cases_import import import_
 from bench_pipeline.cli.cases_show import show
 from bench_pipeline.cli.output import json_option, print_json, safe
 from bench_pipeline.domain.errors import FileRefused, InputError
-from bench_pipeline.domain.tasks.suite import Suite
+from bench_pipeline.domain.tasks.suite import DraftCase, OnlyDrafts, Suite
 from bench_pipeline.settings import Settings, load_settings
 
 
 @click.group()
 def cases() -> None:
-    """Check test cases, and show what they ask."""
+    """Check test cases, show what they ask, or import drafts of them."""
 
 
 cases.add_command(show)
+cases.add_command(import_)
 
 
 @cases.command()
@@ -32,6 +37,7 @@ def check(paths: tuple[Path, ...], as_json: bool) -> int:
     """Check suites and report all faults at once, with file, case, field and remedy.
 
     PATHS are suite.json files or task folders. Without PATHS every task is checked, including its task.yaml.
+    Drafts, which are not measured, are listed with the fields that they still need.
     Exit status: 0 all suites are valid, 2 a suite is invalid.
     """
     settings = load_settings()
@@ -41,7 +47,8 @@ def check(paths: tuple[Path, ...], as_json: bool) -> int:
     else:
         for result in results:
             mark = "✅" if result.sound else "❌"
-            click.echo("\n".join(safe(line) for line in (f"{mark} {result.path}: {result.summary}", *result.faults)))
+            lines = f"{mark} {result.path}: {result.summary}", *result.faults, *map(_draft_line, result.drafts)
+            click.echo("\n".join(safe(line) for line in lines))
     return 0 if all(result.sound for result in results) else 2
 
 
@@ -53,6 +60,14 @@ def _all_folders(settings: Settings) -> list[Path]:
 
 
 @dataclass(frozen=True, slots=True)
+class Draft:
+    """A case that is not measured, and the fields that it still needs."""
+
+    id: str
+    needs: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CheckedSuite:
     """The result of checking one suite; `hash` is None for an invalid one."""
 
@@ -61,6 +76,7 @@ class CheckedSuite:
     summary: str
     hash: str | None
     faults: list[str]
+    drafts: list[Draft]
 
 
 def _checked(settings: Settings, path: Path) -> CheckedSuite:
@@ -68,8 +84,18 @@ def _checked(settings: Settings, path: Path) -> CheckedSuite:
         suite = _suite(settings, path)
     except FileRefused as error:
         faults = [str(fault) for fault in error.faults]
-        return CheckedSuite(str(path), False, f"{len(faults)} fault{'s' * (len(faults) != 1)}", None, faults)
-    return CheckedSuite(str(path), True, _summary(suite), suite.hash, [])
+        drafts = _drafts(error.drafts) if isinstance(error, OnlyDrafts) else []
+        return CheckedSuite(str(path), False, f"{len(faults)} fault{'s' * (len(faults) != 1)}", None, faults, drafts)
+    return CheckedSuite(str(path), True, _summary(suite), suite.hash, [], _drafts(suite.drafts))
+
+
+def _drafts(cases: tuple[DraftCase, ...]) -> list[Draft]:
+    return [Draft(case.id, case.needs) for case in cases]
+
+
+def _draft_line(draft: Draft) -> str:
+    needed = f"needs {', '.join(draft.needs)}" if draft.needs else 'is complete; remove "draft" once it is checked'
+    return f"   draft {draft.id} {needed}"
 
 
 def _suite(settings: Settings, path: Path) -> Suite:
@@ -84,4 +110,5 @@ def _summary(suite: Suite) -> str:
     classes = Counter(case.expected_verdict for case in suite.test_cases)
     difficulty = Counter(case.difficulty for case in suite.test_cases)
     counts = ", ".join(f"{count} {name}" for name, count in sorted((classes + difficulty).items()))
-    return f"{len(suite.test_cases)} cases ({counts}), version {suite.version}, hash {suite.hash[:12]}"
+    drafts = f", {len(suite.drafts)} draft{'s' * (len(suite.drafts) != 1)}" if suite.drafts else ""
+    return f"{len(suite.test_cases)} cases ({counts}){drafts}, version {suite.version}, hash {suite.hash[:12]}"

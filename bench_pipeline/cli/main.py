@@ -22,7 +22,7 @@ COMMANDS = {
     "demo": ("demo", "Try everything on a sample database with real small models."),
     "run": ("run", "Measure models on a task, rank them and write the report."),
     "models": ("models", "Show which models are eligible, and why the others are not."),
-    "cases": ("cases", "Check test cases, and show what they ask."),
+    "cases": ("cases", "Check test cases, show what they ask, or import drafts of them."),
     "history": ("history", "Show a task's champions over time."),
     "rescore": ("rescore", "Re-judge stored replies with the current reader; calls no model."),
     "why": ("why", "Show the outcome of a model in every benchmark, newest first."),

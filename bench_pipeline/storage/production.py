@@ -1,6 +1,7 @@
 """Production's tables, which the user's application owns: all reads, and the only write, `conversations.actor_id`.
 
-Our own tables are in tables.py; the rules of a promotion are in domain/promoting.
+Our own tables are in tables.py; the rules of a promotion are in domain/promoting. Values of the optional columns are
+read in production_texts.py.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE, Actor, ActorNow, Exclusion
 from bench_pipeline.domain.models.ids import ActorId, ConversationId, WorkflowId
 from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.production_texts import ConversationPrompt, Interaction, read_interactions, read_prompt
 
 REQUIRED = {
     "actors": ("actor_id", "actor_name", "actor_type", "execution_path", "enabled"),
@@ -51,10 +53,15 @@ OPTIONAL = {
     "postings": ("posting_id", "posting_text"),
     "interactions": ("interaction_id", "conversation_id", "actor_id", "latency_ms", "created_at"),
 }
+OPTIONAL_COLUMNS = {
+    "prompt_templates": ("system_template", "options", "time_limit_s"),
+    "interactions": ("input", "output", "posting_id"),
+}
+"""Columns that a table may lack and still be used."""
 KNOWN_NAMES = frozenset(
     name
     for table, columns in (REQUIRED | OPTIONAL).items()
-    for name in (table, *(f"{table}.{column}" for column in columns))
+    for name in (table, *(f"{table}.{column}" for column in (*columns, *OPTIONAL_COLUMNS.get(table, ()))))
 )
 
 
@@ -156,6 +163,18 @@ class Production:
         t = self._tables["prompt_templates"].c
         query = select(t.conversation_id, t.template).where(t.conversation_id.in_(list(conversation_ids)))
         return {number: template for number, template in connection.execute(query) if template}
+
+    def prompt_of(self, connection: Connection, conversation_id: ConversationId) -> ConversationPrompt | None:
+        """Return the whole prompt of a conversation, or None if it has no template. Raises as `read_prompt` does."""
+        if "prompt_templates" not in self.optional:
+            return None
+        return read_prompt(connection, self._tables["prompt_templates"], conversation_id)
+
+    def interactions_of(self, connection: Connection, conversation_id: ConversationId, limit: int) -> list[Interaction]:
+        """Return at most `limit` interactions of a conversation, newest first; none without the table."""
+        if "interactions" not in self.optional:
+            return []
+        return read_interactions(connection, self._tables["interactions"], conversation_id, limit)
 
     def postings(self, connection: Connection, posting_ids: Iterable[int | str]) -> dict[str, str]:
         """Return the texts of these postings, keyed by id as text."""
@@ -284,6 +303,12 @@ def open_production(database: Database, names: Mapping[str, str]) -> Production:
             continue
         live = {column["name"]: column["type"] for column in inspector.get_columns(real_name, schema=schema or None)}
         real = {column: names.get(f"{table}.{column}", column) for column in columns}
+        extra = {column: names.get(f"{table}.{column}", column) for column in OPTIONAL_COLUMNS.get(table, ())}
+        faults += [
+            f"column {real_name}.{name}"
+            for column, name in extra.items()
+            if name not in live and f"{table}.{column}" in names
+        ]
         missing = [f"column {real_name}.{name}" for name in real.values() if name not in live]
         if missing and needed:
             faults += missing
@@ -291,7 +316,7 @@ def open_production(database: Database, names: Mapping[str, str]) -> Production:
             tables[table] = Table(
                 real_name,
                 MetaData(),
-                *(Column(name, live[name], key=key) for key, name in real.items()),
+                *(Column(name, live[name], key=key) for key, name in (real | extra).items() if name in live),
                 schema=schema or None,
             )
     if faults:

@@ -1,5 +1,6 @@
 """Suites of test cases with gold labels, and the checks that a suite must pass before it is used.
 
+A draft is a case that no person has checked yet; it is kept apart and never measured.
 Whether a suite fits a task's contract is checked in verdict.py.
 """
 
@@ -8,9 +9,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StrictBool,
+    Tag,
+    ValidationError,
+    field_validator,
+)
 
 from bench_pipeline.domain.errors import Fault, FileRefused
 from bench_pipeline.domain.hashing import content_hash
@@ -22,6 +32,10 @@ _BRACKETED = r"\[(TBD|TODO|TBA|FIXME|INSERT[^\]]*|PLACEHOLDER[^\]]*)\]|\blorem i
 _PLACEHOLDER_IN_SOURCE = re.compile(_BRACKETED, re.IGNORECASE)
 _PLACEHOLDER = re.compile(_BRACKETED + r"|\b(TBD|FIXME)\b", re.IGNORECASE)
 _ONLY_DOTS = re.compile(r"[.…\s]+")
+TASK_NAME = r"^[a-z][a-z0-9_]*$"
+FIELD_NAME = re.compile(r"[A-Za-z_]\w*")
+CASE_FIELDS = ("posting", "summary", "posting_id", "input")
+"""The fields of a prompt that every case may have; fields of its own must have other names."""
 
 
 class ExpectedScores(BaseModel):
@@ -45,7 +59,42 @@ class Provenance(BaseModel):
     checked_by: str | None = None
 
 
-class TestCase(BaseModel):
+class _Input(BaseModel):
+    """The input of a case: one text, or texts by the names of the prompt's fields."""
+
+    input: str | dict[str, str] | None = None
+
+    @field_validator("input", mode="before")
+    @classmethod
+    def _has_named_texts(cls, value: object) -> object:
+        if isinstance(value, dict):
+            for name, text in value.items():
+                if fault := field_name_fault(name):
+                    raise ValueError(fault)
+                if not isinstance(text, str):
+                    raise ValueError(f"the value of {name!r} must be a text")
+        elif value is not None and not isinstance(value, str):
+            raise ValueError("must be a text, or an object of texts")
+        return value
+
+    @property
+    def input_fields(self) -> dict[str, str]:
+        """The input as fields of a prompt."""
+        if isinstance(self.input, dict):
+            return self.input
+        return {} if self.input is None else {"input": self.input}
+
+
+def field_name_fault(name: str) -> str | None:
+    """Return why `name` cannot be a field of its own of a case's input, or None."""
+    if not FIELD_NAME.fullmatch(name):
+        return f"the name {name!r} must consist of letters, digits and _, and must not begin with a digit"
+    if name in CASE_FIELDS:
+        return f"the name {name!r} is taken by a field that every case has"
+    return None
+
+
+class TestCase(_Input):
     """One gold-labelled input."""
 
     __test__ = False  # otherwise pytest collects it as a test
@@ -60,28 +109,58 @@ class TestCase(BaseModel):
     expected_scores: ExpectedScores
     reasoning: str = Field(min_length=1)
     posting: str | None = None
-    input: str | None = None
+    expected_output: dict[str, Any] | str | None = None
+    provenance: Provenance | None = None
+    twin_of: str | None = None
+    draft: StrictBool = Field(default=False, exclude=True)  # false equals absent, also in the hash
+
+    @property
+    def prompt_fields(self) -> dict[str, str]:
+        """The fields for a prompt template: posting, summary, posting_id, and `input` or the fields of the input."""
+        fields = {"summary": self.summary, "posting_id": str(self.posting_id)} | self.input_fields
+        return fields if self.posting is None else fields | {"posting": self.posting}
+
+
+class DraftCase(_Input):
+    """A case that no person has checked yet. `observed_output` is what production answered, not gold."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str = Field(min_length=1, max_length=100, pattern=r"^[\w.\-]+$")
+    draft: Literal[True]
+    type: str | None = None
+    difficulty: str | None = None
+    posting_id: int | str | None = None
+    summary: str | None = None
+    expected_verdict: str | None = None
+    expected_scores: dict[str, Any] | None = None
+    reasoning: str | None = None
+    posting: str | None = None
+    observed_output: str | None = None
     expected_output: dict[str, Any] | str | None = None
     provenance: Provenance | None = None
     twin_of: str | None = None
 
     @property
-    def prompt_fields(self) -> dict[str, str]:
-        """The fields for a prompt template: posting, summary, input, posting_id."""
-        fields = {"summary": self.summary, "posting_id": str(self.posting_id)}
-        optional = {"posting": self.posting, "input": self.input}
-        return fields | {name: text for name, text in optional.items() if text is not None}
+    def needs(self) -> tuple[str, ...]:
+        """The fields that a person has still to set."""
+        required = [name for name, field in TestCase.model_fields.items() if field.is_required()]
+        return tuple(name for name in required if getattr(self, name) in (None, "", {}))
 
 
-class Suite(BaseModel):
-    """The versioned set of test cases of one task."""
-
+class _SuiteHead(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    task_type: str = Field(min_length=1, max_length=60, pattern=r"^[a-z][a-z0-9_]*$")
+    task_type: str = Field(min_length=1, max_length=60, pattern=TASK_NAME)
     version: str = Field(min_length=1)
     created: str = Field(min_length=4)
+
+
+class Suite(_SuiteHead):
+    """The versioned set of test cases of one task. Its drafts are not measured, stored or hashed."""
+
     test_cases: tuple[TestCase, ...]
+    drafts: tuple[DraftCase, ...] = Field(default=(), exclude=True)
 
     @property
     def hash(self) -> str:
@@ -101,8 +180,41 @@ class Suite(BaseModel):
         return self.model_copy(update={"test_cases": cases})
 
 
+def _kind(value: object) -> str:
+    draft = value.get("draft") if isinstance(value, dict) else getattr(value, "draft", None)
+    return "draft" if draft is True else "case"
+
+
+class _SuiteFile(_SuiteHead):
+    """A suite as its file holds it: checked cases and drafts in one list."""
+
+    test_cases: tuple[
+        Annotated[Annotated[TestCase, Tag("case")] | Annotated[DraftCase, Tag("draft")], Discriminator(_kind)], ...
+    ]
+
+    def sorted_out(self) -> Suite:
+        """Return the suite with the drafts apart."""
+        return Suite(
+            task_type=self.task_type,
+            version=self.version,
+            created=self.created,
+            test_cases=tuple(case for case in self.test_cases if isinstance(case, TestCase)),
+            drafts=tuple(case for case in self.test_cases if isinstance(case, DraftCase)),
+        )
+
+
+class OnlyDrafts(FileRefused):
+    """A suite whose cases are all drafts; `drafts` holds them."""
+
+    def __init__(self, file: str, drafts: tuple[DraftCase, ...]) -> None:
+        self.drafts = drafts
+        found = f"all {len(drafts)} cases are drafts" if len(drafts) > 1 else "the only case is a draft"
+        remedy = 'set expected_verdict and the other fields of each, then remove "draft" and "observed_output"'
+        super().__init__([Fault(file, "test_cases", found, remedy)])
+
+
 def parse_suite(raw: bytes, file: str) -> Suite:
-    """Read a `suite.json`. Raises `FileRefused` with all faults of the file."""
+    """Read a `suite.json`. Raises `FileRefused` with all faults of the file, `OnlyDrafts` if no case is checked."""
     try:
         value = strict_json(raw)
     except JsonRefused as error:
@@ -110,10 +222,12 @@ def parse_suite(raw: bytes, file: str) -> Suite:
     if not isinstance(value, dict):
         raise FileRefused([Fault(file, "document", "is not an object", "write one JSON object")])
     try:
-        suite = Suite.model_validate(value)
+        suite = _SuiteFile.model_validate(value).sorted_out()
     except ValidationError as error:
         faults = [_schema_fault(file, value, dict(entry)) for entry in error.errors()]
         raise FileRefused(faults + _raw_faults(file, value)) from None
+    if suite.drafts and not suite.test_cases:
+        raise OnlyDrafts(file, suite.drafts)
     if faults := list(_content_faults(file, suite)):
         raise FileRefused(faults)
     return suite
@@ -122,10 +236,11 @@ def parse_suite(raw: bytes, file: str) -> Suite:
 def _schema_fault(file: str, value: dict[str, Any], entry: dict[str, Any]) -> Fault:
     location = entry["loc"]
     case_id = None
+    # The location of a case's fault: test_cases, its index, the kind of case that was tried, the field.
     if len(location) > 1 and location[0] == "test_cases":
         case = value["test_cases"][location[1]]
         case_id = str(case["id"]) if isinstance(case, dict) and "id" in case else f"number {location[1] + 1}"
-        location = location[2:]
+        location = location[3:]
         value = case
     field = ".".join(_path_in_file(value, location)) or "document"
     return Fault(file, field, entry["msg"].lower(), _remedy(entry["type"], field), case_id)
@@ -161,10 +276,10 @@ def _raw_faults(file: str, value: dict[str, Any]) -> list[Fault]:
 
 def _content_faults(file: str, suite: Suite) -> Iterable[Fault]:
     cases = suite.test_cases
+    yield from _duplicate_faults(file, Counter([case.id for case in cases] + [draft.id for draft in suite.drafts]))
     if not cases:
         yield Fault(file, "test_cases", "there are no cases", "add gold-labelled cases of both classes")
         return
-    yield from _duplicate_faults(file, Counter(case.id for case in cases))
     classes = {case.expected_verdict for case in cases}
     if len(classes) == 1:
         only = classes.pop()
@@ -201,7 +316,7 @@ def _case_faults(file: str, case: TestCase) -> Iterable[Fault]:
             case.id,
         )
     for field, text in _gold_texts(case):
-        placeholder = _PLACEHOLDER_IN_SOURCE if field in ("posting", "input") else _PLACEHOLDER
+        placeholder = _PLACEHOLDER_IN_SOURCE if field.partition(".")[0] in ("posting", "input") else _PLACEHOLDER
         if not text.strip() or _ONLY_DOTS.fullmatch(text) or placeholder.search(text):
             yield Fault(file, field, "is empty or a placeholder", "write the real text", case.id)
 
@@ -228,11 +343,11 @@ def _gold_texts(case: TestCase) -> Iterable[tuple[str, str]]:
     yield "difficulty", case.difficulty
     if case.expected_verdict != Gold.FAIL or not case.summary.strip() or _ONLY_DOTS.fullmatch(case.summary):
         yield "summary", case.summary
-    for field, text in (("posting", case.posting), ("input", case.input)):
-        if text is not None:
-            yield field, text
-    for field, value in _flat(case.expected_output):
-        yield f"expected_output{field}", value
+    if case.posting is not None:
+        yield "posting", case.posting
+    for name, value in (("input", case.input), ("expected_output", case.expected_output)):
+        for path, text in _flat(value):
+            yield f"{name}{path}", text
 
 
 def _flat(value: object, path: str = "") -> Iterable[tuple[str, str]]:

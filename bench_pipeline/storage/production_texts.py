@@ -1,0 +1,158 @@
+"""What production keeps beyond the required columns: whole prompts of conversations, and past interactions.
+
+The tables and their names are in production.py. Values come from production and may hold anything.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import JSON, Column, ColumnElement, Connection, String, Table, cast, literal, select
+
+from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.models.ids import ConversationId
+from bench_pipeline.domain.strict_json import JsonRefused, strict_json
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationPrompt:
+    """What production sends for a conversation. `options` are the runtime's, as production names them."""
+
+    template: str
+    system: str | None
+    options: Mapping[str, object]
+    time_limit_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Interaction:
+    """A past call. `input` is a text, an object of JSON, or None; `output` and `posting_id` are None if not kept."""
+
+    interaction_id: int | str
+    posting_id: int | str | None
+    input: str | Mapping[str, object] | None
+    output: str | None
+
+
+def read_prompt(connection: Connection, table: Table, conversation_id: ConversationId) -> ConversationPrompt | None:
+    """Return the prompt of a conversation, or None without a template.
+
+    Raises `InputError` for options that are not an object of JSON, and for a time limit that is not a positive number.
+    """
+    wanted = [table.c.template, *(_text(table, name) for name in ("system_template", "options", "time_limit_s"))]
+    rows = connection.execute(select(*wanted).where(table.c.conversation_id == conversation_id))
+    found = [row for row in rows if row[0]]
+    if not found:
+        return None
+    template, system, options, limit = found[-1]
+    return ConversationPrompt(
+        template,
+        system or None,
+        _options(options, _Where(table, "options", conversation_id)),
+        _time_limit(limit, _Where(table, "time_limit_s", conversation_id)),
+    )
+
+
+def read_interactions(
+    connection: Connection, table: Table, conversation_id: ConversationId, limit: int
+) -> list[Interaction]:
+    """Return at most `limit` interactions of a conversation, newest first."""
+    c = table.c
+    query = (
+        select(c.interaction_id, _own_type(table, "posting_id"), _text(table, "input"), _text(table, "output"))
+        .where(c.conversation_id == conversation_id)
+        .order_by(c.created_at.desc().nulls_last(), c.interaction_id.desc())
+        .limit(limit)
+    )
+    as_json = {name: name in c and isinstance(c[name].type, JSON) for name in ("input", "output")}
+    return [
+        Interaction(
+            _opaque(number),
+            None if posting_id is None else _opaque(posting_id),
+            _decoded(given, as_json["input"]),
+            _plain(answered, as_json["output"]),
+        )
+        for number, posting_id, given, answered in connection.execute(query)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """The place of a faulty value, for its message."""
+
+    table: Table
+    column: str
+    conversation_id: ConversationId
+
+    def refused(self, problem: str, remedy: str) -> InputError:
+        name: Column[Any] = self.table.c[self.column]
+        return InputError(
+            f"table {self.table.name}, column {name.name}, conversation {self.conversation_id}: {problem}; {remedy}"
+        )
+
+
+def _own_type(table: Table, name: str) -> ColumnElement[Any]:
+    return table.c[name] if name in table.c else literal(None)
+
+
+def _text(table: Table, name: str) -> ColumnElement[Any]:
+    """Read a column as text: a column of JSON may hold what a driver cannot decode."""
+    return cast(table.c[name], String) if name in table.c else literal(None)
+
+
+def _options(text: str | None, where: _Where) -> Mapping[str, object]:
+    if text is None or not text.strip():
+        return {}
+    try:
+        value = strict_json(text)
+    except JsonRefused as error:
+        raise where.refused(f"is {error}", "write one JSON object") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise where.refused("is not a JSON object", 'write one, such as {"num_predict": 64}')
+    return value
+
+
+def _time_limit(text: str | None, where: _Where) -> float | None:
+    if text is None or not text.strip():
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise where.refused("is not a number of seconds above 0", "correct it, or set it to NULL")
+    return seconds
+
+
+def _decoded(text: str | None, as_json: bool) -> str | Mapping[str, object] | None:
+    """Return an object of JSON as a mapping, whatever the column's type; every other value as text."""
+    if text is None:
+        return None
+    try:
+        value = strict_json(text)
+    except JsonRefused:
+        return text
+    if isinstance(value, dict):
+        return value
+    return _plain(text, as_json)
+
+
+def _plain(text: str | None, as_json: bool) -> str | None:
+    """Return a text of a JSON column without its quotes; null is None, other values stay JSON."""
+    if text is None or not as_json:
+        return text
+    try:
+        value = strict_json(text)
+    except JsonRefused:
+        return text
+    return value if isinstance(value, str) else None if value is None else text
+
+
+def _opaque(identifier: object) -> int | str:
+    """Return an id that JSON can hold."""
+    return identifier if isinstance(identifier, int) else str(identifier)
