@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pydantic import ValidationError
 from sqlalchemy import Connection
 
 from bench_pipeline.benchmark.ranking import RankedBenchmark
@@ -13,6 +14,7 @@ from bench_pipeline.domain.tasks.task import Task
 from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.history import earlier_results
 from bench_pipeline.storage.production import Conversation
+from bench_pipeline.storage.production_texts import ConversationPrompt
 
 
 def incumbents_of(
@@ -22,26 +24,34 @@ def incumbents_of(
     numbers = task.conversations
     with bench.database.engine.connect() as connection:
         found = {row.conversation_id: row for row in bench.production.conversations(connection, numbers)}
-        templates = bench.production.templates(connection, numbers)
+        prompts = {number: bench.production.prompt_of(connection, number) for number in numbers}
         return {
-            number: (found[number], _incumbent(connection, found[number], templates.get(number), ranked))
+            number: (found[number], _incumbent(connection, found[number], prompts[number], ranked))
             if number in found
             else None
             for number in numbers
         }
 
 
-def has_other_prompt(benchmark: BenchmarkRow, template: str) -> bool:
-    """Whether a conversation with this template of its own is asked something else than was measured."""
-    measured = Task.model_validate(benchmark.task).prompt.prompt
-    return measured.with_production(template).hash != benchmark.prompt_hash
+def has_other_prompt(benchmark: BenchmarkRow, own: ConversationPrompt) -> bool:
+    """Whether a conversation with this prompt of its own is asked something else than was measured.
+
+    Options that no decoding can have are something else.
+    """
+    measured = Task.model_validate(benchmark.task)
+    prompt = measured.prompt.prompt.with_production(own.template, own.system)
+    try:
+        decoding = measured.decoding.with_options(own.options)
+    except ValidationError:
+        return True
+    return prompt.hash != benchmark.prompt_hash or decoding != measured.decoding
 
 
 def _incumbent(
-    connection: Connection, conversation: Conversation, template: str | None, ranked: RankedBenchmark
+    connection: Connection, conversation: Conversation, own: ConversationPrompt | None, ranked: RankedBenchmark
 ) -> Incumbent:
     number, name = conversation.actor_id, conversation.actor_name
-    other = template is not None and has_other_prompt(ranked.benchmark, template)
+    other = own is not None and has_other_prompt(ranked.benchmark, own)
     result = next((r for r in ranked.scoreboard.results if r.actor_id is not None and r.actor_id == number), None)
     return Incumbent(
         actor_id=number,

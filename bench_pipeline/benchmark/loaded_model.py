@@ -17,6 +17,7 @@ from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Pla
 from bench_pipeline.domain.models.model_ref import ModelRef
 from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.domain.models.request import Request
+from bench_pipeline.domain.strict_json import begins_like_json
 from bench_pipeline.runtimes.base import Runtime
 
 # Failures that may be temporary. A deadline is not one: waiting as long again would show nothing new.
@@ -136,8 +137,24 @@ class LoadedModel:
                 "server, or set BENCH_PLACEMENT=any to measure it anyway",
             )
         for _ in range(max(protocol.warm_up_calls, 1 if self._unsettled else 0)):
-            self._answer(self._warm_up)
+            self._check_constraint(self._answer(self._warm_up))
         self._unsettled = False
+
+    def _check_constraint(self, reply: Reply) -> None:
+        """Raise `RuntimeFailure` if the server did not hold the reply to JSON: a model under constraint cannot differ.
+
+        Some servers accept a schema and ignore it while thinking is off (ollama/ollama issues 14645 and 15260).
+        """
+        decoding = self._protocol.decoding
+        text = reply.text.strip()
+        if (decoding.json_schema is None and decoding.format is None) or not text or begins_like_json(text):
+            return
+        remedy = "set decoding.think to default or a level" if decoding.think == "off" else "update the server"
+        raise RuntimeFailure(
+            FailureKind.UNSUPPORTED,
+            f"{self._ref.address}: the server ignores the response format: a reply that must be JSON does not begin "
+            f"like JSON; {remedy}, or leave out the format",
+        )
 
     def _call(self, request: Request) -> Reply:
         if self._unsettled:

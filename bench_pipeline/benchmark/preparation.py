@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from bench_pipeline.benchmark.evidence import evidence_key
 from bench_pipeline.benchmark.task_folders import read_suite, read_task, suite_faults, suite_path, with_prompt
@@ -20,6 +21,7 @@ from bench_pipeline.domain.tasks.prompt import PROMPT_FIELDS, PromptTemplate
 from bench_pipeline.domain.tasks.suite import Suite, TestCase
 from bench_pipeline.domain.tasks.task import Task, prompt_faults
 from bench_pipeline.settings import Settings
+from bench_pipeline.storage.production_texts import ConversationPrompt
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class PreparedTask:
         try:
             protocol = Protocol.model_validate(self.protocol.model_dump(by_alias=False) | changed)
         except ValidationError as error:
-            faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors()]
+            faults = [f"{_place(fault)}: {fault['msg'].lower()}" for fault in error.errors()]
             raise InputError("\n".join(faults)) from None
         return replace(self, protocol=protocol)
 
@@ -90,7 +92,12 @@ def _prepared(settings: Settings, name: str, suite_file: Path | None, bench: Wor
     prompt, source = task.prompt.prompt, _prompt_file(stated)
     if bench is not None:
         suite = _with_postings(suite, bench)
-        prompt, source = _production_prompt(task, bench) or (prompt, source)
+        if (own := _production_prompt(task, bench)) is not None:
+            prompt, source = (
+                prompt.with_production(own.template, own.system),
+                f"conversation {task.prompt.conversation}",
+            )
+            task = _with_terms(task, own, source)
     if faults := _faults(task, suite, prompt, source, str(path)):
         raise FileRefused(faults)
     return PreparedTask(task, suite, prompt, source, _protocol(task, settings))
@@ -128,13 +135,28 @@ def _prompt_file(task: Task) -> str:
     return "task.yaml" if task.prompt.task is None else f"task.yaml of {task.prompt.task}"
 
 
-def _production_prompt(task: Task, bench: Workbench) -> tuple[PromptTemplate, str] | None:
+def _production_prompt(task: Task, bench: Workbench) -> ConversationPrompt | None:
     conversation = task.prompt.conversation
     if conversation is None:
         return None
     with bench.database.engine.connect() as connection:
-        own = bench.production.templates(connection, [conversation]).get(conversation)
-    return None if own is None else (task.prompt.prompt.with_production(own), f"conversation {conversation}")
+        return bench.production.prompt_of(connection, conversation)
+
+
+def _with_terms(task: Task, own: ConversationPrompt, source: str) -> Task:
+    """Return the task with production's options and time limit, as far as it keeps any."""
+    try:
+        decoding = task.decoding.with_options(own.options)
+    except ValidationError as error:
+        faults = [
+            Fault(source, f"options.{_place(fault)}", fault["msg"].lower(), "correct it") for fault in error.errors()
+        ]
+        raise FileRefused(faults) from None
+    return task.model_copy(update={"decoding": decoding, "time_limit_s": own.time_limit_s or task.time_limit_s})
+
+
+def _place(fault: ErrorDetails) -> str:
+    return ".".join(map(str, fault["loc"]))
 
 
 def _faults(task: Task, suite: Suite, prompt: PromptTemplate, source: str, file: str) -> list[Fault]:

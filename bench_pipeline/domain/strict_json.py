@@ -16,6 +16,12 @@ class JsonRefused(ValueError):
     """The text is not JSON that this program accepts; the message says why."""
 
 
+def begins_like_json(text: str) -> bool:
+    """Whether `text` may be the beginning of a JSON document."""
+    start = text.lstrip()
+    return start[:1] in '{["-' or start[:1].isdigit() or start.startswith(("true", "false", "null"))
+
+
 def strict_json(text: str | bytes, max_bytes: int = MAX_JSON_BYTES) -> object:
     """Return the value of a JSON document. Raises `JsonRefused`.
 

@@ -92,8 +92,9 @@ def _check_evidence(connection: Connection, evidence: PlanEvidence) -> Benchmark
 def _check_prompts(connection: Connection, bench: Workbench, plan: PromotionPlan, benchmark: BenchmarkRow) -> None:
     """Refuse a conversation whose prompt is no longer the one that was measured."""
     rows = {row.conversation_id: row for row in plan.changes if row.task == benchmark.task_type}
-    for number, template in bench.production.templates(connection, rows).items():
-        if has_other_prompt(benchmark, template):
+    for number in rows:
+        own = bench.production.prompt_of(connection, number)
+        if own is not None and has_other_prompt(benchmark, own):
             facts = {"conversation_id": number, "conversation": rows[number].conversation}
             raise PlanRefused("prompt_changed", facts)
 

@@ -154,16 +154,6 @@ class Production:
             for number, name in connection.execute(select(w.workflow_id, w.workflow_name).order_by(w.workflow_id))
         ]
 
-    def templates(
-        self, connection: Connection, conversation_ids: Iterable[ConversationId]
-    ) -> dict[ConversationId, str]:
-        """Return the conversations' own prompt templates."""
-        if "prompt_templates" not in self.optional:
-            return {}
-        t = self._tables["prompt_templates"].c
-        query = select(t.conversation_id, t.template).where(t.conversation_id.in_(list(conversation_ids)))
-        return {number: template for number, template in connection.execute(query) if template}
-
     def prompt_of(self, connection: Connection, conversation_id: ConversationId) -> ConversationPrompt | None:
         """Return the whole prompt of a conversation, or None if it has no template. Raises as `read_prompt` does."""
         if "prompt_templates" not in self.optional:

@@ -109,7 +109,12 @@ def store(database: Database, statement: str, **values: object) -> None:
 
 
 def store_template(database: Database, template: str, conversation: int = 11) -> None:
-    store(database, "INSERT INTO prompt_templates VALUES (:id, :template)", id=conversation, template=template)
+    store(
+        database,
+        "INSERT INTO prompt_templates (conversation_id, template) VALUES (:id, :template)",
+        id=conversation,
+        template=template,
+    )
 
 
 def store_posting(database: Database, number: int, posting: str) -> None:
@@ -212,6 +217,55 @@ def test_a_template_that_is_not_this_conversations_changes_nothing(
 ) -> None:
     store_template(database, template, stored_for)
     assert folder.prepared(database, production).prompt_source == "task.yaml"
+
+
+def whole_prompt(database: Database, **columns: object) -> Production:
+    """Let production keep more about conversation 11 than its template."""
+    for name in columns:
+        store(database, f"ALTER TABLE prompt_templates ADD COLUMN {name}")
+    store_template(database, "PRODUCTION {summary}")
+    for name, value in columns.items():
+        store(database, f"UPDATE prompt_templates SET {name} = :value", value=value)  # noqa: S608 - names of the test
+    return open_production(database, {})
+
+
+def test_production_may_keep_the_whole_request(folder: Folder, database: Database) -> None:
+    folder.task["decoding"] = {"num_ctx": 2048, "options": {"top_k": 5}}
+    options = '{"top_p": 0.9, "max_tokens": 77, "temperature": 0.3, "think": "low", "format": {"type": "object"}}'
+    production = whole_prompt(database, system_template="You grade.", options=options, time_limit_s="7.5")
+    prepared = folder.prepared(database, production)
+    assert [(one.role, one.content) for one in prepared.prompt.messages] == [
+        ("system", "You grade."),
+        ("user", "PRODUCTION {summary}"),
+    ]
+    decoding = prepared.protocol.decoding
+    assert (decoding.num_ctx, decoding.num_predict, decoding.temperature, decoding.think) == (2048, 77, 0.3, "low")
+    assert decoding.options == {"top_k": 5, "top_p": 0.9}
+    assert decoding.json_schema == {"type": "object"}
+    assert prepared.protocol.time_limit_s == 7.5
+
+
+def test_what_production_does_not_keep_is_as_the_task_states_it(folder: Folder, database: Database) -> None:
+    folder.task["decoding"] = {"num_ctx": 2048}
+    folder.task["time_limit_s"] = 9
+    prepared = folder.prepared(database, whole_prompt(database, options=None, time_limit_s=None))
+    assert (prepared.protocol.decoding.num_ctx, prepared.protocol.time_limit_s) == (2048, 9)
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "problem"),
+    [
+        ('{"temperature": 9}', "options.temperature", "less than or equal to 2"),
+        ('{"keep_alive": 0}', "options.keep_alive", "unloads the model after every call"),
+        ('{"think": "a lot"}', "options.think", "should be"),
+    ],
+)
+def test_options_of_production_that_cannot_be_are_named_with_the_conversation(
+    folder: Folder, database: Database, options: str, field: str, problem: str
+) -> None:
+    (fault,) = folder.refusal(database, whole_prompt(database, options=options)).faults
+    assert (fault.file, fault.field) == ("conversation 11", field)
+    assert problem in fault.problem
 
 
 def test_a_task_without_a_conversation_keeps_its_own_template(

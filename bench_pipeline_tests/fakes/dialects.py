@@ -69,6 +69,18 @@ class NativeDialect:
         return _line({"error": words})
 
 
+class GenerateDialect(NativeDialect):
+    """`/api/generate`: one JSON object a line, with the text at its top."""
+
+    def token(self, model: str, text: str, thinking: str = "") -> bytes:
+        thought = {"thinking": thinking} if thinking else {}
+        return _line({"model": model, "response": text, "done": False} | thought)
+
+    def done(self, model: str, reason: str, metrics: Metrics) -> bytes:
+        last = {"model": model, "response": "", "done": True, "done_reason": reason}
+        return _line(last | metrics.native())
+
+
 class OpenAIDialect:
     """`/v1/chat/completions`: server-sent events."""
 

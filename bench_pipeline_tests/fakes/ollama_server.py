@@ -20,13 +20,18 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
-from bench_pipeline_tests.fakes.dialects import Dialect, Metrics, NativeDialect, OpenAIDialect
+from bench_pipeline_tests.fakes.dialects import Dialect, GenerateDialect, Metrics, NativeDialect, OpenAIDialect
 from bench_pipeline_tests.fakes.faults import SCRIPTS, Fault, Finish, Script, Tail
 from bench_pipeline_tests.fakes.ollama_state import FakeModel, Json, OllamaState, Record, Resident
 
 __all__ = ["FakeModel", "FakeOllama", "Fault", "Record", "Resident"]
 
 DRIP_S = 0.1
+_DIALECTS: dict[str, Dialect] = {
+    "/api/chat": NativeDialect(),
+    "/api/generate": GenerateDialect(),
+    "/v1/chat/completions": OpenAIDialect(),
+}
 
 
 class _ClientGoneError(Exception):
@@ -154,10 +159,8 @@ class _Connection(socketserver.StreamRequestHandler):
                 self._show(record)
             case "/v1/models":
                 self._json(record, {"object": "list", "data": [{"id": name} for name in self.fake.models]})
-            case "/api/chat":
-                self._chat(record, NativeDialect())
-            case "/v1/chat/completions":
-                self._chat(record, OpenAIDialect())
+            case path if path in _DIALECTS:
+                self._chat(record, _DIALECTS[path])
             case _:
                 self._json(record, {"error": "no such route"}, 404)
 
@@ -179,14 +182,15 @@ class _Connection(socketserver.StreamRequestHandler):
         if body.get("think") and "thinking" not in model.capabilities:
             self._json(record, {"error": "model does not support thinking"}, 400)
             return
-        if not body["messages"]:
+        if not (body.get("messages") or body.get("prompt")):
             self._load_or_unload(record, name, model)
             return
         script = model.script_of_next_call()
         if script.status != HTTPStatus.OK:
             self._json(record, {"error": script.error}, script.status)
             return
-        prompt = "\n".join(message["content"] for message in body["messages"])
+        texts = [message["content"] for message in body.get("messages", [])] or [body.get("system", ""), body["prompt"]]
+        prompt = "\n".join(texts)
         talk = _Talk(record, dialect, name, model, script, prompt, started_ns)
         with self.fake.flight:
             self._generate(talk)
@@ -238,7 +242,7 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def _send_whole(self, talk: _Talk) -> None:
         """One object instead of a stream, as Ollama answers `stream: false`."""
-        reply = talk.model.reply_to(talk.prompt)
+        reply = talk.model.reply_to(talk.prompt, talk.record.body)
         message = {"role": "assistant", "content": reply}
         if talk.script.tail is Tail.NOT_DONE:
             self._json(talk.record, {"model": talk.name, "message": message, "done": False})
@@ -252,7 +256,7 @@ class _Connection(socketserver.StreamRequestHandler):
         self.wfile.write(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + chunks + end)
 
     def _pieces(self, talk: _Talk) -> Iterator[bytes]:
-        reply = talk.model.reply_to(talk.prompt)
+        reply = talk.model.reply_to(talk.prompt, talk.record.body)
         words = reply[: round(len(reply) * talk.script.share)].split(" ")
         if talk.model.thinking:
             yield talk.dialect.token(talk.name, "", talk.model.thinking)

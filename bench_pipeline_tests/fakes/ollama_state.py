@@ -24,6 +24,7 @@ class FakeModel:
 
     `fault_on_calls` says which calls with a prompt the fault strikes, counted from 1; without it, all. For
     `loading_refused` it says which loads.
+    With `format_needs_thought` the server ignores the format of a request that switches thinking off.
     `cached_tokens` is reported only when it is set. `vram_bytes` and `memory_bytes` are the size unless set.
     """
 
@@ -40,6 +41,7 @@ class FakeModel:
     vram_bytes: int | None = None
     memory_bytes: int | None = None
     cached_tokens: int | None = None
+    format_needs_thought: bool = False
     remote_host: str | None = None
     family: str = "fake"
     parameter_size: str = "7B"
@@ -50,10 +52,16 @@ class FakeModel:
     calls: int = 0
     loads: int = 0
 
-    def reply_to(self, prompt: str) -> str:
+    def reply_to(self, prompt: str, body: Json | None = None) -> str:
+        """The reply; without an answer for the prompt, one that follows the request's format."""
         if callable(self.answers):
             return self.answers(prompt)
-        return next((reply for part, reply in self.answers.items() if part in prompt), DEFAULT_REPLY)
+        is_constrained = bool(body) and "format" in body and not self.ignores_format(body)
+        default = "{}" if is_constrained else DEFAULT_REPLY
+        return next((reply for part, reply in self.answers.items() if part in prompt), default)
+
+    def ignores_format(self, body: Json) -> bool:
+        return self.format_needs_thought and body.get("think") is False
 
     def script_of_next_call(self) -> Script:
         self.calls += 1

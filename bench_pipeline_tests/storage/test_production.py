@@ -221,7 +221,8 @@ def test_a_conversations_own_template_is_read_and_an_empty_one_is_none(
 ) -> None:
     fill(database, "prompt_templates", (11, "Do {input}"), (12, ""), (13, None), (14, "Other"))
     with database.engine.connect() as connection:
-        assert production.templates(connection, [11, 12, 13, 77]) == {11: "Do {input}"}
+        found = [production.prompt_of(connection, number) for number in (11, 12, 13, 77)]
+    assert [one and one.template for one in found] == ["Do {input}", None, None, None]
 
 
 @pytest.mark.parametrize(
@@ -389,8 +390,8 @@ def test_optional_tables_may_be_missing(database: Database, without: str) -> Non
     production = open_production(database, {})
     assert without.partition(".")[0] not in production.optional
     with database.engine.connect() as connection:
-        found = production.postings(connection, [5]), production.templates(connection, [11])
-    assert found == ({}, {})
+        found = production.postings(connection, [5]), production.prompt_of(connection, 11)
+    assert found == ({}, None)
 
 
 @pytest.mark.parametrize("name", ["actor", "actors.active", "Actors", "actors.", "conversations.enabled"])

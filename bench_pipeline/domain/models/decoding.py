@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import (
@@ -21,25 +22,16 @@ Endpoint = Literal["chat", "generate"]
 
 _DURATION = re.compile(r"-?\d+(\.\d+)?(ns|us|ms|s|m|h)?")
 _FIRST_FIELDS = frozenset({"temperature", "seed", "num_ctx", "num_predict", "json_schema"})
-# What has a field of its own, under the names that servers use for it.
-_OWN_FIELDS = {
-    "temperature": "temperature",
-    "seed": "seed",
-    "num_ctx": "num_ctx",
+# Other names that servers have for what is a field here.
+_OTHER_NAMES = {
     "n_ctx": "num_ctx",
-    "num_predict": "num_predict",
     "n_predict": "num_predict",
     "max_tokens": "num_predict",
     "max_completion_tokens": "num_predict",
-    "keep_alive": "keep_alive",
-    "think": "think",
     "reasoning_effort": "think",
-    "format": "format, json_schema or grammar",
-    "json_schema": "format, json_schema or grammar",
-    "response_format": "format, json_schema or grammar",
-    "grammar": "format, json_schema or grammar",
-    "raw": "raw",
+    "response_format": "format",
 }
+_FORMATS = ("json_schema", "format", "grammar")
 
 
 class DecodingOptions(BaseModel):
@@ -105,14 +97,34 @@ class DecodingOptions(BaseModel):
     @field_validator("options")
     @classmethod
     def _repeats_no_field(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        if repeated := [f"{name} (write {_OWN_FIELDS[name]})" for name in value if name in _OWN_FIELDS]:
+        repeated = [f"{name} (write {_field_of(name)})" for name in value if _field_of(name) is not None]
+        if repeated:
             raise ValueError(f"repeats fields of decoding: {', '.join(repeated)}")
         return value
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
-        if sum(given is not None for given in (self.json_schema, self.format, self.grammar)) > 1:
+        if sum(getattr(self, name) is not None for name in _FORMATS) > 1:
             raise ValueError("json_schema, format and grammar exclude each other")
         if self.raw and self.endpoint != "generate":
             raise ValueError("raw needs endpoint: generate")
         return self
+
+    def with_options(self, options: Mapping[str, object]) -> DecodingOptions:
+        """Return this with production's options, under the names that servers have for them.
+
+        What has a field here sets it, everything else is passed on. Raises `ValidationError`.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        fields = {field: given.pop(name) for name in list(given) if (field := _field_of(name)) is not None}
+        if isinstance(fields.get("format"), dict):
+            fields["json_schema"] = fields.pop("format")
+        kept = self.model_dump()
+        if fields.keys() & set(_FORMATS):
+            kept = {name: value for name, value in kept.items() if name not in _FORMATS}
+        return DecodingOptions.model_validate({**kept, **fields, "options": {**self.options, **given}})
+
+
+def _field_of(name: str) -> str | None:
+    field = _OTHER_NAMES.get(name, name)
+    return field if field in DecodingOptions.model_fields and field != "options" else None
