@@ -194,6 +194,8 @@ def test_codes_dates_and_amounts_stay(text: str) -> None:
         ("12 High Street, Guildford GU1 3AA", "1 Example Street, Guildford GU1 9ZZ"),
         ("221b Baker St, London", "1 Example Street, London"),
         ("4 Privet Drive, Apt 5b, Derby", "1 Example Street, Derby"),
+        ("12 HIGH STREET, GUILDFORD", "1 Example Street, GUILDFORD"),
+        ("HAUPTSTRASSE 12, BERLIN", "Musterstraße 1, BERLIN"),
         ("Hauptstraße 12a, 10115 Berlin", "Musterstraße 1, 10115 Berlin"),
         ("Kölner Str. 5, Bonn", "Musterstraße 1, Bonn"),
         ("Am Markt 3, Bremen", "Musterstraße 1, Bremen"),
