@@ -76,6 +76,7 @@ def test_the_name_of_a_person_is_replaced(text: str, names: list[str]) -> None:
         "Contact: Human Resources. Reports to: Senior Sales Manager. Contact: HR Department.",
         "Dear Hiring Manager,\nDear Sir or Madam,\nHi team,\nHello World",
         "Kind regards,\nThe Recruiting Team",
+        "Recruiter: Michael Page. Contact: Acme Corp. Kind regards,\nOtto Group",
         "Johnson & Johnson seeks a Baker. John Lewis seeks a Cook. Robert Bosch GmbH seeks a Master Electrician.",
         "St. Mary Hospital, Ralph Johnson Medical Center, Fort Sam Houston, San Diego, Mount Carmel",
         "The job is in Florence, Italy, or in Virginia Beach, Georgia, from May to April. Per Year 36740.",
