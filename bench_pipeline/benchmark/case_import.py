@@ -78,7 +78,8 @@ def import_cases(bench: Workbench, conversation_id: ConversationId, terms: Impor
             raise InputError(f"conversation {conversation_id} has no template in the table prompt_templates; add one")
         seen = _observations(bench, connection, conversation_id, terms.limit * _READ_PER_CASE)
     placeholders = placeholders_of(prompt.template, prompt.system or "")
-    drafts, left_out = _drafts(seen, placeholders.names, terms.limit)
+    made = {one.interaction_id: drafted(one, placeholders.names, prompt.template) for one in seen}
+    drafts, left_out = _drafts(seen, made, terms.limit)
     if not drafts:
         raise InputError(_no_drafts(conversation_id, left_out))
     masked = mask({case_id: _texts(draft) for case_id, draft in drafts.items()}, terms.regions)
@@ -136,9 +137,13 @@ def _observations(
     ]
 
 
-def _drafts(seen: Sequence[Observation], names: frozenset[str], limit: int) -> tuple[dict[str, Drafted], Counter[str]]:
-    """Return the drafts by their case ids, and how many observations cannot be one for which reason."""
-    made = {one.interaction_id: drafted(one, names) for one in seen}
+def _drafts(
+    seen: Sequence[Observation], made: Mapping[int | str, Drafted | str], limit: int
+) -> tuple[dict[str, Drafted], Counter[str]]:
+    """Return the drafts by their case ids, and how many observations cannot be one for which reason.
+
+    `made` has for each observation its draft or that reason.
+    """
     left_out = Counter(result for result in made.values() if isinstance(result, str))
     picked = pick([one for one in seen if isinstance(made[one.interaction_id], Drafted)], limit)
     drafts = [draft for one in picked if isinstance(draft := made[one.interaction_id], Drafted)]

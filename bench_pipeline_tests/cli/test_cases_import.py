@@ -151,3 +151,16 @@ def test_cases_check_gives_the_drafts_as_json(world: World, typed: Typed) -> Non
     (checked,) = json.loads(typed("cases", "check", "testcases/extract", "--json").stdout)
     needs = ["type", "difficulty", "expected_verdict", "expected_scores", "reasoning"]
     assert (checked["sound"], checked["drafts"]) == (False, [{"id": "DRAFT_001", "needs": needs}])
+
+
+@ONE_ENGINE
+def test_a_draft_with_all_its_fields_is_called_complete(world: World, typed: Typed) -> None:
+    called(world, *((text, f"[{name[:4]}]") for name, text in CASES.items()))
+    typed("cases", "import", str(EXTRACT), "--yes")
+    suite = world.folder / "testcases" / "extract" / "suite.json"
+    label(suite, DRAFT_001="PASS", DRAFT_002="PASS", DRAFT_003="FAIL", DRAFT_004="FAIL")
+    value = json.loads(suite.read_text(encoding="utf-8"))
+    value["test_cases"][0]["draft"] = True
+    suite.write_text(json.dumps(value), encoding="utf-8")
+    shown = typed("cases", "check", "testcases/extract").stdout
+    assert '   draft DRAFT_001 is complete; remove "draft" once it is checked' in shown

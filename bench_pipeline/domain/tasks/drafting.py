@@ -88,10 +88,39 @@ def tag_of(output: str | None) -> str:
     return match[1].upper() if match else ""
 
 
-def drafted(seen: Observation, names: frozenset[str]) -> Drafted | str:
-    """Return the texts of a case for a prompt with these fields, or why the observation cannot be one."""
+def read_back(template: str, text: str) -> dict[str, str] | None:
+    """Return the fields with which the template was filled to give the text, or None if it was not."""
+    text, template = text.strip(), template.strip()
+    pattern = next((pattern for pattern, _ in _SYNTAXES if pattern.search(template)), None)
+    if pattern is None:
+        return None
+    pieces = pattern.split(template)
+    literals, names = pieces[::2], pieces[1::2]
+    if not any(literal.strip() for literal in literals) or not text.startswith(literals[0]):
+        return None
+    values: dict[str, str] = {}
+    start = len(literals[0])
+    for number, (name, literal) in enumerate(zip(names, literals[1:], strict=True), start=1):
+        is_last = number == len(names)
+        if not (literal or is_last):  # two fields without a text between them
+            return None
+        end = len(text) - len(literal) if is_last else text.find(literal, start)
+        if end < start or not text.startswith(literal, end):
+            return None
+        if values.setdefault(name, text[start:end]) != text[start:end]:
+            return None
+        start = end + len(literal)
+    return values
+
+
+def drafted(seen: Observation, names: frozenset[str], template: str = "") -> Drafted | str:
+    """Return the texts of a case for a prompt with these fields, or why the observation cannot be one.
+
+    An input that is the filled `template` is taken apart.
+    """
     draft = Drafted(seen.interaction_id, seen.posting_id)
-    given = _given(seen.input, names, seen.posting)
+    filled = read_back(template, seen.input) if isinstance(seen.input, str) else None
+    given = filled if filled is not None else _given(seen.input, names, seen.posting)
     own: dict[str, str] = {name: given.pop(name) for name in ("posting", "summary") if name in given}
     if seen.posting is not None:
         own["posting"] = seen.posting

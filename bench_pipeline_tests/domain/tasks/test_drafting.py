@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_pipeline.domain.tasks.drafting import Drafted, Observation, drafted, pick, placeholders_of, tag_of
+from bench_pipeline.domain.tasks.drafting import Drafted, Observation, drafted, pick, placeholders_of, read_back, tag_of
 
 
 def call(
@@ -142,6 +142,54 @@ def test_the_output_is_kept_as_what_was_observed() -> None:
 def test_characters_that_cannot_be_stored_are_replaced() -> None:
     draft = draft_of(call(given={"summary": "a\x00b", "tone": "c\ud800d"}, output="\x00"))
     assert (draft.texts, draft.fields) == ({"summary": "a\ufffdb", "observed_output": "\ufffd"}, {"tone": "c\ufffdd"})
+
+
+# Filled prompts
+
+FORM = "Grade this.\n<p>{posting}</p>\n<s>{summary}</s>\nReply [PASS] or [FAIL] to {summary}."
+
+
+@pytest.mark.parametrize(
+    ("template", "text", "fields"),
+    [
+        (
+            FORM,
+            "Grade this.\n<p>job</p>\n<s>sum</s>\nReply [PASS] or [FAIL] to sum.",
+            {"posting": "job", "summary": "sum"},
+        ),
+        (FORM, "Grade this.\n<p>job</p>\n<s>sum</s>\nReply [PASS] or [FAIL] to other.", None),
+        (FORM, "Grade this.\n<p>job</p>\n<s>sum</s>", None),
+        (FORM, "A summary alone.", None),
+        ("Do {{input}}\n", "Do a\nb\n", {"input": "a\nb"}),
+        ("Do {input}, now", "Do , now", {"input": ""}),
+        ("Do {input}, now", "Do now", None),
+        ("{input}", "anything", None),
+        ("Do {a}{b}", "Do xy", None),
+        ("No field", "No field", None),
+    ],
+)
+def test_an_input_that_is_the_filled_template_is_taken_apart(
+    template: str, text: str, fields: dict[str, str] | None
+) -> None:
+    assert read_back(template, text) == fields
+
+
+words = st.text("abc <>/\n", max_size=8).map(lambda text: text.strip() or "x")
+
+
+@given(words, words)
+def test_what_is_read_back_fills_the_template_to_the_same_text(posting: str, summary: str) -> None:
+    text = FORM.replace("{posting}", posting).replace("{summary}", summary)
+    fields = read_back(FORM, text)
+    assert fields is None or FORM.format(**fields) == text
+    if "<" not in posting + summary:
+        assert fields == {"posting": posting, "summary": summary}
+
+
+def test_a_draft_of_a_filled_prompt_has_its_fields_and_not_the_prompt() -> None:
+    draft = drafted(call(given="Grade [A nurse.] now"), frozenset({"summary"}), "Grade [{summary}] now")
+    assert isinstance(draft, Drafted)
+    assert draft.texts == {"summary": "A nurse."}
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,15 @@ from bench_pipeline.domain.tasks.masking.spans import Kind, Span
 _WORD = r"(?:[^\W\d_a-zß-öø-ÿ][\w'’.-]{0,40})"
 _HOUSE = r"\d{1,5}(?:\s?[a-zA-Z](?![a-zA-Z]))?(?:\s?[-–/]\s?\d{1,5})?"
 _UNIT = r"(?:,?\s(?:Apt|Apartment|Suite|Ste|Unit|Flat|Floor|Room|Rm)\.?\s?#?\w{1,6}\b)?"
+_SUFFIXES = (
+    "Street St Road Rd Avenue Ave Lane Ln Drive Dr Boulevard Blvd Court Ct Way Place Pl Square Sq Terrace Close "
+    "Crescent Cres Gardens Parkway Pkwy Highway Hwy Circle Trail Mews Row Quay Hill Alley Esplanade"
+)
 _ENGLISH = (
-    rf"\b{_HOUSE},?\s(?:{_WORD}\s){{1,4}}?"
-    r"(?:Street|St|Road|Rd|Avenue|Ave|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Way|Place|Pl|Square|Sq|Terrace|Close|"
-    r"Crescent|Cres|Gardens|Parkway|Pkwy|Highway|Hwy|Circle|Trail|Mews|Row|Quay|Hill|Alley|Esplanade)\b" + _UNIT
+    rf"\b{_HOUSE},?\s(?:{_WORD}\s){{1,4}}?(?:{'|'.join((_SUFFIXES + ' ' + _SUFFIXES.upper()).split())})\b" + _UNIT
 )
 _GERMAN = (
-    rf"(?:\b{_WORD}(?:straße|strasse|str\.|weg|platz|allee|gasse|ring|damm|ufer|markt|graben)|"
+    rf"(?:\b{_WORD}(?:straße|strasse|STRASSE|STRAßE|str\.|STR\.|weg|platz|allee|gasse|ring|damm|ufer|markt|graben)|"
     rf"\b{_WORD}(?:\s|-)(?:Straße|Strasse|Str\.|Weg|Platz|Allee|Gasse|Ring|Damm|Ufer|Markt|Chaussee)|"
     r"\b(?:Am|Im|An der|Auf der|Zum|Zur|Unter den)\s" + _WORD + rf")\s{_HOUSE}\b"
 )

@@ -103,7 +103,6 @@ class KnownNames:
 def known_names(texts: Iterable[str]) -> KnownNames:
     """Return the names that stand in the texts with evidence of their own."""
     known = KnownNames()
-    texts = list(texts)
     for text in texts:
         for span in _evident(text):
             for part in span.parts:
@@ -142,14 +141,19 @@ def _in_small_letters(text: str, words: Sequence[_Word], known: KnownNames) -> I
 def _evident(text: str) -> Iterator[Span]:
     words = _words_of(text)
     at = {word.start: index for index, word in enumerate(words)}
-    for pattern, least in ((_AFTER_TITLE, 1), (_AFTER_CONTACT, 2), (_GREETING, 1), (_CLOSING, 1)):
+    for match in _AFTER_TITLE.finditer(text):
+        if (index := at.get(match.end())) is not None and (run := _run(words, index)):
+            yield _span(text, run, True if len(run) == 1 else None)
+    for pattern in (_AFTER_CONTACT, _GREETING, _CLOSING):
         for match in pattern.finditer(text):
             index = at.get(match.end())
-            if index is not None and (run := _run(words, index)):
-                if len(run) == 1 and (pattern is _AFTER_TITLE or is_given(run[0].text)):
-                    yield _span(text, run, pattern is _AFTER_TITLE)
-                elif len(run) >= max(least, 2):
-                    yield _span(text, run)
+            run = _run(words, index) if index is not None else []
+            if index is None or not run or _belongs_to_organization(words, index, index + len(run) - 1):
+                continue
+            if len(run) > 1:
+                yield _span(text, run)
+            elif is_given(run[0].text):
+                yield _span(text, run, False)
     yield from _by_dictionary(text, words)
     yield from _by_email(text, words)
 
@@ -255,7 +259,7 @@ def _belongs_to_organization(words: Sequence[_Word], first: int, last: int) -> b
 
 
 def _span(text: str, words: Sequence[_Word], family: bool | None = None) -> Span:
-    """Return the place of a name; the last word of several is the family's name, with its particles."""
+    """Return the place of a name; `family` says whether its words are the family's, by default the last of several."""
     parts = tuple(
         NamePart(word.start, word.end, index == len(words) - 1 and len(words) > 1 if family is None else family)
         for index, word in enumerate(words)
