@@ -22,7 +22,6 @@ from bench_pipeline.domain.strict_json import MAX_JSON_BYTES
 from bench_pipeline.domain.text import storable
 from bench_pipeline.storage.production_texts import ConversationPrompt
 
-_DECODING_FIELDS = ("temperature", "seed", "num_ctx", "num_predict")
 _LONGEST_PLAIN = 90
 _MAX_YAML_BYTES = 256 * 1024  # a task.yaml that is larger is not read
 _UNUSUAL_BREAK = re.compile("[\x85\u2028\u2029\ufeff]")  # lost by the emitter's other styles
@@ -125,17 +124,14 @@ def _prompt(texts: PromptTexts) -> dict[str, object]:
 
 
 def _decoding(texts: PromptTexts) -> dict[str, object]:
-    given = {name: value for name, value in texts.prompt.options.items() if value is not None}
-    own = {name: given.pop(name) for name in _DECODING_FIELDS if name in given}
     try:
-        checked = DecodingOptions.model_validate(own)
+        decoding = DecodingOptions().with_options(texts.prompt.options)
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].lower()}" for fault in error.errors()]
         raise InputError(
             f"prompt_templates, options of conversation {texts.conversation_id}: {'; '.join(faults)}; correct them"
         ) from None
-    decoding: dict[str, object] = {name: getattr(checked, name) for name in own}
-    return decoding | {"options": given} if given else decoding
+    return decoding.model_dump(mode="json", exclude_unset=True, exclude_defaults=True)
 
 
 def _case(draft: ImportedDraft, conversation_id: ConversationId) -> dict[str, Any]:

@@ -122,7 +122,9 @@ def test_the_system_text_the_options_and_the_limit_of_production_are_written(wor
         )
     )
     world.production = open_production(world.database, {})
-    value = yaml.safe_load(imported(world).task_yaml)
+    written = imported(world).task_yaml
+    assert parse_task(written.encode(), "task.yaml").decoding.options == {"top_p": 0.9, "stop": ["END"]}
+    value = yaml.safe_load(written)
     assert value["prompt"]["messages"] == [
         {"role": "system", "content": "You grade."},
         {"role": "user", "content": TEMPLATE},
@@ -147,7 +149,9 @@ def test_other_marks_of_fields_are_written_as_the_syntax(world: World) -> None:
     world.set_template(EXTRACT, "Grade {{objection}} of {{posting}}.")
     called(world, EXTRACT, ('{"objection": "No pay.", "posting": "We seek a nurse."}', None, None))
     task = imported(world)
-    assert yaml.safe_load(task.task_yaml)["prompt"]["syntax"] == r"\{\{(\w+)\}\}"
+    prompt = parse_task(task.task_yaml.encode(), "task.yaml").prompt
+    assert prompt.syntax == r"\{\{(\w+)\}\}"
+    assert prompt.prompt.fields == {"objection", "posting"}
     (case,) = cases_of(task)
     assert (case["input"], case["posting"]) == ({"objection": "No pay."}, "We seek a nurse.")
     assert "observed_output" not in case
