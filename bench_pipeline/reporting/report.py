@@ -22,6 +22,7 @@ from bench_pipeline.reporting.files import path_in, slug
 from bench_pipeline.reporting.insights import has_own_classes, insights
 from bench_pipeline.reporting.machine_load import machine_load
 from bench_pipeline.reporting.markdown import number, render
+from bench_pipeline.reporting.reply_times import reply_times, runs_on
 from bench_pipeline.reporting.report_statistics import certainty
 from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun
 
@@ -118,6 +119,8 @@ def _notes(result: ModelResult, ranked: RankedBenchmark) -> dict[str, Any]:
         "min_ms": min(latencies, default=None),
         "max_ms": max(latencies, default=None),
         "tokens_per_s": _tokens_per_s(samples),
+        "runs_on": runs_on(run),
+        **reply_times(samples),
         "reused": _reused(ranked.reused.get(result.model)),
     }
 
@@ -210,6 +213,7 @@ def _identity(model: str, ranked: RankedBenchmark) -> dict[str, Any]:
         "runtime_version": identity.runtime_version,
         "memory_bytes": run.memory_bytes,
         "vram_bytes": run.vram_bytes,
+        "runs_on": runs_on(run),
         "context_length": run.context_length,
         "longest_context_length": identity.context_length,
     }
