@@ -6,9 +6,11 @@ Writing canonical JSON is in hashing.py.
 from __future__ import annotations
 
 import json
+import re
 from typing import NoReturn
 
 MAX_JSON_BYTES = 8 * 1024 * 1024
+_JSON_BEGINS = re.compile(r'\s*((\[\s*)+(\]|$|(?=[{"\d\-]|true|false|null))|\{\s*(["}]|$)|["\-\d]|true|false|null|$)')
 _MAX_DEPTH = 64  # Above 255 pydantic can read a value and not write it.
 
 
@@ -17,9 +19,8 @@ class JsonRefused(ValueError):
 
 
 def begins_like_json(text: str) -> bool:
-    """Whether `text` may be the beginning of a JSON document."""
-    start = text.lstrip()
-    return start[:1] in '{["-' or start[:1].isdigit() or start.startswith(("true", "false", "null"))
+    """Whether `text`, which may be cut off, may be the beginning of a JSON document; `[PASS]` is not."""
+    return _JSON_BEGINS.match(text) is not None
 
 
 def strict_json(text: str | bytes, max_bytes: int = MAX_JSON_BYTES) -> object:

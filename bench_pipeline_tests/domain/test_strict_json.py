@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_pipeline.domain.strict_json import JsonRefused, strict_json
+from bench_pipeline.domain.strict_json import JsonRefused, begins_like_json, strict_json
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -70,3 +70,18 @@ def test_a_document_of_exactly_the_limit_is_read_and_one_byte_more_is_refused(te
 def test_bytes_that_are_no_utf8_are_refused() -> None:
     with pytest.raises(JsonRefused, match="not JSON"):
         strict_json(b'"\xe4"')
+
+
+@given(json_values, st.sampled_from(["", " ", "\n\n"]))
+def test_every_json_begins_like_json(value: object, space: str) -> None:
+    assert begins_like_json(space + json.dumps(value))
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"verdict": "PA', "[", '[{"a', '["PASS', "[[", '"PASS', "-", "12."])
+def test_json_that_is_cut_off_begins_like_json(text: str) -> None:
+    assert begins_like_json(text)
+
+
+@pytest.mark.parametrize("text", ["[PASS] fine", "Sure! {", "```json\n{", "{PASS}", "PASS", "[ Here", "{'a': 1}"])
+def test_prose_does_not_begin_like_json(text: str) -> None:
+    assert not begins_like_json(text)

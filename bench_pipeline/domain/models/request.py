@@ -11,6 +11,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Role = Literal["system", "user", "assistant"]
+IMAGE_FIELDS = frozenset({"image", "images", "image_url"})
+"""Names under which a request or a case would hold images, which this program does not send."""
+NO_IMAGES = "images are not supported, only text"
 
 
 class Message(BaseModel):
@@ -24,8 +27,8 @@ class Message(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _has_no_images(cls, value: Any) -> Any:  # noqa: ANN401 - what a file contains
-        if isinstance(value, dict) and ("images" in value or isinstance(value.get("content"), list)):
-            raise ValueError("images are not supported, only text; write content as one text")
+        if isinstance(value, dict) and (IMAGE_FIELDS & value.keys() or isinstance(value.get("content"), list)):
+            raise ValueError(f"{NO_IMAGES}; write content as one text")
         return value
 
 

@@ -24,6 +24,7 @@ from pydantic import (
 
 from bench_pipeline.domain.errors import Fault, FileRefused
 from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.domain.models.request import IMAGE_FIELDS, NO_IMAGES
 from bench_pipeline.domain.strict_json import JsonRefused, strict_json
 from bench_pipeline.domain.tasks.gold import ClassName, Gold
 
@@ -243,7 +244,8 @@ def _schema_fault(file: str, value: dict[str, Any], entry: dict[str, Any]) -> Fa
         location = location[3:]
         value = case
     field = ".".join(_path_in_file(value, location)) or "document"
-    return Fault(file, field, entry["msg"].lower(), _remedy(entry["type"], field), case_id)
+    problem = NO_IMAGES if field.rpartition(".")[2] in IMAGE_FIELDS else entry["msg"].lower()
+    return Fault(file, field, problem, _remedy(entry["type"], field), case_id)
 
 
 def _path_in_file(value: object, location: tuple[int | str, ...]) -> Iterable[str]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from bench_pipeline.domain.errors import Fault, FileRefused, InputError
 from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.ids import ConversationId
-from bench_pipeline.domain.models.request import Message
+from bench_pipeline.domain.models.request import IMAGE_FIELDS, NO_IMAGES, Message
 from bench_pipeline.domain.tasks.placeholders import BRACES
 from bench_pipeline.domain.tasks.prompt import PROMPT_FIELDS, PromptTemplate
 from bench_pipeline.domain.tasks.readers.contracts import Contract
@@ -140,4 +140,5 @@ def _load_yaml(raw: bytes, file: str) -> object:
 def _fault(file: str, entry: dict[str, Any]) -> Fault:
     field = ".".join(str(part) for part in entry["loc"]) or "document"
     remedy = f"add {field!r}" if entry["type"] == "missing" else "correct or remove it"
-    return Fault(file, field, entry["msg"].lower(), remedy)
+    problem = NO_IMAGES if field.rpartition(".")[2] in IMAGE_FIELDS else entry["msg"].lower()
+    return Fault(file, field, problem, remedy)

@@ -132,6 +132,17 @@ def test_a_sound_suite_is_read() -> None:
             id="misspelt field",
         ),
         pytest.param(
+            field("images", ["x.png"]),
+            Fault(
+                FILE,
+                "images",
+                "images are not supported, only text",
+                "remove 'images', or correct its spelling",
+                "PASS_1",
+            ),
+            id="images",
+        ),
+        pytest.param(
             lambda d: d.pop("version"),
             Fault(FILE, "version", "field required", "add 'version'"),
             id="missing field of the suite",

@@ -42,6 +42,59 @@ def test_a_short_task_has_the_stated_defaults() -> None:
     assert (task.conversations, task.decoding, task.time_limit_s) == ((), DecodingOptions(), 120.0)
 
 
+TEMPLATE = '{template: "{posting} {summary}"}'
+TALK = 'messages: [{role: system, content: "Be brief."}, {role: user, content: "{posting}"}]'
+
+
+def test_a_prompt_may_be_several_messages() -> None:
+    prompt = parsed(SOUND.replace(TEMPLATE, f"{{{TALK}}}")).prompt.prompt
+    assert [(one.role, one.content) for one in prompt.messages] == [("system", "Be brief."), ("user", "{posting}")]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "decoding", "problem"),
+    [
+        pytest.param("{messages: []}", "{}", "must name a template, messages or a task", id="no message"),
+        pytest.param(f'{{template: "{{posting}}", {TALK}}}', "{}", "must name a template", id="template and messages"),
+        pytest.param(
+            '{messages: [{role: system, content: "{posting}"}]}', "{}", "need one with role: user", id="no user"
+        ),
+        pytest.param('{messages: [{role: tool, content: "{posting}"}]}', "{}", "input should be", id="unknown role"),
+        pytest.param(
+            '{messages: [{role: user, content: "{posting}", images: [x]}]}',
+            "{}",
+            "images are not supported",
+            id="images",
+        ),
+        pytest.param(
+            "{messages: [{role: user, content: [{type: image_url}]}]}", "{}", "images are not supported", id="parts"
+        ),
+        pytest.param('{template: "{posting}", images: [x]}', "{}", "images are not supported", id="images of a prompt"),
+        pytest.param('{template: "{posting}", suffix: x}', "{}", "needs endpoint: generate", id="suffix in a chat"),
+        pytest.param(
+            '{messages: [{role: assistant, content: a}, {role: user, content: "{posting}"}]}',
+            "{endpoint: generate}",
+            "takes one prompt",
+            id="turns for generate",
+        ),
+        pytest.param('{template: "{{posting}} {summary}"}', "{}", "{{posting}} would be sent as it is", id="doubled"),
+        pytest.param('{template: "{posting}", syntax: "("}', "{}", "neither braces nor jinja", id="syntax"),
+        pytest.param('{template: "{% if %}", syntax: jinja}', "{}", "not valid Jinja2", id="Jinja2"),
+        pytest.param("{task: other, suffix: x}", "{}", "must not combine task", id="a task and a suffix"),
+    ],
+)
+def test_a_prompt_that_cannot_be_sent_is_refused_in_words(prompt: str, decoding: str, problem: str) -> None:
+    text = SOUND.replace(TEMPLATE, prompt) + f"decoding: {decoding}\n"
+    assert any(problem in fault.problem for fault in faults_of(text.encode())), faults_of(text.encode())
+
+
+def test_what_a_benchmark_stores_of_a_prompt_reads_back_to_the_same() -> None:
+    for stated in (TEMPLATE, f"{{{TALK}}}", '{template: "<posting>", syntax: "<(\\\\w+)>"}'):
+        source = parsed(SOUND.replace(TEMPLATE, stated)).prompt
+        held = source.holding(source.prompt)
+        assert PromptSource.model_validate(held.model_dump(mode="json")).prompt == source.prompt
+
+
 def test_nothing_changes_without_an_approval_unless_it_is_marked() -> None:
     assert parsed(SOUND).promotion == PromotionRules(auto=(), max_rows=None)
     marked = parsed(SOUND + "conversations: [1, 2]\npromotion: {auto: [2], max_rows: 1}\n")
