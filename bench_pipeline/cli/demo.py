@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
 from pydantic import SecretStr
@@ -42,6 +43,7 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
     BENCH_DATABASE_URL says. A second run measures only what changed.
     """
     settings = load_settings().model_copy(update={"database_url": SecretStr(_DATABASE), "promoter_url": None})
+    home = dagster_home()  # refused before anything is downloaded
     say = (lambda text: click.echo(text, err=True)) if as_json else click.echo
     say("1. Weights of three small models, downloaded once")
     catalogue = Catalogue(settings.cache_dir)
@@ -56,7 +58,7 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
     chosen = tuple(name.strip() for name in tasks.split(",") if name.strip())
     again = "everything again" if fresh else "only what is new or changed, --fresh measures everything"
     say(f"3. Benchmark of {' and '.join(chosen)} through Dagster's assets: {again}")
-    results = run_jobs(settings, chosen, fresh, LiveTree(err=as_json))
+    results = run_jobs(settings, home, chosen, fresh, LiveTree(err=as_json))
     with open_workbench(settings) as bench:
         if as_json:
             print_json({task: _facts(bench, task, result) for task, result in results.items()})
@@ -90,11 +92,11 @@ class JobResult:
     plan_hash: str
 
 
-def run_jobs(settings: Settings, tasks: Sequence[str], fresh: bool, tree: LiveTree) -> dict[str, JobResult]:
-    """Run the job of each task in this process, recorded in Dagster's instance. Raises `GateFailed`."""
+def run_jobs(settings: Settings, home: Path, tasks: Sequence[str], fresh: bool, tree: LiveTree) -> dict[str, JobResult]:
+    """Run the job of each task in this process, recorded in the Dagster instance of `home`. Raises `GateFailed`."""
     definitions = build_definitions(settings, tree)
     results = {}
-    with open_instance(dagster_home()) as instance:
+    with open_instance(home) as instance:
         for task in tasks:
             result = definitions.resolve_job_def(job_name(task)).execute_in_process(
                 instance=instance,
