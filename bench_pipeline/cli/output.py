@@ -12,12 +12,19 @@ from pathlib import Path
 import click
 from pydantic import BaseModel
 
+from bench_pipeline.cli.streams import as_written
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON, including dataclasses, models, enums and paths."""
-    click.echo(json.dumps(_plain(value), indent=2, ensure_ascii=False))
+    """Print a value as JSON, including dataclasses, models, enums and paths.
+
+    Where standard output cannot write a character, all of them are escaped, so that none is lost.
+    """
+    plain = _plain(value)
+    text = json.dumps(plain, indent=2, ensure_ascii=False)
+    click.echo(text if as_written(text) == text else json.dumps(plain, indent=2))
 
 
 def _plain(value: object) -> object:
