@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,14 +70,18 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
 
 
 def fetch_weights(catalogue: Catalogue, names: Sequence[str]) -> None:
-    """Fetch these models into the cache, with a progress bar on standard error."""
+    """Fetch these models into the cache; on a terminal with a progress bar, else with a line per model."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("   {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    live = sys.stderr.isatty() and not console.is_dumb_terminal  # rich takes FORCE_COLOR for a terminal
+    with Progress(*columns, console=console, disable=not live) as progress:
         for name in names:
             bar = progress.add_task(name, total=None)
+            if not live:
+                click.echo(f"   {name}", err=True)
 
             def show(_: str, done: int, total: int, bar: TaskID = bar) -> None:
                 progress.update(bar, completed=done, total=total)
