@@ -41,6 +41,7 @@ COMMANDS = {
     "db": ("db", "Prepare a PostgreSQL database."),
     "ui": ("ui", "Start Dagster's web server and daemon."),
     "doctor": ("doctor", "Check database, runtimes, disk and versions."),
+    "completion": ("completion", "Print a script that completes commands, options and tasks in your shell."),
 }
 
 EPILOG = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from bench_pipeline.benchmark.workbench import account, open_workbench
+from bench_pipeline.cli.completion import task_names
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.cli.production_text import document_lines, promotion_text, rollback_text
 from bench_pipeline.domain.models.ids import ConversationId
@@ -17,7 +18,7 @@ from bench_pipeline.settings import load_settings
 
 @click.command()
 @click.argument("promotion_id", type=click.IntRange(1), required=False)
-@click.option("--task", help="Undo the last promotion of this task.")
+@click.option("--task", shell_complete=task_names, help="Undo the last promotion of this task.")
 @click.option("--reason", help="Why; stored with the change.  [default: the name of the requester]")
 @click.option("--no-bar", is_flag=True, help="Let the next benchmark promote the same champion again.")
 @json_option
