@@ -15,7 +15,8 @@ from typing import Literal
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from platformdirs import user_cache_path
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from bench_pipeline.domain.errors import InputError
@@ -201,6 +202,15 @@ class Settings(BaseSettings):
     )
     schedule: str = Field(default="0 3 1 * *", description="cron expression of the scheduled benchmark")
     schedule_timezone: str = Field(default="UTC", description="time zone of the schedule")
+
+    @field_validator("database_url", "promoter_url", "owner_url")
+    @classmethod
+    def _is_text(cls, url: SecretStr | None) -> SecretStr | None:
+        try:
+            (url.get_secret_value() if url else "").encode()
+        except UnicodeEncodeError:
+            raise PydanticCustomError("text", "must be UTF-8 text; percent-encode any other byte") from None
+        return url
 
     @property
     def max_model_bytes(self) -> int:

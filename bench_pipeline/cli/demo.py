@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+import dagster as dg
 from pydantic import SecretStr
 
 from bench_pipeline.automation.jobs import job_name
 from bench_pipeline.benchmark.ranking import read_ranked
+from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench, open_workbench
 from bench_pipeline.cli.live_tree import LiveTree, summary
 from bench_pipeline.cli.output import json_option, print_json
@@ -44,7 +46,10 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
     BENCH_DATABASE_URL says. A second run measures only what changed.
     """
     settings = load_settings().model_copy(update={"database_url": SecretStr(_DATABASE), "promoter_url": None})
-    home = dagster_home()  # refused before anything is downloaded
+    chosen = tuple(name.strip() for name in tasks.split(",") if name.strip())
+    for name in chosen:
+        read_task(settings, name)
+    home = dagster_home()  # like a misspelt task, refused before anything is downloaded
     say = (lambda text: click.echo(text, err=True)) if as_json else click.echo
     say("1. Weights of three small models, downloaded once")
     catalogue = Catalogue(settings.cache_dir)
@@ -56,7 +61,6 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
     database = open_database(_DATABASE)
     say("   created" if make_sample_database(database, settings) else "   exists and is kept")
     database.close()
-    chosen = tuple(name.strip() for name in tasks.split(",") if name.strip())
     again = "everything again" if fresh else "only what is new or changed, --fresh measures everything"
     say(f"3. Benchmark of {' and '.join(chosen)} through Dagster's assets: {again}")
     results = run_jobs(settings, home, chosen, fresh, LiveTree(err=as_json))
@@ -107,15 +111,25 @@ def run_jobs(settings: Settings, home: Path, tasks: Sequence[str], fresh: bool, 
                 instance=instance,
                 raise_on_error=False,
                 run_config={
-                    "loggers": {"console": {"config": {"log_level": "ERROR"}}},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},  # the run keeps its log
                     "ops": {f"{task}__model_runs": {"config": {"only_if_changed": not fresh}}},
                 },
             )
             if not result.success:
-                raise GateFailed(f"the job {job_name(task)} failed; see Dagster run {result.run_id}")
+                raise GateFailed(f"{_cause(result)}; `bench ui` shows the log of Dagster run {result.run_id}")
             plan = result.asset_materializations_for_node(f"{task}__promotion_plan")[0].metadata
             results[task] = JobResult(str(plan["benchmark_id"].value), str(plan["plan_hash"].value))
     return results
+
+
+def _cause(result: dg.ExecuteInProcessResult) -> str:
+    """Return which step of a job failed first, and why."""
+    failed = next((event for event in result.all_events if event.is_step_failure), None)
+    if failed is None:
+        return f"the job {result.job_def.name} failed"
+    data = failed.step_failure_data
+    said = data.user_failure_data.description if data.user_failure_data else None
+    return f"{failed.step_key} failed: {said or (data.error.cls_name if data.error else 'no reason given')}"
 
 
 def _facts(bench: Workbench, task: str, result: JobResult) -> dict[str, object]:
