@@ -68,6 +68,8 @@ def test_the_promotion_policy_is_what_the_variables_say(monkeypatch: pytest.Monk
         ("BENCH_ALPHA", "0.5"),
         ("BENCH_LLAMA_CPP_THREADS", "0"),
         ("BENCH_PRODUCTION_NAMES", '["actors"]'),
+        ("BENCH_DATABASE_URL", "sqlite:///a\udcffb.db"),
+        ("BENCH_PROMOTER_URL", "postgresql://a\udcffb@h/d"),
         ("BENCH_EXCLUDED_NAMES", '{"a": 1}'),
     ],
 )

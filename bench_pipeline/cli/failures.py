@@ -62,6 +62,8 @@ def failure_of(error: BaseException) -> Failure:
             return Failure("refused", str(error))
         case FileNotFoundError(filename=None):  # of `os.getcwd`
             return Failure("input", "the working folder was deleted; change to a folder that exists")
+        case UnicodeEncodeError(reason="surrogates not allowed"):  # how Python keeps such bytes; they may be a secret
+            return Failure("input", "a word of the command line, a variable or a file name is not UTF-8 text")
         case OSError(filename=str() | bytes() as name):
             return Failure("input", f"{os.fsdecode(name)}: {error.strerror}; correct that, or choose another path")
     return _database_failure(error) or _defect(error)

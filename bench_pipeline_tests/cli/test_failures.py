@@ -34,6 +34,7 @@ from bench_pipeline_tests.kit.world import World
         (click.Abort(), "interrupted"),
         (PermissionError(13, "Permission denied", "reports/x.md"), "input"),
         (FileNotFoundError(2, "No such file or directory"), "input"),
+        (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates not allowed"), "input"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )
@@ -46,6 +47,21 @@ def test_an_interruption_says_how_to_continue_under_every_version_of_click(error
     """Versions of click differ in which of the two they raise (UKGovernmentBEIS/inspect_ai #914)."""
     assert failure_of(error).message.endswith("run the same command again to continue")
     assert failure_of(error).status == 130
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize("error", [KeyboardInterrupt, click.Abort])
+def test_an_interrupted_command_says_so_on_both_streams(
+    typed: Typed, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def interrupted(_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("bench_pipeline.cli.models.candidates", interrupted)
+    done = typed("models", "--json")
+    shown = json.loads(done.stdout)["error"]
+    assert (done.returncode, shown["kind"]) == (130, "interrupted")
+    assert done.stderr.strip() == f"bench: {shown['message']}"  # click ends the line of ^C
 
 
 def _damaged(folder: Path) -> None:
