@@ -93,6 +93,11 @@ class _Column:
         self.is_figures = not any(_LETTERS.search(text) for text in texts[1:])
         self.is_prose = any(text.count(" ") > 3 for text in texts[1:])
 
+    @property
+    def spare(self) -> int:
+        """How much of the width can be given up: sentences first, figures never."""
+        return 0 if self.is_figures else (self.width - _LEAST) * (10_000 if self.is_prose else 1)
+
     def lines(self) -> list[str]:
         """Return the texts at this width, with a rule below the header."""
         head, *texts = [self._padded(text) for text in self._texts]
@@ -110,13 +115,13 @@ class _Column:
 
 
 def _fit(columns: Sequence[_Column], room: int) -> None:
-    """Narrow the widest columns of names until the table fits `room` cells, or each is as narrow as is useful."""
+    """Narrow the columns until the table fits `room` cells, or each is as narrow as is useful."""
     for column in columns[:-1]:
         column.is_prose = False
     excess = sum(column.width for column in columns) + 2 * (len(columns) - 1) - room
     while excess > 0:
-        widest = max(columns, key=lambda column: 0 if column.is_figures else column.width)
-        if widest.is_figures or widest.width <= _LEAST:
+        widest = max(columns, key=lambda column: column.spare)
+        if widest.spare <= 0:
             return
         widest.width -= 1
         excess -= 1

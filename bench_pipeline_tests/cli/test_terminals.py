@@ -71,6 +71,11 @@ def test_figures_and_sentences_are_never_cut(on_terminal: Callable[[object], Non
     assert all(whole in shown for whole in ("2.11 s", "34 ms", "2026-11-24 04:58", WHY))
 
 
+def test_a_sentence_gives_up_its_room_before_a_name_is_cut(on_terminal: Callable[[object], None]) -> None:
+    on_terminal(84)
+    assert MODEL in table(HEADER, ROWS).splitlines()[2]
+
+
 def test_the_rule_below_a_sentence_is_no_wider_than_the_terminal(on_terminal: Callable[[object], None]) -> None:
     on_terminal(70)
     assert cell_len(table(HEADER, ROWS).splitlines()[1]) == 70
