@@ -15,6 +15,7 @@ import yaml
 from pydantic import SecretStr, TypeAdapter
 from pydantic.fields import FieldInfo
 
+from bench_pipeline.cli.failures import STATUSES
 from bench_pipeline.cli.main import COMMANDS, bench
 from bench_pipeline.domain.measuring.validity import ValidityRule
 from bench_pipeline.domain.promoting.refusal import SENTENCES
@@ -136,6 +137,14 @@ def test_the_overview_of_the_reference_names_every_command() -> None:
     overview = text_of("reference/commands.md").partition("\n## ")[0]
 
     assert set(re.findall(r"^\| `bench ([a-z ]+)` \|", overview, re.MULTILINE)) == {name for name, _ in all_commands()}
+
+
+def test_the_kinds_of_failures_stand_in_the_reference_with_their_exit_statuses() -> None:
+    text = text_of("reference/commands.md")
+    statuses = {int(row[0]) for row in table_rows(text.partition("\n| Command |")[0])}
+
+    assert {row[0].strip("`"): int(row[1]) for row in table_rows(section(text, "## JSON"))} == STATUSES
+    assert statuses == {0, *STATUSES.values()}
 
 
 def command_lines(text: str) -> list[str]:

@@ -50,8 +50,9 @@ COMMAND_LINES = {
     "docs": "docs",
     "db": "db install",
     "doctor": "doctor",
+    "completion": "completion bash",
 }
-IN_NEED_OF_NO_DATABASE = {"cases"}
+IN_NEED_OF_NO_DATABASE = {"cases", "completion"}
 
 
 @pytest.fixture

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,13 @@ import pytest
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.promoting.policy import PromotionPolicy
 from bench_pipeline.settings import Settings, load_settings
+
+
+def variables() -> Iterator[tuple[str, str]]:
+    """Every variable of every field, also a second or former name."""
+    for field, about in Settings.model_fields.items():
+        names = getattr(about.validation_alias, "choices", None) or [f"BENCH_{field.upper()}"]
+        yield from ((field, str(name)) for name in names)
 
 
 @pytest.fixture(autouse=True)
@@ -58,6 +68,8 @@ def test_the_promotion_policy_is_what_the_variables_say(monkeypatch: pytest.Monk
         ("BENCH_ALPHA", "0.5"),
         ("BENCH_LLAMA_CPP_THREADS", "0"),
         ("BENCH_PRODUCTION_NAMES", '["actors"]'),
+        ("BENCH_DATABASE_URL", "sqlite:///a\udcffb.db"),
+        ("BENCH_PROMOTER_URL", "postgresql://a\udcffb@h/d"),
         ("BENCH_EXCLUDED_NAMES", '{"a": 1}'),
     ],
 )
@@ -191,3 +203,123 @@ def test_allowed_hosts_are_read_without_spaces_and_capitals(monkeypatch: pytest.
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings().repeats = 2  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(("field", "name"), list(variables()))
+@pytest.mark.parametrize("kept_in", ["environment", ".env"])
+def test_an_empty_variable_counts_as_not_set(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder, field: str, name: str, kept_in: str
+) -> None:
+    """What `VARIABLE=${VARIABLE:-}` in a compose file sets (OpenCTI-Platform/connectors #4859)."""
+    default = getattr(load_settings(), field)
+    if kept_in == "environment":
+        monkeypatch.setenv(name, "")
+    else:
+        Path(".env").write_text(f"{name}=\n", encoding="utf-8")
+    assert getattr(load_settings(), field) == default
+    assert recwarn.list == []
+
+
+@pytest.mark.parametrize(
+    ("empty", "good", "field", "value"),
+    [
+        ("BENCH_OPENAI_API_KEY", "OPENAI_API_KEY", "openai_api_key", "sk-1"),
+        ("BENCH_OLLAMA_HOST", "OLLAMA_HOST", "ollama_host", "http://gpu:1"),
+        ("BENCH_STRATEGY", "BENCH_POLICY", "strategy", "race"),
+        ("BENCH_REUSE_DAYS", "BENCH_EVIDENCE_DAYS", "reuse_days", "7.0"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_empty_first_name_leaves_the_second_in_force(
+    monkeypatch: pytest.MonkeyPatch, empty: str, good: str, field: str, value: str
+) -> None:
+    monkeypatch.setenv(empty, "")
+    monkeypatch.setenv(good, value)
+    found = getattr(load_settings(), field)
+    assert (found.get_secret_value() if field == "openai_api_key" else str(found)) == value
+
+
+def test_an_empty_variable_leaves_the_line_of_the_env_file_in_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("BENCH_REPEATS=3\n", encoding="utf-8")
+    monkeypatch.setenv("BENCH_REPEATS", "")
+    assert load_settings().repeats == 3
+
+
+def test_a_wrong_value_is_named_by_the_name_that_is_not_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_REUSE_DAYS", "")
+    monkeypatch.setenv("BENCH_EVIDENCE_DAYS", "soon")
+    with pytest.raises(InputError, match=r"^BENCH_EVIDENCE_DAYS: "):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param("BENCH_REPEATS=3\n".encode("utf-8-sig"), id="a byte order mark"),
+        pytest.param(b"BENCH_REPEATS=3\r\nBENCH_ANCHOR=\r\n", id="lines of Windows"),
+        pytest.param(b"BENCH_REPEATS=3", id="no line end"),
+        pytest.param("# größer\nexport BENCH_REPEATS=3\n".encode(), id="as a shell writes it"),
+        pytest.param(b"BENCH_REPEATS=3 # passes\n\nUNRELATED\n", id="comments and a name alone"),
+    ],
+)
+def test_an_env_file_is_read_as_editors_write_it(raw: bytes) -> None:
+    Path(".env").write_bytes(raw)
+    assert load_settings().repeats == 3
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        pytest.param("BENCH_REPEATS=3\n".encode("utf-16"), "is UTF-16 or binary", id="PowerShell's >"),
+        pytest.param("BENCH_REPEATS=3\n".encode("utf-16-be"), "is UTF-16 or binary", id="UTF-16 without a mark"),
+        pytest.param("BENCH_REPEATS=3\n".encode("utf-32"), "is UTF-16 or binary", id="UTF-32"),
+        pytest.param(
+            "A=1\nBENCH_ANCHOR=größer\n".encode("latin-1"),
+            "line 2 is not UTF-8 text; save the file as UTF-8",
+            id="Latin-1",
+        ),
+        pytest.param(b"A=1\nBENCH_REPEATS 3\n", "line 2 cannot be read; write NAME=value", id="no equals sign"),
+        pytest.param(b"A=1\nBENCH_ANCHOR='x\n", "line 2 cannot be read; write NAME=value", id="an open quote"),
+    ],
+)
+def test_an_env_file_that_cannot_be_read_is_refused_in_one_line(raw: bytes, says: str) -> None:
+    """PowerShell's `>` writes UTF-16 (motdotla/dotenv #445)."""
+    Path(".env").write_bytes(raw)
+    assert says in refusal()
+
+
+def refusal() -> str:
+    with pytest.raises(InputError) as refused:
+        load_settings()
+    text = str(refused.value)
+    assert text.startswith(".env: ")
+    assert "\n" not in text
+    return text
+
+
+def test_the_refusal_of_an_env_file_does_not_tell_its_content() -> None:
+    Path(".env").write_bytes(b"BENCH_DATABASE_URL 's3cret\n")
+    assert "s3cret" not in refusal()
+
+
+def test_a_folder_named_env_is_refused() -> None:
+    """Docker makes one when the file to mount is missing (beromir/Servas #32)."""
+    Path(".env").mkdir()
+    assert "is a folder" in refusal()
+
+
+def test_a_virtual_environment_named_env_is_no_settings_file() -> None:
+    Path(".env").mkdir()
+    Path(".env/pyvenv.cfg").touch()
+    assert load_settings().repeats == 1
+
+
+def test_a_link_to_nothing_is_refused() -> None:
+    Path(".env").symlink_to("absent")
+    assert "is a link to a file that does not exist" in refusal()
+
+
+def test_an_env_file_that_the_system_does_not_open_is_refused_with_its_reason() -> None:
+    with closing(socket.socket(socket.AF_UNIX)) as server:
+        server.bind(".env")
+        assert "cannot be read: No such device or address" in refusal()

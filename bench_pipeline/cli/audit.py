@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 import click
 
 from bench_pipeline.benchmark.workbench import open_workbench
-from bench_pipeline.cli.output import duration, json_option, print_json, safe, table
+from bench_pipeline.cli.completion import task_names
+from bench_pipeline.cli.output import CONVERSATION_ID, duration, json_option, print_json, safe, table
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.promoting.changes import Promotion, PromotionRow
@@ -21,7 +22,7 @@ from bench_pipeline.storage.promotions import all_promotions
 
 
 @click.command()
-@click.option("--task", help="Only changes to this task's conversations.")
+@click.option("--task", shell_complete=task_names, help="Only changes to this task's conversations.")
 @click.option("--plans", "show_plans", is_flag=True, help="Show the stored plans instead, and what they wait for.")
 @json_option
 def log(task: str | None, show_plans: bool, as_json: bool) -> int:
@@ -47,7 +48,7 @@ def log(task: str | None, show_plans: bool, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("conversation_id", type=int)
+@click.argument("conversation_id", type=CONVERSATION_ID)
 @json_option
 def blame(conversation_id: int, as_json: bool) -> int:
     """Explain why a conversation has its actor.

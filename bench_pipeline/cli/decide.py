@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import click
 
 from bench_pipeline.benchmark.workbench import open_workbench
+from bench_pipeline.cli.completion import task_names
 from bench_pipeline.cli.output import json_option, print_json, safe, table
 from bench_pipeline.cli.production import benchmark_option
 from bench_pipeline.domain.promoting.impact import Impact
@@ -20,7 +21,7 @@ from bench_pipeline.storage.decisions import StoredDecision, decisions_of
 
 
 @click.command()
-@click.option("--task", help="Show the decisions about this task's conversations.")
+@click.option("--task", shell_complete=task_names, help="Show the decisions about this task's conversations.")
 @benchmark_option
 @click.option(
     "--replay",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
+import dagster as dg
 from pydantic import SecretStr
 
 from bench_pipeline.automation.jobs import job_name
 from bench_pipeline.benchmark.ranking import read_ranked
+from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench, open_workbench
 from bench_pipeline.cli.live_tree import LiveTree, summary
 from bench_pipeline.cli.output import json_option, print_json
@@ -42,6 +46,10 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
     BENCH_DATABASE_URL says. A second run measures only what changed.
     """
     settings = load_settings().model_copy(update={"database_url": SecretStr(_DATABASE), "promoter_url": None})
+    chosen = tuple(name.strip() for name in tasks.split(",") if name.strip())
+    for name in chosen:
+        read_task(settings, name)
+    home = dagster_home()  # like a misspelt task, refused before anything is downloaded
     say = (lambda text: click.echo(text, err=True)) if as_json else click.echo
     say("1. Weights of three small models, downloaded once")
     catalogue = Catalogue(settings.cache_dir)
@@ -53,10 +61,9 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
     database = open_database(_DATABASE)
     say("   created" if make_sample_database(database, settings) else "   exists and is kept")
     database.close()
-    chosen = tuple(name.strip() for name in tasks.split(",") if name.strip())
     again = "everything again" if fresh else "only what is new or changed, --fresh measures everything"
     say(f"3. Benchmark of {' and '.join(chosen)} through Dagster's assets: {again}")
-    results = run_jobs(settings, chosen, fresh, LiveTree(err=as_json))
+    results = run_jobs(settings, home, chosen, fresh, LiveTree(err=as_json))
     with open_workbench(settings) as bench:
         if as_json:
             print_json({task: _facts(bench, task, result) for task, result in results.items()})
@@ -67,14 +74,18 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
 
 
 def fetch_weights(catalogue: Catalogue, names: Sequence[str]) -> None:
-    """Fetch these models into the cache, with a progress bar on standard error."""
+    """Fetch these models into the cache; on a terminal with a progress bar, else with a line per model."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
     columns = (TextColumn("   {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    console = Console(stderr=True)
+    live = sys.stderr.isatty() and not console.is_dumb_terminal  # rich takes FORCE_COLOR for a terminal
+    with Progress(*columns, console=console, disable=not live) as progress:
         for name in names:
             bar = progress.add_task(name, total=None)
+            if not live:
+                click.echo(f"   {name}", err=True)
 
             def show(_: str, done: int, total: int, bar: TaskID = bar) -> None:
                 progress.update(bar, completed=done, total=total)
@@ -90,25 +101,35 @@ class JobResult:
     plan_hash: str
 
 
-def run_jobs(settings: Settings, tasks: Sequence[str], fresh: bool, tree: LiveTree) -> dict[str, JobResult]:
-    """Run the job of each task in this process, recorded in Dagster's instance. Raises `GateFailed`."""
+def run_jobs(settings: Settings, home: Path, tasks: Sequence[str], fresh: bool, tree: LiveTree) -> dict[str, JobResult]:
+    """Run the job of each task in this process, recorded in the Dagster instance of `home`. Raises `GateFailed`."""
     definitions = build_definitions(settings, tree)
     results = {}
-    with open_instance(dagster_home()) as instance:
+    with open_instance(home) as instance:
         for task in tasks:
             result = definitions.resolve_job_def(job_name(task)).execute_in_process(
                 instance=instance,
                 raise_on_error=False,
                 run_config={
-                    "loggers": {"console": {"config": {"log_level": "ERROR"}}},
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},  # the run keeps its log
                     "ops": {f"{task}__model_runs": {"config": {"only_if_changed": not fresh}}},
                 },
             )
             if not result.success:
-                raise GateFailed(f"the job {job_name(task)} failed; see Dagster run {result.run_id}")
+                raise GateFailed(f"{_cause(result)}; `bench ui` shows the log of Dagster run {result.run_id}")
             plan = result.asset_materializations_for_node(f"{task}__promotion_plan")[0].metadata
             results[task] = JobResult(str(plan["benchmark_id"].value), str(plan["plan_hash"].value))
     return results
+
+
+def _cause(result: dg.ExecuteInProcessResult) -> str:
+    """Return which step of a job failed first, and why."""
+    failed = next((event for event in result.all_events if event.is_step_failure), None)
+    if failed is None:
+        return f"the job {result.job_def.name} failed"
+    data = failed.step_failure_data
+    said = data.user_failure_data.description if data.user_failure_data else None
+    return f"{failed.step_key} failed: {said or (data.error.cls_name if data.error else 'no reason given')}"
 
 
 def _facts(bench: Workbench, task: str, result: JobResult) -> dict[str, object]:

@@ -9,6 +9,7 @@ import click
 from bench_pipeline.benchmark.ranking import read_ranked
 from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import open_workbench
+from bench_pipeline.cli.completion import task_names
 from bench_pipeline.cli.output import duration, json_option, print_json, safe, table
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.measuring.scoreboard import ModelResult
@@ -21,7 +22,7 @@ _MODEL_COLUMNS = ("standing", "correct", "latency", "median", "valid calls", "ra
 
 
 @click.command()
-@click.option("--task", required=True, help="The task.")
+@click.option("--task", required=True, shell_complete=task_names, help="The task.")
 @click.option("--model", help="Show the results of this model instead of the champions.")
 @click.option("--benchmark", "benchmark_id", metavar="ID", help="Show the results of this benchmark instead.")
 @json_option

@@ -1,4 +1,4 @@
-"""The entry point: the table of commands, and how an error becomes one line and an exit status.
+"""The entry point: the table of commands. How an error becomes a line and an exit status is in failures.py.
 
 Each command is in the module that the table names.
 """
@@ -6,7 +6,6 @@ Each command is in the module that the table names.
 from __future__ import annotations
 
 import gc
-import json
 import sys
 import warnings
 from importlib import import_module
@@ -15,7 +14,7 @@ from typing import TextIO
 
 import click
 
-from bench_pipeline.domain.errors import BenchError, InputError
+from bench_pipeline.cli.streams import lost_output, set_up_streams
 
 # name: (module, first line of its help). A module is imported when its command is used, so `bench --help` stays fast.
 COMMANDS = {
@@ -42,6 +41,7 @@ COMMANDS = {
     "db": ("db", "Prepare a PostgreSQL database."),
     "ui": ("ui", "Start Dagster's web server and daemon."),
     "doctor": ("doctor", "Check database, runtimes, disk and versions."),
+    "completion": ("completion", "Print a script that completes commands, options and tasks in your shell."),
 }
 
 EPILOG = """
@@ -52,7 +52,7 @@ Start here:
   bench plan --task grading                    what would change, and why
 
 Settings come from BENCH_... variables or .env; see docs/reference/settings.md.
-Exit status: 0 done, 1 check failed or refused, 2 invalid input.
+Exit status: 0 done, 1 check failed or refused, 2 invalid input, 70 a defect of bench, 130 interrupted.
 """
 
 
@@ -85,25 +85,19 @@ def bench() -> None:
 
 
 def main() -> None:
-    """Run the command line; a `BenchError` becomes one line and an exit status."""
+    """Run the command line; an exception becomes one line and an exit status."""
+    set_up_streams()
     warnings.showwarning = _show_warning
     gc.set_threshold(100_000)  # imported objects stay alive; searching them for cycles took 5 % of a command's time
     try:
         status = bench.main(prog_name="bench", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        status = error.exit_code
-    except click.Abort:
-        status = 130
-    except KeyboardInterrupt:
-        click.echo("interrupted; what was measured is stored, run the same command again to continue", err=True)
-        status = 130
-    except BenchError as error:
-        status = _show(error)
-    except Exception as error:
-        if (lost := _lost_connection(error)) is None:
-            raise
-        status = _show(lost)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last resort of every command
+        from bench_pipeline.cli.failures import asks_for_json, report
+
+        status = report(error, asks_for_json(bench, sys.argv[1:]))
+    if (lost := lost_output()) is not None:
+        click.echo(f"bench: the output could not be written: {lost.strerror}", err=True)
+        status = status or 1
     gc.freeze()  # otherwise the interpreter searches all modules for cycles on exit: 0.13 s per command
     sys.exit(status if isinstance(status, int) else 0)
 
@@ -120,24 +114,3 @@ def _show_warning(
     ours = category is FutureWarning and "bench_pipeline" in filename
     text = f"bench: note: {message}\n" if ours else warnings.formatwarning(message, category, filename, lineno, line)
     click.echo(text, err=True, nl=False)
-
-
-def _lost_connection(error: Exception) -> BenchError | None:
-    from sqlalchemy.exc import DBAPIError
-
-    if not isinstance(error, DBAPIError) or not error.connection_invalidated:
-        return None
-    from bench_pipeline.storage.database_errors import driver_message
-
-    return BenchError(
-        f"the connection to the database was lost: {driver_message(error)}; run the same command again to complete it"
-    )
-
-
-def _show(error: BenchError) -> int:
-    from bench_pipeline.cli.output import safe
-
-    if "--json" in sys.argv:
-        click.echo(json.dumps({"error": str(error)}))
-    click.echo("\n".join(safe(line) for line in f"bench: {error}".splitlines()), err=True)
-    return 2 if isinstance(error, InputError) else 1

@@ -10,6 +10,7 @@ import click
 from bench_pipeline.benchmark.fitness import passed_over_text
 from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench, account, open_workbench
+from bench_pipeline.cli.completion import task_names
 from bench_pipeline.cli.live_tree import LiveTree
 from bench_pipeline.cli.output import json_option, print_json, safe
 from bench_pipeline.cli.production_text import (
@@ -50,7 +51,14 @@ benchmark_option = click.option(
 
 
 @click.command()
-@click.option("--task", "tasks", required=True, multiple=True, help="The task; several are planned together.")
+@click.option(
+    "--task",
+    "tasks",
+    required=True,
+    multiple=True,
+    shell_complete=task_names,
+    help="The task; several are planned together.",
+)
 @benchmark_option
 @json_option
 def plan(tasks: tuple[str, ...], benchmark_ids: tuple[str, ...], as_json: bool) -> int:
@@ -84,7 +92,9 @@ def plan(tasks: tuple[str, ...], benchmark_ids: tuple[str, ...], as_json: bool) 
 
 
 @click.command()
-@click.option("--task", "tasks", multiple=True, help="The task; several change together, all or none.")
+@click.option(
+    "--task", "tasks", multiple=True, shell_complete=task_names, help="The task; several change together, all or none."
+)
 @benchmark_option
 @click.option("--plan", "plan_hash", metavar="HASH", help="Apply this stored plan, such as one that was approved.")
 @click.option("--no-validate", is_flag=True, help="Leave the validation to a later `bench validate`.")
@@ -154,7 +164,7 @@ def _delivery_facts(done: Delivery) -> dict[str, object]:
 
 
 @click.command()
-@click.option("--task", required=True, help="The task.")
+@click.option("--task", required=True, shell_complete=task_names, help="The task.")
 @json_option
 def validate(task: str, as_json: bool) -> int:
     """Run the test cases again on the promoted champion.

@@ -7,6 +7,7 @@ import click
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.benchmark.rescoring import Rejudged, Rescoring, rescore_benchmark, save_rescored
 from bench_pipeline.benchmark.workbench import open_workbench
+from bench_pipeline.cli.completion import task_names
 from bench_pipeline.cli.live_tree import summary
 from bench_pipeline.cli.output import json_option, print_json, table
 from bench_pipeline.domain.measuring.sample import Sample
@@ -15,7 +16,7 @@ from bench_pipeline.settings import load_settings
 
 
 @click.command()
-@click.option("--task", required=True, help="The task.")
+@click.option("--task", required=True, shell_complete=task_names, help="The task.")
 @click.option("--benchmark", "benchmark_id", help="A benchmark of the task.  [default: its latest]")
 @click.option("--save", is_flag=True, help="Store the result as a new benchmark; the old one is kept.")
 @json_option

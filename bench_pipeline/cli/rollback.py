@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from bench_pipeline.benchmark.workbench import account, open_workbench
-from bench_pipeline.cli.output import json_option, print_json
+from bench_pipeline.cli.completion import task_names
+from bench_pipeline.cli.output import CONVERSATION_ID, json_option, print_json
 from bench_pipeline.cli.production_text import document_lines, promotion_text, rollback_text
 from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.promoting.plan import Bar
@@ -16,8 +17,8 @@ from bench_pipeline.settings import load_settings
 
 
 @click.command()
-@click.argument("promotion_id", type=click.IntRange(1), required=False)
-@click.option("--task", help="Undo the last promotion of this task.")
+@click.argument("promotion_id", type=click.IntRange(1, 2**63 - 1), required=False)
+@click.option("--task", shell_complete=task_names, help="Undo the last promotion of this task.")
 @click.option("--reason", help="Why; stored with the change.  [default: the name of the requester]")
 @click.option("--no-bar", is_flag=True, help="Let the next benchmark promote the same champion again.")
 @json_option
@@ -43,7 +44,7 @@ def rollback(promotion_id: int | None, task: str | None, reason: str | None, no_
 
 
 @click.command()
-@click.argument("conversation_id", type=int)
+@click.argument("conversation_id", type=CONVERSATION_ID)
 @json_option
 def failover(conversation_id: int, as_json: bool) -> int:
     """Switch a conversation to its runner-up.

@@ -10,6 +10,7 @@ import click
 from bench_pipeline.benchmark.measurement import MeasurementRequest, measure
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.benchmark.workbench import Workbench, open_workbench
+from bench_pipeline.cli.completion import task_names
 from bench_pipeline.cli.live_tree import LiveTree, summary
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.domain.errors import InputError
@@ -35,7 +36,7 @@ class _Given(TypedDict):
 
 
 @click.command()
-@click.option("--task", required=True, help="A directory below testcases/, such as grading.")
+@click.option("--task", required=True, shell_complete=task_names, help="A directory below testcases/, such as grading.")
 @click.option(
     "--test-cases",
     "suite_file",

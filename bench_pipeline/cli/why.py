@@ -6,6 +6,7 @@ import click
 
 from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import open_workbench
+from bench_pipeline.cli.completion import task_names
 from bench_pipeline.cli.output import json_option, print_json, safe, table
 from bench_pipeline.settings import load_settings
 from bench_pipeline.storage.ledger import LedgerEntry, model_ledger
@@ -13,7 +14,7 @@ from bench_pipeline.storage.ledger import LedgerEntry, model_ledger
 
 @click.command()
 @click.argument("model")
-@click.option("--task", help="Only the benchmarks of this task.")
+@click.option("--task", shell_complete=task_names, help="Only the benchmarks of this task.")
 @json_option
 def why(model: str, task: str | None, as_json: bool) -> int:
     """Show the outcome of a model in every benchmark, newest first.

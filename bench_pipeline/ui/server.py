@@ -64,6 +64,8 @@ def _require_free(host: str, port: int) -> None:
             raise InputError(
                 f"cannot listen on {host} port {port}: {error.strerror}; choose another with --port or --host"
             ) from error
+        except (TypeError, UnicodeError):  # a name that cannot be encoded, or is too long
+            raise InputError(f"{host}: is not a host name or an address; choose another with --host") from None
 
 
 def _script(name: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from sqlalchemy import text
 
@@ -157,12 +155,6 @@ def test_without_a_server_the_run_fails_and_says_how_to_start_one(typed: Typed, 
     code, line = complaint(typed, "run", "--task", "grading", "--models", "fast")
     assert code == 1
     assert "start it (ollama serve)" in line
-
-
-def test_with_json_an_error_is_json_too(typed: Typed) -> None:
-    done = typed("plan", "--task", "typo", "--json")
-    assert (done.returncode, json.loads(done.stdout)) == (2, {"error": KNOWN})
-    assert done.stderr == f"bench: {KNOWN}\n"
 
 
 def test_a_second_run_is_refused_while_one_measures(typed: Typed, world: World) -> None:
