@@ -9,7 +9,7 @@ import click
 
 from bench_pipeline.benchmark.case_import import MAX_CASES, ImportedTask, ImportTerms, import_cases
 from bench_pipeline.benchmark.workbench import open_workbench
-from bench_pipeline.cli.output import json_option, print_json, safe, table
+from bench_pipeline.cli.output import CONVERSATION_ID, json_option, print_json, safe, table
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.tasks.masking.contacts import DEFAULT_REGIONS
@@ -20,7 +20,7 @@ _SHOWN_CASES = 3
 
 
 @click.command("import")
-@click.argument("conversation_id", type=int)
+@click.argument("conversation_id", type=CONVERSATION_ID)
 @click.option("--task", metavar="NAME", help="The new task's name; default: made of the conversation's name.")
 @click.option(
     "--limit", type=click.IntRange(1, MAX_CASES), default=20, help="How many drafts to make at most; default 20."

@@ -11,6 +11,7 @@ from bench_pipeline.benchmark.eligibility import named_candidates
 from bench_pipeline.benchmark.preparation import PreparedTask, prepare, prepare_from_files
 from bench_pipeline.benchmark.task_folders import task_folders
 from bench_pipeline.benchmark.workbench import Workbench, open_workbench
+from bench_pipeline.cli.completion import task_names
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.domain.errors import GateFailed, InputError
 from bench_pipeline.domain.tasks.suite import TestCase
@@ -21,7 +22,7 @@ from bench_pipeline.settings import Settings, load_settings
 @click.command()
 @click.argument("case_id", metavar="CASE")
 @click.option("--model", "-m", required=True, help="An actor, an execution path or a model of the Ollama server.")
-@click.option("--task", help="The case's task.  [default: the only task with such a case]")
+@click.option("--task", shell_complete=task_names, help="The case's task.  [default: the only task with such a case]")
 @click.option("--curl", is_flag=True, help="Print a curl command that sends the same bytes.")
 @json_option
 def show(case_id: str, model: str, task: str | None, curl: bool, as_json: bool) -> int:

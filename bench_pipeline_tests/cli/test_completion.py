@@ -29,7 +29,7 @@ def completed(typed: Typed, monkeypatch: pytest.MonkeyPatch, words: str) -> list
     ("words", "offered"),
     [
         ("bench pro", ["promote"]),
-        ("bench cases ", ["check"]),
+        ("bench cases ", ["check", "import", "show"]),
         ("bench run --str", ["--strategy"]),
         ("bench run --strategy ", ["full", "race"]),
         ("bench run --task g", ["grading"]),
@@ -44,7 +44,9 @@ def test_commands_options_and_tasks_are_completed(
     assert completed(typed, monkeypatch, words) == offered
 
 
-@pytest.mark.parametrize("command", ["history", "rescore", "why", "decide", "validate", "rollback", "log"])
+@pytest.mark.parametrize(
+    "command", ["history", "rescore", "cases show", "why", "decide", "validate", "rollback", "log"]
+)
 def test_every_task_is_completed(typed: Typed, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     assert completed(typed, monkeypatch, f"bench {command} --task ") == ["grading"]
 

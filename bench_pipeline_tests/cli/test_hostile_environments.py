@@ -22,6 +22,8 @@ ARGUMENTS = {
     "demo": "--tasks typo",  # a task that exists would be downloaded for
     "run": "--task grading --models fast",
     "models": "",
+    "cases show": "PASS_001 --model fast",
+    "cases import": "3336 --yes --task imported",
     "cases check": "",
     "history": "--task grading",
     "rescore": "--task grading",
