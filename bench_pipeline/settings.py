@@ -8,7 +8,6 @@ from __future__ import annotations
 import codecs
 import io
 import os
-import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -34,7 +33,7 @@ EMBEDDING_OR_SPECIALIST = (
     "*medllama*", "*meditron*", "*ocr*", "*whisper*", "*translategemma*", "*reader-lm*",
 )  # fmt: skip
 
-FORMER_NAMES = {"BENCH_POLICY": "BENCH_STRATEGY", "BENCH_EVIDENCE_DAYS": "BENCH_REUSE_DAYS"}
+REMOVED_NAMES = {"BENCH_POLICY": "BENCH_STRATEGY", "BENCH_EVIDENCE_DAYS": "BENCH_REUSE_DAYS"}
 """Variables renamed in version 0.2, keyed by their former names."""
 
 _ENV_FILE = Path(".env")
@@ -141,7 +140,6 @@ class Settings(BaseSettings):
     repeats: int = Field(default=1, ge=1, le=100, description="passes over the suite per model")
     strategy: Strategy = Field(
         default="full",
-        validation_alias=AliasChoices("BENCH_STRATEGY", "BENCH_POLICY"),
         description="full: every model makes all calls; race: a model stops once its place is decided",
     )
     confirm_wrong: bool = Field(
@@ -180,7 +178,6 @@ class Settings(BaseSettings):
     reuse_days: float = Field(
         default=35.0,
         ge=0,
-        validation_alias=AliasChoices("BENCH_REUSE_DAYS", "BENCH_EVIDENCE_DAYS"),
         description="maximum age of an earlier run under the same evidence to reuse, days",
     )
     min_gain: float = Field(
@@ -252,26 +249,21 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the settings; warn with `FutureWarning` of each variable used under its former name.
+    """Read the settings.
 
-    An empty variable counts as not set. Raises `InputError` with one line per invalid variable, or with one line
-    about an `.env` that cannot be read.
+    An empty variable counts as not set. Raises `InputError` with one line per invalid variable, or per variable that
+    has another name now, or with one line about an `.env` that cannot be read.
     """
     _check_env_file()
+    if removed := sorted(REMOVED_NAMES.keys() & _names_in_use()):
+        raise InputError("\n".join(f"{name}: has another name now; write {REMOVED_NAMES[name]}" for name in removed))
     try:
-        settings = Settings()
+        return Settings()
     except SettingsError as error:
         raise InputError(f"{_variable_in(str(error))}: must be JSON") from None
     except ValidationError as error:
         lines = [f"{_variable_at(entry['loc'])}: {entry['msg'].lower()}" for entry in error.errors(include_input=False)]
         raise InputError("\n".join(lines)) from None
-    for former in sorted(FORMER_NAMES.keys() & _names_in_use()):
-        warnings.warn(
-            f"{former} is now {FORMER_NAMES[former]}; the former name works until version 0.4",
-            FutureWarning,
-            stacklevel=2,
-        )
-    return settings
 
 
 def _check_env_file() -> None:
@@ -317,10 +309,8 @@ def _names_in_use() -> set[str]:
 
 
 def _variable_at(location: tuple[int | str, ...]) -> str:
-    """Return the variable at a validation error's location, by its former name if only that is set."""
-    name = f"BENCH_{'.'.join(str(part) for part in location).upper().removeprefix('BENCH_')}"
-    used = _names_in_use()
-    return next((old for old, new in FORMER_NAMES.items() if new == name and name not in used and old in used), name)
+    """Return the variable at a validation error's location."""
+    return f"BENCH_{'.'.join(str(part) for part in location).upper().removeprefix('BENCH_')}"
 
 
 def _variable_in(text: str) -> str:

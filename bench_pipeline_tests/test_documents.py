@@ -24,7 +24,7 @@ from bench_pipeline.domain.tasks.readers.thinking import THINKING_FORMS
 from bench_pipeline.domain.tasks.suite import parse_suite
 from bench_pipeline.domain.tasks.task import parse_task
 from bench_pipeline.domain.tasks.verdict import contract_faults
-from bench_pipeline.settings import FORMER_NAMES, Settings
+from bench_pipeline.settings import REMOVED_NAMES, Settings
 from bench_pipeline.storage.production import OPTIONAL, OPTIONAL_COLUMNS, REQUIRED
 from bench_pipeline.storage.schema import VERSION_TABLE
 from bench_pipeline.storage.tables import metadata
@@ -89,8 +89,7 @@ def options_of(command: click.Command) -> set[str]:
 def setting_row(name: str, field: FieldInfo) -> list[str]:
     alias = field.validation_alias
     names = getattr(alias, "choices", None) or [f"BENCH_{name.upper()}"]
-    variables = [variable for variable in names if variable not in FORMER_NAMES]
-    return [", ".join(f"`{variable}`" for variable in variables), default_text(name, field), field.description or ""]
+    return [", ".join(f"`{variable}`" for variable in names), default_text(name, field), field.description or ""]
 
 
 def default_text(name: str, field: FieldInfo) -> str:
@@ -115,7 +114,7 @@ def test_every_variable_that_is_named_is_a_setting(document: Path) -> None:
     known = {name for field in Settings.model_fields.items() for name in _INLINE.findall(setting_row(*field)[0])}
 
     assert (
-        set(re.findall(r"\bBENCH_[A-Z_]*[A-Z]\b", document.read_text(encoding="utf-8"))) <= known | FORMER_NAMES.keys()
+        set(re.findall(r"\bBENCH_[A-Z_]*[A-Z]\b", document.read_text(encoding="utf-8"))) <= known | REMOVED_NAMES.keys()
     )
 
 

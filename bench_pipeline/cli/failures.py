@@ -54,7 +54,7 @@ def failure_of(error: BaseException) -> Failure:
             )
         case FileRefused():
             return Failure("input", str(error), {"faults": [asdict(fault) for fault in error.faults]})
-        case InputError() | FutureWarning():  # a former name's, under PYTHONWARNINGS=error
+        case InputError():
             return Failure("input", str(error))
         case RuntimeFailure():
             return Failure("unavailable", str(error))

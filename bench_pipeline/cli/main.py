@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import gc
 import sys
-import warnings
 from importlib import import_module
 from importlib.metadata import version
-from typing import TextIO
 
 import click
 
@@ -87,7 +85,6 @@ def bench() -> None:
 def main() -> None:
     """Run the command line; an exception becomes one line and an exit status."""
     set_up_streams()
-    warnings.showwarning = _show_warning
     gc.set_threshold(100_000)  # imported objects stay alive; searching them for cycles took 5 % of a command's time
     try:
         status = bench.main(prog_name="bench", standalone_mode=False)
@@ -100,17 +97,3 @@ def main() -> None:
         status = status or 1
     gc.freeze()  # otherwise the interpreter searches all modules for cycles on exit: 0.13 s per command
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,  # noqa: ARG001 - the signature of warnings.showwarning
-    line: str | None = None,
-) -> None:
-    """Show a notice of ours, such as a renamed setting, in one line."""
-    ours = category is FutureWarning and "bench_pipeline" in filename
-    text = f"bench: note: {message}\n" if ours else warnings.formatwarning(message, category, filename, lineno, line)
-    click.echo(text, err=True, nl=False)

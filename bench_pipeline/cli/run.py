@@ -30,7 +30,6 @@ class _Given(TypedDict):
     batch_size: int | None
     repeats: int | None
     strategy: Strategy | None
-    policy: Strategy | None
     among_all: bool
     reuse: bool
 
@@ -63,7 +62,6 @@ class _Given(TypedDict):
     help="full: every model makes all calls. race: a model stops when its place is decided.  "
     "[default: BENCH_STRATEGY, full]",
 )
-@click.option("--policy", type=click.Choice(["full", "race"]), hidden=True, help="The former name of --strategy.")
 @click.option("--among-all", is_flag=True, help="Also rank all other eligible actors, by their earlier runs.")
 @click.option("--reuse", is_flag=True, help="Reuse earlier runs under the same evidence instead of repeating them.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Also write the report to this file.")
@@ -98,8 +96,6 @@ def _request(given: _Given, fresh: bool) -> MeasurementRequest:
     names = _names(given["models"], given["models_file"])
     if given["among_all"] and names is None:
         raise click.UsageError("--among-all needs --models or --models-file")
-    if given["policy"] is not None:
-        click.echo("bench: note: --policy is now --strategy; the former name works until version 0.4", err=True)
     return MeasurementRequest(
         task=given["task"],
         models=names,
@@ -108,7 +104,7 @@ def _request(given: _Given, fresh: bool) -> MeasurementRequest:
         terms={
             "batch_size": given["batch_size"],
             "repeats": given["repeats"],
-            "strategy": given["strategy"] or given["policy"],
+            "strategy": given["strategy"],
         },
         reuse=given["reuse"],
         resume=not fresh,

@@ -34,7 +34,6 @@ from bench_pipeline_tests.kit.world import World
         (click.Abort(), "interrupted"),
         (PermissionError(13, "Permission denied", "reports/x.md"), "input"),
         (FileNotFoundError(2, "No such file or directory"), "input"),
-        (FutureWarning("BENCH_POLICY is now BENCH_STRATEGY"), "input"),
         (UnicodeEncodeError("utf-8", "a\udcff", 1, 2, "surrogates not allowed"), "input"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,

@@ -220,21 +220,6 @@ def test_a_race_makes_fewer_calls_for_the_same_champion(typed: Typed, world: Wor
     assert len(world.calls()) < 5 * 4 * 2
 
 
-@pytest.mark.parametrize("by_setting", [True, False])
-def test_the_former_name_of_the_strategy_works_with_one_line_of_notice(
-    typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch, by_setting: bool
-) -> None:
-    if by_setting:
-        monkeypatch.setenv("BENCH_POLICY", "race")
-    options = () if by_setting else ("--policy", "race")
-    done = typed("run", "--task", "grading", "--models", "slow", *options)
-    (protocol,) = only(world.rows("benchmark_runs", "protocol"))
-    assert protocol["policy"] == "race"
-    notes = [line for line in done.stderr.splitlines() if line.startswith("bench: note: ")]
-    assert len(notes) == 1
-    assert "the former name works until version 0.4" in notes[0]
-
-
 def test_among_all_without_names_is_invalid(typed: Typed) -> None:
     done = typed("run", "--task", "grading", "--among-all")
     assert (done.returncode, "--among-all needs --models" in done.stderr) == (2, True)
