@@ -88,7 +88,7 @@ def make_sample_database(database: Database, settings: Settings) -> bool:
 def _served_templates(settings: Settings) -> dict[int, str]:
     """Return the prompts of the conversations that a task serves: production uses what is measured."""
     tasks = [with_prompt(settings, read_task(settings, name)) for name in task_names(settings)]
-    return {number: task.prompt.template for task in tasks for number in task.conversations}
+    return {number: task.prompt.prompt.messages[-1].content for task in tasks for number in task.conversations}
 
 
 def _fill(connection: Connection, world: dict[str, Any], served: dict[int, str]) -> None:
