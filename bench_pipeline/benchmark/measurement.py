@@ -15,6 +15,7 @@ from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.benchmark.events import OnEvent
 from bench_pipeline.benchmark.field import field_of, fresh_enough
 from bench_pipeline.benchmark.hardware import common_hardware, comparable
+from bench_pipeline.benchmark.model_patterns import expanded
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark, reusable_runs, up_to_date_benchmark
 from bench_pipeline.benchmark.runner import RunTerms, run_benchmark
@@ -27,7 +28,8 @@ from bench_pipeline.domain.models.actor import Candidate
 class MeasurementRequest:
     """What is to be measured.
 
-    `models` are names of actors, execution paths or models of the Ollama server; None means every actor. Named
+    `models` are names of actors, execution paths, models of the Ollama server or patterns of their names, such as
+    `ollama:*`; None means every actor. Named
     models are ranked with the incumbents only, or, with `among_all`, with the earlier runs of every eligible actor.
     `terms` change the protocol for this benchmark; a value of None keeps the term. `reuse` skips models with an
     earlier run under the same evidence, except incumbents. `only_if_changed` measures nothing when nothing changed
@@ -101,6 +103,7 @@ def _everyone(bench: Workbench) -> list[Candidate]:
 def _chosen(bench: Workbench, names: Sequence[str] | None, everyone: Sequence[Candidate]) -> list[Candidate]:
     if names is None:
         return list(everyone)
+    names = expanded(bench, names)
     by_name = {candidate.name: candidate for candidate in everyone}
     if all(name in by_name for name in names):
         return [by_name[name] for name in dict.fromkeys(names)]

@@ -21,7 +21,7 @@ from bench_pipeline.promotion.validation_hook import check_hook
 from bench_pipeline.settings import Settings, load_settings
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.plans import latest_freeze
-from bench_pipeline.storage.production import open_production
+from bench_pipeline.storage.production import has_production, open_production
 from bench_pipeline.storage.schema import SCHEMA_VERSION
 
 _LOW_DISK_GB = 3.0
@@ -82,13 +82,25 @@ def _database(settings: Settings) -> list[Finding]:
     try:
         return [
             Finding("database", True, f"{database.name}, schema {SCHEMA_VERSION}"),
-            _finding(
-                "production tables", lambda: _tables(open_production(database, settings.production_names).optional)
-            ),
+            _finding("production tables", lambda: _production(settings, database), needed=_names_production(settings)),
             _finding("promotion", lambda: _promotion(settings, database), needed=False),
         ]
     finally:
         database.close()
+
+
+def _names_production(settings: Settings) -> bool:
+    """Whether the settings name a database that should be production's; the default one need not be."""
+    return bool({"database_url", "production_names"} & settings.model_fields_set)
+
+
+def _production(settings: Settings, database: Database) -> str:
+    if not _names_production(settings) and not has_production(database, {}):
+        raise GateFailed(
+            "none; models can be measured by name, and nothing can be promoted. Set BENCH_DATABASE_URL to your "
+            "production database, or run `bench demo` for a sample"
+        )
+    return _tables(open_production(database, settings.production_names).optional)
 
 
 def _tables(optional: frozenset[str]) -> str:

@@ -43,7 +43,9 @@ class _Given(TypedDict):
     help="A suite.json to use instead of the task's own.",
 )
 @click.option(
-    "--models", help="Comma-separated names of actors or of models of the Ollama server.  [default: all eligible]"
+    "--models",
+    help="Comma-separated names of actors or of models of the Ollama server; 'ollama:*' stands for all of its models.  "
+    "[default: all eligible]",
 )
 @click.option(
     "--models-file",
@@ -78,6 +80,7 @@ def run(as_json: bool, output: Path | None, fresh: bool, **given: Unpack[_Given]
     Examples:
       bench run --task grading
       bench run --task grading --models qwen2.5:7b,llama3.2:3b --repeats 3
+      bench run --task grading --models 'ollama:*'
       bench run --task grading --models qwen2.5:7b --among-all
       bench run --task grading --strategy race --repeats 3
       bench run --task grading --models-file models.txt --output report.md

@@ -9,10 +9,13 @@ import pytest
 
 from bench_pipeline.benchmark.eligibility import candidates
 from bench_pipeline.benchmark.field import Field, field_of, fresh_enough, incumbent_models
+from bench_pipeline.benchmark.model_patterns import expanded
 from bench_pipeline.benchmark.ranking import rank_benchmark
 from bench_pipeline.benchmark.runner import run_benchmark
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.runtimes.registry import Runtimes
+from bench_pipeline_tests.fakes.ollama_state import FakeModel
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import FAST
 from bench_pipeline_tests.kit.tasks import GRADE_A, GRADE_B, REGRADE
 from bench_pipeline_tests.kit.world import World
@@ -114,3 +117,49 @@ def test_a_reused_run_is_ranked_with_the_new_ones_and_named(world: World) -> Non
 def test_a_model_of_another_conversation_is_no_incumbent_of_the_task(world: World) -> None:
     world.give(GRADE_B, FAST)
     assert "ticket.py" not in field(world, "wrong").incumbents
+
+
+# Patterns
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("ollama:*", ["broken:3b", "fast:1b", "silent:3b", "slow:7b", "wrong:3b"]),
+        ("ollama:*:3b", ["broken:3b", "silent:3b", "wrong:3b"]),
+        ("ollama:[fs]*", ["fast:1b", "silent:3b", "slow:7b"]),
+        ("ollama:FAST*", ["fast:1b"]),
+    ],
+)
+def test_a_pattern_stands_for_the_models_of_the_server(world: World, pattern: str, names: list[str]) -> None:
+    assert expanded(world.bench, [pattern]) == names
+
+
+@ONE_ENGINE
+def test_a_pattern_may_name_the_server(world: World) -> None:
+    host = world.server.url.removeprefix("http://")
+    assert expanded(world.bench, [f"ollama:fast*@{host}"]) == [f"ollama:fast:1b@{host}"]
+
+
+@ONE_ENGINE
+def test_a_pattern_leaves_out_what_the_settings_exclude_by_name(world: World) -> None:
+    world.server.models |= {"llava:7b": FakeModel(), "bge-m3:latest": FakeModel()}
+    assert "llava:7b" not in expanded(world.bench, ["ollama:*"])
+    with pytest.raises(InputError, match=r"the settings exclude llava:7b"):
+        expanded(world.bench, ["ollama:llava*"])
+
+
+@ONE_ENGINE
+def test_a_pattern_that_matches_nothing_names_what_there_is(world: World) -> None:
+    with pytest.raises(InputError, match=r"ollama:zz\* matches no model of the server: it has broken:3b, fast:1b"):
+        expanded(world.bench, ["ollama:zz*"])
+
+
+@ONE_ENGINE
+def test_names_without_a_pattern_stay_and_each_is_measured_once(world: World) -> None:
+    assert expanded(world.bench, ["slow", "fast:1b", "ollama:fast*", "llama_cpp:*.gguf"]) == [
+        "slow",
+        "fast:1b",
+        "llama_cpp:*.gguf",
+    ]
