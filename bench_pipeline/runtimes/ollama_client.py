@@ -22,7 +22,7 @@ _HOST = "OLLAMA_HOST"
 def ollama_client(address: ServerAddress, api_key: str | None) -> httpx.Client:
     """Return a client for this address, which sends the address's user and password, else the API key.
 
-    Raises `InputError` for an unusable API key or certificate file.
+    Raises `InputError` for an unusable API key, `RuntimeFailure` for an unusable certificate file.
     """
     if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
         raise InputError("BENCH_OLLAMA_API_KEY contains characters that HTTP headers cannot carry; correct it")
