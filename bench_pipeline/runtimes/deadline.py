@@ -10,8 +10,8 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import httpcore
@@ -169,14 +169,12 @@ class TotalTimeoutTransport(httpx.BaseTransport):
 class Answer:
     """A complete answer; `elapsed_ns` is from sending to the last byte on the monotonic clock.
 
-    `arrivals` holds, for each piece that arrived, where it ends in `body` and the nanoseconds since sending. The names
-    of the `headers` are in lower case.
+    `arrivals` holds, for each piece that arrived, where it ends in `body` and the nanoseconds since sending.
     """
 
     body: bytes
     elapsed_ns: int
     arrivals: tuple[tuple[int, int], ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
 
     def lines(self) -> Iterator[tuple[bytes, int]]:
         """Yield each line with the nanoseconds from sending to its arrival."""
@@ -242,7 +240,7 @@ class Server:
         if is_web_page(received):
             text = one_line(f"{model}: {self.address} answered with a web page, {words_of(received)}", quote=True)
             raise RuntimeFailure(FailureKind.SERVER_ERROR, text.rstrip(", "))
-        return Answer(received, elapsed_ns, arrivals, response.headers)
+        return Answer(received, elapsed_ns, arrivals)
 
     def wire(self, path: str, body: object, key_variable: str) -> WireRequest:
         """Return a POST of `body` as `exchange` sends it; the variable stands for the authorization's key."""

@@ -31,6 +31,7 @@ _LOADING = re.compile(
 _TOO_LONG = re.compile(
     r"\bcontext\b|context_length|\btokens\b|\b(prompt|input)\b.*\b(long|length)\b|\btoo long\b", re.IGNORECASE
 )
+_NAME_OF_EXCEPTION = re.compile(r"^(?:[\w.]*(?:Error|Exception): )+")
 _HTTP_TO_HTTPS = re.compile(r"HTTP request\b.*\bHTTPS\b", re.IGNORECASE)
 _TITLE = re.compile(r"<(title|h1)\b[^>]*>(.*?)</\1>", re.IGNORECASE | re.DOTALL)
 # What OpenSSL reports when the other side answers in something that is not TLS.
@@ -77,6 +78,7 @@ def one_line(words: str, quote: bool, names: tuple[str, ...] = (), secret: str =
     `names`, which are no texts of a case, are kept also in quotation marks.
     """
     if not quote:
+        words = _NAME_OF_EXCEPTION.sub("", words)
         for number, name in enumerate(names):
             words = re.sub(rf"""(["'`]?){re.escape(name)}\1""", chr(number + 1), words)
         words = _QUOTE_BEGINS.split(words, maxsplit=1)[0]

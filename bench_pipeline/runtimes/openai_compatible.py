@@ -8,7 +8,7 @@ openai_servers.py, sending requests in deadline.py.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Self
@@ -96,8 +96,8 @@ class OpenAICompatibleRuntime:
         Raises `RuntimeFailure`, `not_found` when the server lists its models without this one, `unsupported` when the
         API is below another path of the address.
         """
-        names = [listed.id for listed in self._listed(model)]
-        if names and not any(_stands_for(name, model.address) for name in names):
+        listed = self._listed(model)
+        if listed and not _covers(listed, model.address) and not _covers(self._patterns(), model.address):
             raise self._server.missing(model.address)
         return ModelIdentity(name=model.address, runtime=RuntimeKind.OPENAI_COMPATIBLE.value)
 
@@ -181,22 +181,29 @@ class OpenAICompatibleRuntime:
         listing = self._listing
         if listing is None or time.monotonic() - listing.taken > _LISTING_AGE_S:
             taken = time.monotonic()
-            models, headers = self._list(model, taken + LISTING_LIMIT_S)
-            self._kind = recognised(models, headers)
+            models = self._list(model, taken + LISTING_LIMIT_S)
+            self._kind = recognised(models)
             listing = self._listing = _Listing(taken, models)
         return listing.models
 
-    def _list(self, model: ModelRef, ends: float) -> tuple[list[Listed], Mapping[str, str]]:
+    def _list(self, model: ModelRef, ends: float) -> list[Listed]:
         try:
-            answer = self._server.exchange("GET", "/models", _LIST, _until(ends))
-            return self._server.read(Models, answer.body, _LIST).data or [], answer.headers
+            return self._asked_list("/models", ends) or []
         except RuntimeFailure as failure:
             if failure.kind in _WRONG_PATH and (elsewhere := self._elsewhere(model, ends)):
                 raise elsewhere from failure
             # A server without this route may still answer calls.
             if failure.kind is not FailureKind.NOT_FOUND:
                 raise
-            return [], {}
+            return []
+
+    def _asked_list(self, path: str, ends: float) -> list[Listed] | None:
+        answer = self._server.exchange("GET", path, _LIST, _until(ends))
+        return self._server.read(Models, answer.body, _LIST).data
+
+    def _patterns(self) -> list[Listed]:
+        path = self._kind.patterns if self._kind else None
+        return (self._asked_list(path, time.monotonic() + LISTING_LIMIT_S) or []) if path else []
 
     def _elsewhere(self, model: ModelRef, ends: float) -> RuntimeFailure | None:
         """Return the failure for an address that lacks the `/v1` below which its server has the API."""
@@ -204,8 +211,7 @@ class OpenAICompatibleRuntime:
         if address != self._root:
             return None
         try:
-            answer = self._server.exchange("GET", "/v1/models", _LIST, _until(ends))
-            if self._server.read(Models, answer.body, _LIST).data is None:
+            if self._asked_list("/v1/models", ends) is None:
                 return None
         except RuntimeFailure:
             return None
@@ -312,6 +318,6 @@ def _until(moment: float) -> float:
     return max(moment - time.monotonic(), 0.0)
 
 
-def _stands_for(listed: str, name: str) -> bool:
-    """Whether a listed name is this one, or a pattern such as `openai/*` that covers it."""
-    return listed == name or ("*" in listed and fnmatchcase(name, listed))
+def _covers(listed: Sequence[Listed], name: str) -> bool:
+    """Whether one of the listed names is this one, or a pattern such as `openai/*` that covers it."""
+    return any(one.id == name or ("*" in one.id and fnmatchcase(name, one.id)) for one in listed)

@@ -24,6 +24,7 @@ class Listed(BaseModel):
 
     id: str
     owned_by: str | None = None
+    created: object = None
     status: object = None
 
 
@@ -36,7 +37,7 @@ class OpenAIServer:
     `reasoning_effort`, where `none` means off; `levels`: `reasoning_effort` for a level, nothing else. `schema` is the
     field of `response_format` that holds a schema, `grammar` the path of the field for a grammar; None where the
     server has none. `completes` says whether `/completions` sends a prompt without a chat template, `suffix` whether
-    it takes the text after the reply.
+    it takes the text after the reply. `patterns` is the path of a list that has names with `*` in it.
     """
 
     name: str
@@ -48,6 +49,7 @@ class OpenAIServer:
     completes: bool = True
     suffix: bool = False
     memory: Memory | None = None
+    patterns: str | None = None
 
     def refusal(self, decoding: DecodingOptions) -> str | None:
         """Return what of `decoding` this server cannot be asked for, and what to do; None if it can do all."""
@@ -155,8 +157,8 @@ OLLAMA = OpenAIServer(
     completes=False,
     memory=memory.OLLAMA,
 )
-# A proxy for servers of every kind; it makes a chat of a prompt where its server has no completions.
-LITELLM = OpenAIServer("LiteLLM", OPENAI_OPTIONS, completes=False)
+# A proxy for servers of every kind; it makes a chat of a prompt where its server has no completions. Version 1.108.
+LITELLM = OpenAIServer("LiteLLM", OPENAI_OPTIONS, completes=False, patterns="/models?return_wildcard_routes=true")
 
 _OWNERS: Mapping[str, OpenAIServer] = {
     "vllm": VLLM,
@@ -167,18 +169,17 @@ _OWNERS: Mapping[str, OpenAIServer] = {
     "user": TEXT_GENERATION_WEBUI,
     "library": OLLAMA,
 }
-_HEADERS: Mapping[str, OpenAIServer] = {"x-litellm-version": LITELLM}
+_CREATED_BY_LITELLM = 1677610602  # what LiteLLM says of every model
 
 
-def recognised(models: Sequence[Listed], headers: Mapping[str, str]) -> OpenAIServer:
-    """Return the kind of server that answered `/models` with these models and headers."""
-    for header, server in _HEADERS.items():
-        if header in headers:
-            return server
+def recognised(models: Sequence[Listed]) -> OpenAIServer:
+    """Return the kind of server that lists these models."""
     owners = {model.owned_by for model in models}
     found = next((server for owner, server in _OWNERS.items() if owner in owners), UNRECOGNISED)
     if found is LLAMA_CPP and any(model.status is not None for model in models):
         return replace(LLAMA_CPP, name="llama.cpp's server in router mode", memory=memory.LLAMA_CPP_ROUTER)
     if found is UNRECOGNISED and any(model.owned_by == model.id for model in models):
         return TGI
+    if found is UNRECOGNISED and models and all(model.created == _CREATED_BY_LITELLM for model in models):
+        return LITELLM
     return found

@@ -27,7 +27,7 @@ _ENDINGS = {
         ("complete", "completed", "end", "end_turn", "eos", "eos_token", "stop_sequence", "stop_token"), "stop"
     ),
     **dict.fromkeys(("limit", "max_length", "max_new_tokens", "max_tokens", "model_length"), "length"),
-    **dict.fromkeys(("refusal", "safety"), "content_filter"),
+    **dict.fromkeys(("refusal", "safety", "sensitive"), "content_filter"),
     **{word: word for word in ("stop", "length", "content_filter")},
 }
 
@@ -173,7 +173,7 @@ def reply_of(chunks: Sequence[tuple[Chunk, int]], elapsed_ns: int) -> Reply:
     finish = next((choice.finish_reason for choice, _ in choices if choice.finish_reason), None)
     thinking = [(text, ns) for choice, ns in choices if (text := choice.said.thinking)]
     texts = [(text, ns) for choice, ns in choices if (text := choice.said.answer)]
-    streamed = len(thinking) + len(texts) > 1
+    streamed = sum(bool(choice.said.thinking or choice.said.answer) for choice, _ in choices) > 1
     return Reply(
         text="".join(text for text, _ in texts),
         elapsed_ns=elapsed_ns,
