@@ -42,10 +42,10 @@ class WorkbenchResource(dg.ConfigurableResource[Workbench]):
                 listener(event)
 
     def candidates(self, bench: Workbench, run_id: str) -> Sequence[Candidate]:
-        """Return all actors; the runtimes are queried once per run."""
+        """Return all actors; the runtimes are queried once per run, and waited for while they load."""
         if run_id not in self.roster:
             self.roster.clear()
-            self.roster[run_id] = candidates(bench)
+            self.roster[run_id] = candidates(bench, patience_s=self.settings.load_time_limit_s)
         return self.roster[run_id]
 
 

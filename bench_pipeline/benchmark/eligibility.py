@@ -1,13 +1,14 @@
 """Which models take part: the database's rules first, then the runtime's. Every excluded model has a reason.
 
-Which of them are run or reused in one benchmark is in field.py.
+How the runtimes are asked is in describing.py, which models are run or reused in one benchmark in field.py.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 
+from bench_pipeline.benchmark.describing import Described, identities
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
 from bench_pipeline.domain.models.actor import Actor, Candidate, Exclusion, exclusion_by_identity, exclusion_by_name
@@ -22,31 +23,34 @@ _DATABASE_RULES = {
 }
 
 
-def candidates(bench: Workbench, only: Collection[int] | None = None) -> list[Candidate]:
+def candidates(bench: Workbench, only: Collection[int] | None = None, patience_s: float = 0.0) -> list[Candidate]:
     """Return every actor as a candidate: eligible with its identity, or excluded with a reason.
 
-    `only` limits this to the actors with these ids; no runtime is asked about the others.
+    `only` limits this to the actors with these ids; no runtime is asked about the others. A server that is still
+    loading is waited for, up to `patience_s` seconds.
     """
     actors = _actors(bench)
     lines = unique_names(_line(actor) for actor in actors)
-    return [
-        _candidate(actor, line, bench)
+    chosen = [
+        _addressed(actor, line)
         for actor, line in zip(actors, lines, strict=True)
         if only is None or actor.actor_id in only
     ]
+    return _described(chosen, bench, patience_s)
 
 
-def named_candidates(bench: Workbench, names: Sequence[str]) -> list[Candidate]:
+def named_candidates(bench: Workbench, names: Sequence[str], patience_s: float = 0.0) -> list[Candidate]:
     """Return the candidates with these names, in this order.
 
     A name that is not an actor's is read as an execution path, else as a model of the Ollama server. Such a
-    model is measured and ranked, never promoted.
+    model is measured and ranked, never promoted. `patience_s` is as for `candidates`.
     """
     by_name = {actor.name: actor for actor in _actors(bench)}
-    return unique_names(
-        _candidate(actor, _line(actor), bench) if (actor := by_name.get(name)) else _unregistered(name, bench)
+    chosen = unique_names(
+        _addressed(actor, _line(actor)) if (actor := by_name.get(name)) else _unregistered(name)
         for name in dict.fromkeys(names)
     )
+    return _described(chosen, bench, patience_s)
 
 
 def unique_names(found: Iterable[Candidate]) -> list[Candidate]:
@@ -71,39 +75,51 @@ def _line(actor: Actor) -> Candidate:
     return Candidate(actor.name or f"actor {actor.actor_id}", actor.actor_id, None)
 
 
-def _candidate(actor: Actor, line: Candidate, bench: Workbench) -> Candidate:
+def _addressed(actor: Actor, line: Candidate) -> Candidate:
     if actor.exclusion is not None:
         detail = _DATABASE_RULES[actor.exclusion].format(actor=actor)
         return replace(line, exclusion=actor.exclusion, detail=detail)
+    return _with_ref(line, parse_execution_path, actor.execution_path)
+
+
+def _unregistered(name: str) -> Candidate:
+    is_path = name.startswith(("llama_cpp:", "openai:", "ollama:"))
+    return _with_ref(Candidate(name, None, None), parse_execution_path if is_path else ollama_ref, name)
+
+
+def _with_ref(line: Candidate, read: Callable[[str], ModelRef], text: str) -> Candidate:
     try:
-        ref = parse_execution_path(actor.execution_path)
+        return replace(line, ref=read(text))
     except UnknownExecutionPath as error:
         return replace(line, exclusion=Exclusion.UNKNOWN_EXECUTION_PATH, detail=str(error))
-    return _described(line, ref, bench)
 
 
-def _unregistered(name: str, bench: Workbench) -> Candidate:
-    line = Candidate(name, None, None)
-    try:
-        ref = parse_execution_path(name) if name.startswith(("llama_cpp:", "openai:", "ollama:")) else ollama_ref(name)
-    except UnknownExecutionPath as error:
-        return replace(line, exclusion=Exclusion.UNKNOWN_EXECUTION_PATH, detail=str(error))
-    return _described(line, ref, bench)
+def _described(lines: Iterable[Candidate], bench: Workbench, patience_s: float) -> list[Candidate]:
+    """Exclude what is too large by its name, then ask the runtimes about the others."""
+    named = [_within_limit(line, bench) for line in lines]
+    asked = [line.ref for line in named if line.ref is not None and line.exclusion is None]
+    described = identities(asked, bench.runtimes, patience_s)
+    return [
+        _judged(line, described[line.ref], bench) if line.ref is not None and line.exclusion is None else line
+        for line in named
+    ]
 
 
-def _described(line: Candidate, ref: ModelRef, bench: Workbench) -> Candidate:
-    line = replace(line, ref=ref)
-    if excluded := exclusion_by_name(ref.address, bench.settings.max_model_bytes):
-        return replace(line, exclusion=excluded[0], detail=excluded[1])
-    try:
-        identity = bench.runtimes.of(ref).describe(ref)
-    except HostNotAllowed as failure:
-        return replace(line, exclusion=Exclusion.HOST_NOT_ALLOWED, detail=str(failure))
-    except RuntimeFailure as failure:
-        missing = failure.kind is FailureKind.NOT_FOUND
+def _within_limit(line: Candidate, bench: Workbench) -> Candidate:
+    if line.ref is None:
+        return line
+    excluded = exclusion_by_name(line.ref.address, bench.settings.max_model_bytes)
+    return replace(line, exclusion=excluded[0], detail=excluded[1]) if excluded else line
+
+
+def _judged(line: Candidate, described: Described, bench: Workbench) -> Candidate:
+    if isinstance(described, HostNotAllowed):
+        return replace(line, exclusion=Exclusion.HOST_NOT_ALLOWED, detail=str(described))
+    if isinstance(described, RuntimeFailure):
+        missing = described.kind is FailureKind.NOT_FOUND
         reason = Exclusion.NOT_INSTALLED if missing else Exclusion.RUNTIME_UNAVAILABLE
-        return replace(line, exclusion=reason, detail=str(failure))
-    line = replace(line, identity=identity)
-    if excluded := exclusion_by_identity(identity, bench.settings.max_model_bytes):
+        return replace(line, exclusion=reason, detail=str(described))
+    line = replace(line, identity=described)
+    if excluded := exclusion_by_identity(described, bench.settings.max_model_bytes):
         return replace(line, exclusion=excluded[0], detail=excluded[1])
     return line

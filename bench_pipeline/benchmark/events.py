@@ -62,7 +62,8 @@ class BatchStarted:
 class CallRetried:
     """A call failed for infrastructure reasons for the `attempt`th time and is retried.
 
-    `case_id` is `(load)` or `(identity)` when the call belongs to no case.
+    `attempt` is 0 when the server says "not yet" and is waited for, which is told once. `case_id` is `(load)` or
+    `(identity)` when the call belongs to no case.
     """
 
     model: str

@@ -81,7 +81,7 @@ def _named(bench: Workbench, names: Sequence[str], known: Sequence[Candidate]) -
     by_name = {candidate.name: candidate for candidate in known}
     if all(name in by_name for name in names):
         return [by_name[name] for name in names]
-    return named_candidates(bench, names)
+    return named_candidates(bench, names, bench.settings.load_time_limit_s)
 
 
 def incumbent_models(bench: Workbench, task: Task) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from bench_pipeline.benchmark.patience import Patience
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
 from bench_pipeline.domain.measuring.protocol import Protocol
 from bench_pipeline.domain.measuring.validity import misplaced
@@ -32,7 +33,7 @@ _UNSETTLING = (
 
 OnLoad = Callable[[LoadReport], None]
 OnRetry = Callable[[int, str], None]
-"""Called with the number of failed attempts and the last failure."""
+"""Called with the number of failed attempts and the last failure; with 0 once before a server is waited for."""
 
 _Found = TypeVar("_Found")
 
@@ -106,20 +107,36 @@ class LoadedModel:
             return
 
     def _persist(self, action: Callable[[], _Found], on_retry: OnRetry) -> tuple[_Found, tuple[str, ...]]:
-        """Return the result of `action` and the failed attempts before it, within the protocol's retries."""
+        """Return the result of `action` and the failed attempts before it, within the protocol's retries.
+
+        A pause that the server asks for is no failed attempt; such pauses are bounded by the limit for loading.
+        """
         attempts: list[str] = []
         pause_s = self._protocol.retry_pause_s
+        patience = Patience(self._protocol.load_time_limit_s)
+        waits = False
         while True:
             try:
                 return action(), tuple(attempts)
             except RuntimeFailure as failure:
                 self._unsettled = self._unsettled or failure.kind in _UNSETTLING
-                attempts.append(f"{failure.kind}: {failure}")
-                if failure.kind not in _RETRIED or len(attempts) > self._protocol.retries:
-                    raise AttemptsSpent(tuple(attempts), failure) from failure
+                asked_s = patience.pause_for(failure)
+                if asked_s is None:
+                    attempts.append(f"{failure.kind}: {_told(failure)}")
+                    if not self._is_retried(failure, len(attempts)):
+                        raise AttemptsSpent(tuple(attempts), failure) from failure
+                elif not waits:
+                    on_retry(0, f"{failure.kind}: {failure}")
+            if asked_s is not None:
+                waits = True
+                time.sleep(asked_s)
+                continue
             on_retry(len(attempts), attempts[-1])
             time.sleep(pause_s)
             pause_s *= 2
+
+    def _is_retried(self, failure: RuntimeFailure, attempts: int) -> bool:
+        return failure.retry_after_s is None and failure.kind in _RETRIED and attempts <= self._protocol.retries
 
     def _settle(self) -> None:
         """Load and warm up, outside every latency, so that exactly what production keeps warm is warm.
@@ -174,3 +191,13 @@ class LoadedModel:
             return self._runtime.placement(self._ref)
         except RuntimeFailure:
             return None
+
+
+def _told(failure: RuntimeFailure) -> str:
+    """Return the failure's text, and that the server asks for a longer pause than there is time for."""
+    asked_s = failure.retry_after_s
+    return (
+        str(failure)
+        if asked_s is None
+        else (f"{failure}; it asks for a pause of {asked_s:.0f} s, more than is left of BENCH_LOAD_TIME_LIMIT_S")
+    )

@@ -97,7 +97,7 @@ def _everyone(bench: Workbench) -> list[Candidate]:
             f"{bench.database.name} has no table of actors; name models with --models, "
             "set BENCH_DATABASE_URL to your production database, or run `bench demo`"
         )
-    return candidates(bench)
+    return candidates(bench, patience_s=bench.settings.load_time_limit_s)
 
 
 def _chosen(bench: Workbench, names: Sequence[str] | None, everyone: Sequence[Candidate]) -> list[Candidate]:
@@ -107,4 +107,4 @@ def _chosen(bench: Workbench, names: Sequence[str] | None, everyone: Sequence[Ca
     by_name = {candidate.name: candidate for candidate in everyone}
     if all(name in by_name for name in names):
         return [by_name[name] for name in dict.fromkeys(names)]
-    return named_candidates(bench, names)
+    return named_candidates(bench, names, bench.settings.load_time_limit_s)

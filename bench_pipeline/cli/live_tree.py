@@ -57,6 +57,8 @@ class LiveTree:
                 self._model = ""
                 self._left = 0
                 self._write(f"\n⚔️  final, pass {event.number}: {safe(' then '.join(event.models))}")
+            case CallRetried(attempt=0):
+                self._write(f"  ├─ {event.case_id}: ⏳ the server is waited for: {safe(event.failure)}")
             case CallRetried():
                 self._write(f"  ├─ {event.case_id}: 🔁 attempt {event.attempt} failed: {safe(event.failure)}")
             case SampleTaken():

@@ -59,8 +59,13 @@ class FailureKind(StrEnum):
 
 
 class RuntimeFailure(BenchError):
-    """The runtime failed. Never the model's fault, so it never counts as a wrong answer."""
+    """The runtime failed. Never the model's fault, so it never counts as a wrong answer.
 
-    def __init__(self, kind: FailureKind, message: str) -> None:
+    `retry_after_s` is the pause in seconds after which a server that says "not yet" is to be asked again: it loads its
+    model, or limits how often it is asked. None for every other failure.
+    """
+
+    def __init__(self, kind: FailureKind, message: str, retry_after_s: float | None = None) -> None:
         self.kind = kind
+        self.retry_after_s = retry_after_s
         super().__init__(message)

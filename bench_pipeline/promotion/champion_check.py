@@ -140,7 +140,7 @@ def _anchor(
     same_terms = ranked.benchmark.evidence_key == prepared.evidence_key(hardware)
     if fastest is None or then is None or prepared.protocol.anchor is None or not same_terms:
         return _Rivals(notes=notes)
-    (anchor,) = named_candidates(bench, [prepared.protocol.anchor])
+    (anchor,) = named_candidates(bench, [prepared.protocol.anchor], bench.settings.load_time_limit_s)
     if not anchor.eligible or anchor.identity != then[0]:
         return _Rivals(notes=(*notes, f"the anchor {anchor.name} cannot stand in: it changed or cannot be called"))
     times = fastest[0] / then[1]

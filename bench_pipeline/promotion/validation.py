@@ -54,7 +54,8 @@ def validate_promotion(
     A promotion that a person restored after a rollback is validated but not undone.
     """
     actors = {actor_id for row in promotion.changed for actor_id in (row.old_actor_id, row.new_actor_id)}
-    lines = candidates(bench, {actor_id for actor_id in actors if actor_id is not None})
+    asked = {actor_id for actor_id in actors if actor_id is not None}
+    lines = candidates(bench, asked, bench.settings.load_time_limit_s)
     checks = [check_champion(bench, promotion, row, lines, on_event) for row in _new_champions(promotion)]
     reasons = [fault for one in checks for fault in one.faults]
     lasting = any(one.faults and one.lasting for one in checks)

@@ -1,41 +1,57 @@
 """HTTP requests with a total time-out, and the mapping of their failures to `RuntimeFailure`.
 
-Holds the transport and the only way to send a request. The fields of each API are in ollama.py and
-openai_compatible.py.
+Holds the transport and the only way to send a request. What the body of a failure says is in failures.py, the fields
+of each API in ollama_wire.py and openai_wire.py.
 """
 
 from __future__ import annotations
 
-import re
+import os
+import socket
+import ssl
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import httpcore
 import httpx
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
+from bench_pipeline.runtimes.failures import (
+    bad_response,
+    error_in,
+    is_about_length,
+    is_web_page,
+    one_line,
+    pause_asked,
+    redirect_target,
+    wants_https,
+    why_unreachable,
+    words_of,
+)
 from bench_pipeline.runtimes.wire import WireRequest, encoded
 
-if TYPE_CHECKING:
-    import ssl
-
 CONNECT_LIMIT_S = 5.0
+LISTING_LIMIT_S = 8.0
+"""Limit for listing a server's models; a dead server must not hold up a sensor's tick."""
+QUESTION_LIMIT_S = 30.0
+"""Limit for any other question that needs no model in memory."""
 LONGEST_ANSWER_BYTES = 32 * 2**20
-_LONGEST_REASON = 200
-_QUOTE_BEGINS = re.compile(r"""[:'"`]""")
+_PROBE_LIMIT_S = 2.0
 # A host name that no DNS query can carry raises UnicodeError.
 _UNREACHABLE = (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.UnsupportedProtocol, UnicodeError)
 _KIND_OF_STATUS = {
     404: FailureKind.NOT_FOUND,
     429: FailureKind.BUSY,
     503: FailureKind.BUSY,
-    # What the server refuses every time: a field, a key, a host, a prompt that is too long.
-    **dict.fromkeys((400, 401, 403, 413, 422), FailureKind.UNSUPPORTED),
+    # A proxy answers, and the server behind it does not.
+    **dict.fromkeys((502, 504), FailureKind.UNAVAILABLE),
+    # What the server refuses every time: a redirect, a field, a key, a host, a route, a prompt that is too long.
+    **dict.fromkeys((301, 302, 303, 307, 308), FailureKind.UNSUPPORTED),
+    **dict.fromkeys((400, 401, 403, 405, 407, 413, 414, 415, 422, 431, 501), FailureKind.UNSUPPORTED),
 }
-_TOO_LONG = re.compile(r"\bcontext\b|context_length", re.IGNORECASE)
 
 Wire = TypeVar("Wire", bound=BaseModel)
 
@@ -114,12 +130,12 @@ class TotalTimeoutTransport(httpx.BaseTransport):
     """httpx's transport with one difference: a request's time-out bounds the whole request, not each read.
 
     httpx restarts its read time-out with every chunk, so a server that sends slowly would never exceed it.
-    Raises httpcore's exceptions unchanged.
+    Raises httpcore's exceptions unchanged, and `RuntimeFailure` for an unusable SSL_CERT_FILE.
     """
 
     def __init__(self, tls: bool) -> None:
         # Building a TLS context takes 17 ms and more, and http:// never uses it.
-        context = httpx.create_ssl_context() if tls else None
+        context = _tls_context() if tls else None
         self._pool = httpcore.ConnectionPool(ssl_context=context, network_backend=_TotalBackend())
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -174,16 +190,18 @@ class Answer:
 class Server:
     """One HTTP server and the texts for its failures.
 
-    `if_down` and `if_missing` have the field `{address}`, the latter also `{model}`.
+    `if_down` and `if_missing` have the field `{address}`, the latter also `{model}`; `if_denied` says how to give the
+    server a key.
     """
 
-    def __init__(self, http: httpx.Client, if_down: str, if_missing: str) -> None:
+    def __init__(self, http: httpx.Client, if_down: str, if_missing: str, if_denied: str) -> None:
         self._http = http
         # Without the user name and password that an address may carry.
         self.address = str(http.base_url.copy_with(userinfo=b"")).rstrip("/")
-        self._secret = http.headers.get("authorization", "").removeprefix("Bearer ")
+        self._secret = http.headers.get("authorization", "").partition(" ")[2]
         self._if_down = if_down
         self._if_missing = if_missing
+        self._if_denied = if_denied
 
     def exchange(
         self,
@@ -202,24 +220,26 @@ class Server:
         content = None if body is None else encoded(body)
         request = self._http.build_request(method, path, content=content, timeout=limit_s)
         begun = time.perf_counter_ns()
+        response = None
         try:
             response = self._http.send(request, stream=True)
             received, arrivals = _received(response, begun)
         except _UNREACHABLE as error:
-            raise RuntimeFailure(FailureKind.UNAVAILABLE, self._if_down.format(address=self.address)) from error
+            raise self._unreachable(error) from error
         except httpcore.TimeoutException as error:
             raise RuntimeFailure(
                 FailureKind.DEADLINE, f"{model}: no complete answer from {self.address} within {limit_s:.1f} s"
             ) from error
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-            raise RuntimeFailure(
-                FailureKind.CONNECTION_LOST, f"{model}: the connection to {self.address} was lost"
-            ) from error
+            raise self._lost(model, request.url, answered=response is not None) from error
         except (httpx.DecodingError, _AnswerTooLong) as error:
             raise bad_response(model, "is garbled or endless") from error
         elapsed_ns = time.perf_counter_ns() - begun
         if response.status_code != httpx.codes.OK:
-            raise self._refusal(model, response.status_code, received, quote_errors)
+            raise self._refusal(model, response, path, received, quote_errors)
+        if is_web_page(received):
+            text = one_line(f"{model}: {self.address} answered with a web page, {words_of(received)}", quote=True)
+            raise RuntimeFailure(FailureKind.SERVER_ERROR, text.rstrip(", "))
         return Answer(received, elapsed_ns, arrivals)
 
     def wire(self, path: str, body: object, key_variable: str) -> WireRequest:
@@ -250,31 +270,87 @@ class Server:
 
     def reported(self, model: str, words: str, quote: bool) -> RuntimeFailure:
         """Return the failure for an error that the server reports in an answer with status 200."""
-        text = self.with_reason(f"{model}: the server reported an error", words, quote)
+        text = self._with_reason(f"{model}: the server reported an error", words, quote, model)
         return RuntimeFailure(FailureKind.SERVER_ERROR, text)
-
-    def with_reason(self, text: str, words: str, quote: bool) -> str:
-        """Return `text` and the server's `words` on one line; without `quote`, only their first clause."""
-        if not quote:
-            words = _QUOTE_BEGINS.split(words, maxsplit=1)[0]
-        if self._secret:
-            words = words.replace(self._secret, "(key)")
-        reason = " ".join(words.split())[:_LONGEST_REASON]
-        return f"{text}: {reason}" if reason else text
 
     def close(self) -> None:
         """Close every connection."""
         self._http.close()
 
-    def _refusal(self, model: str, status: int, body: bytes, quote: bool) -> RuntimeFailure:
+    def _with_reason(self, text: str, words: str, quote: bool, model: str) -> str:
+        """Return `text` and the server's `words` on one line; without `quote`, only up to what may be a prompt."""
+        names = (model, model.removesuffix(":latest"))
+        reason = one_line(words, quote, names, self._secret).rstrip(" ;,.")
+        return f"{text}: {reason}" if reason else text
+
+    def _unreachable(self, error: Exception) -> RuntimeFailure:
+        why = why_unreachable(error)
+        text = f"{self.address}: {why}" if why else self._if_down.format(address=self.address)
+        return RuntimeFailure(FailureKind.UNAVAILABLE, text)
+
+    def _lost(self, model: str, url: httpx.URL, answered: bool) -> RuntimeFailure:
+        if not answered and url.scheme == "http" and _speaks_tls(url.host, url.port or 80):
+            return self._speaks_https()
+        return RuntimeFailure(FailureKind.CONNECTION_LOST, f"{model}: the connection to {self.address} was lost")
+
+    def _speaks_https(self) -> RuntimeFailure:
+        return RuntimeFailure(FailureKind.UNAVAILABLE, f"{self.address} speaks https; write https:// in its address")
+
+    def _refusal(self, model: str, response: httpx.Response, path: str, body: bytes, quote: bool) -> RuntimeFailure:
+        status, words = response.status_code, words_of(body)
         kind = _KIND_OF_STATUS.get(status, FailureKind.SERVER_ERROR)
+        if status == 400 and wants_https(words):
+            return self._speaks_https()
         if kind is FailureKind.NOT_FOUND:
-            return self.missing(model)
-        words = error_in(body) or ""
-        text = self.with_reason(f"{model}: {self.address} answered {status}", words, quote)
-        if kind is FailureKind.UNSUPPORTED and _TOO_LONG.search(words):
-            text = f"{text}; raise decoding.num_ctx or shorten the prompt"
-        return RuntimeFailure(kind, text)
+            return RuntimeFailure(kind, self._with_reason(f"{self.missing(model)}; its answer", words, quote, model))
+        text = self._with_reason(f"{model}: {self.address} answered {status}", words, quote, model)
+        if hint := self._hint(response, path, words):
+            text = f"{text}; {hint}"
+        return RuntimeFailure(kind, text, pause_asked(status, response.headers, words))
+
+    def _hint(self, response: httpx.Response, path: str, words: str) -> str | None:
+        """Return what to do about a refusal; None where nothing more is known than its words."""
+        match response.status_code:
+            case 301 | 302 | 303 | 307 | 308:
+                target = redirect_target(response.request.url, path, response.headers.get("location", ""))
+                return (
+                    f"it redirects to {target}; set that address" if target else "it redirects, and does not say where"
+                )
+            case 401 | 403:
+                return self._if_denied
+            case 407:
+                return "a proxy answers there and wants a login; set the server's own address"
+            case 502 | 504:
+                return "a proxy answers there, but the server behind it does not"
+            case 413 | 414:
+                return "shorten the prompt"
+            case 400 | 422 if is_about_length(words):
+                return "raise decoding.num_ctx or shorten the prompt"
+        return None
+
+
+def _tls_context() -> ssl.SSLContext:
+    try:
+        return httpx.create_ssl_context()
+    except (OSError, ssl.SSLError) as error:
+        file = os.environ.get("SSL_CERT_FILE")
+        text = f"SSL_CERT_FILE names {file}, which cannot be read as certificates; correct the path or unset it"
+        raise RuntimeFailure(FailureKind.UNSUPPORTED, text) from error
+
+
+def _speaks_tls(host: str, port: int) -> bool:
+    """Whether a server that hangs up on plain HTTP takes part in a TLS handshake; its certificate does not matter."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((host, port), timeout=_PROBE_LIMIT_S) as plain,
+            context.wrap_socket(plain, server_hostname=host),
+        ):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def _received(response: httpx.Response, begun: int) -> tuple[bytes, tuple[tuple[int, int], ...]]:
@@ -290,31 +366,3 @@ def _received(response: httpx.Response, begun: int) -> tuple[bytes, tuple[tuple[
     finally:
         response.close()
     return b"".join(pieces), tuple(arrivals)
-
-
-class _ErrorBody(BaseModel):
-    error: object = None
-    kind: object = Field(None, alias="object")
-    message: object = None
-
-
-def error_in(body: bytes, known: bool = False) -> str | None:
-    """Return the words of the error that `body` is, empty when it has none; None when it is not an error.
-
-    Servers write `{"error": …}`, with text or an object with a message, or an object that is itself the error and says
-    so. With `known`, the server has said so already.
-    """
-    try:
-        found = _ErrorBody.model_validate_json(body)
-    except ValidationError:
-        return "" if known else None
-    error = found.error
-    if not error and (known or found.kind == "error"):
-        error = {"message": found.message}
-    words = error.get("message") if isinstance(error, dict) else error
-    return (words if isinstance(words, str) else "") if error else None
-
-
-def bad_response(model: str, problem: str) -> RuntimeFailure:
-    """Return the failure for an answer that violates its API."""
-    return RuntimeFailure(FailureKind.BAD_RESPONSE, f"{model}: the server's answer {problem}")

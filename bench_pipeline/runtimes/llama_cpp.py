@@ -28,6 +28,7 @@ from bench_pipeline.domain.models.reply import Reply, ServerTimings
 from bench_pipeline.domain.models.request import Request
 from bench_pipeline.runtimes.catalogue import Catalogue
 from bench_pipeline.runtimes.gguf import GgufHead, read_head
+from bench_pipeline.runtimes.llama_timings import LlamaTimings
 from bench_pipeline.runtimes.wire import LLAMA_CPP_OPTIONS, WireRequest, encoded, thinking_arguments, unknown_options
 
 # llama.cpp computes 512 tokens at a time whatever the batch size; with a batch of 512 it reports after each step.
@@ -47,14 +48,6 @@ class _Choice(BaseModel):
     finish_reason: str | None = None
 
 
-class _Timings(BaseModel):
-    cache_n: int
-    prompt_n: int
-    prompt_ms: float
-    predicted_n: int
-    predicted_ms: float
-
-
 class _Error(BaseModel):
     code: int = 500
     type: str = ""
@@ -64,7 +57,7 @@ class _Error(BaseModel):
 
 class _Chunk(BaseModel):
     choices: list[_Choice] = []
-    timings: _Timings | None = None
+    timings: LlamaTimings | None = None
     error: _Error | None = None
 
 
@@ -340,20 +333,10 @@ def _reply(model: ModelRef, chunks: Iterable[tuple[object, int]], elapsed_ns: in
         elapsed_ns=elapsed_ns,
         complete=finished is not None,
         done_reason=finished or "",
-        timings=_server_timings(timings, len(thinking)) if timings else ServerTimings(),
+        # llama.cpp sends each token in a chunk of its own.
+        timings=timings.server_timings(len(thinking) or None) if timings else ServerTimings(),
         first_token_ns=min((ns for _, ns in texts + thinking), default=None),
         first_text_ns=texts[0][1] if texts else None,
-    )
-
-
-def _server_timings(timings: _Timings, thoughts: int) -> ServerTimings:
-    return ServerTimings(
-        prompt_ns=round(timings.prompt_ms * 1e6),
-        generation_ns=round(timings.predicted_ms * 1e6),
-        prompt_tokens=timings.cache_n + timings.prompt_n,
-        cached_prompt_tokens=timings.cache_n,
-        generated_tokens=timings.predicted_n,
-        thinking_tokens=thoughts or None,  # llama.cpp sends each token in a chunk of its own
     )
 
 

@@ -19,7 +19,8 @@ from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
 from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.domain.models.request import Request
 from bench_pipeline.domain.models.server_address import parse_ollama_host
-from bench_pipeline.runtimes.deadline import Answer, Server
+from bench_pipeline.runtimes.deadline import LISTING_LIMIT_S, QUESTION_LIMIT_S, Answer, Server
+from bench_pipeline.runtimes.eviction import Eviction
 from bench_pipeline.runtimes.ollama_client import ollama_client
 from bench_pipeline.runtimes.ollama_wire import (
     OPTIONS,
@@ -37,11 +38,7 @@ from bench_pipeline.runtimes.ollama_wire import (
 )
 from bench_pipeline.runtimes.wire import WireRequest, unknown_options
 
-_QUESTION_LIMIT_S = 30.0
-_EVICTION_LIMIT_S = 60.0
 _LISTING_AGE_S = 1.0
-_FIRST_PAUSE_S = 0.01
-_LONGEST_PAUSE_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +74,10 @@ class OllamaRuntime:
             ollama_client(address, api_key),
             if_down="no Ollama server answers at {address}; start it (ollama serve) or set BENCH_OLLAMA_HOST",
             if_missing="{model} is not installed on the Ollama server at {address}; run `ollama pull {model}`",
+            if_denied="BENCH_OLLAMA_API_KEY, or USER:PASSWORD@ in BENCH_OLLAMA_HOST, is sent to BENCH_OLLAMA_HOST only",
         )
         self._keep_alive = keep_alive
+        self._eviction = Eviction(self._server.address)
         self._listing: _Listing | None = None
         self._described: dict[str, _Described] = {}
         self._accelerated: bool | None = None
@@ -94,7 +93,7 @@ class OllamaRuntime:
         if known is not None and (known.entry, known.version) == (entry, listing.version):
             return known.identity  # the digest covers template and parameters
         body = {"model": entry.name}
-        answer = self._server.exchange("POST", "/api/show", model.address, _QUESTION_LIMIT_S, body)
+        answer = self._server.exchange("POST", "/api/show", model.address, QUESTION_LIMIT_S, body)
         identity = _identity(model, entry, self._server.read(Shown, answer.body, model.address), listing.version)
         self._described[model.address] = _Described(entry, listing.version, identity)
         return identity
@@ -112,10 +111,10 @@ class OllamaRuntime:
     def load(self, model: ModelRef, decoding: DecodingOptions, time_limit_s: float) -> LoadReport:
         """Unload every other model, then load this one with the context that `decoding` asks for.
 
-        Raises `RuntimeFailure`: `busy` when another model stays loaded.
+        Raises `RuntimeFailure`: `unsupported` when another model stays loaded.
         """
         ends = time.monotonic() + time_limit_s
-        self._evict_others(model, min(ends, time.monotonic() + _EVICTION_LIMIT_S))
+        self._eviction.run(model.address, lambda: self._others(model), self._release, time_limit_s)
         early, self._loaded_early = self._loaded_early, {}
         if model.address in early and (here := self.placement(model)).context_length == decoding.num_ctx:
             return LoadReport(load_ns=early[model.address], **here.model_dump())
@@ -173,7 +172,7 @@ class OllamaRuntime:
 
     def unload(self, model: ModelRef) -> None:
         """Ask the server to unload the model, which it does shortly after. Raises `RuntimeFailure`."""
-        self._release(model.address, _QUESTION_LIMIT_S)
+        self._release(model.address, QUESTION_LIMIT_S)
 
     def close(self) -> None:
         """Close the connections."""
@@ -191,15 +190,16 @@ class OllamaRuntime:
         listing = self._listing
         if listing is None or time.monotonic() - listing.taken > _LISTING_AGE_S:
             taken = time.monotonic()
-            version = self._server.read(Version, self._get("/api/version"), "Ollama")
-            tags = self._server.read(Tags, self._get("/api/tags"), "Ollama")
+            ends = taken + LISTING_LIMIT_S
+            version = self._server.read(Version, self._get("/api/version", ends), "Ollama")
+            tags = self._server.read(Tags, self._get("/api/tags", ends), "Ollama")
             models = {_key(entry.name): entry for entry in tags.models or []}
             listing = self._listing = _Listing(taken, version.version, models)
         return listing
 
-    def _get(self, path: str) -> bytes:
+    def _get(self, path: str, ends: float) -> bytes:
         try:
-            return self._server.exchange("GET", path, "Ollama", _QUESTION_LIMIT_S).body
+            return self._server.exchange("GET", path, "Ollama", _until(ends)).body
         except RuntimeFailure as failure:
             if failure.kind is not FailureKind.NOT_FOUND:
                 raise
@@ -232,28 +232,13 @@ class OllamaRuntime:
                 raise
 
     def _residents(self, model: ModelRef) -> list[Resident]:
-        answer = self._server.exchange("GET", "/api/ps", model.address, _QUESTION_LIMIT_S)
+        answer = self._server.exchange("GET", "/api/ps", model.address, QUESTION_LIMIT_S)
         return self._server.read(Residents, answer.body, model.address).models or []
 
     def _is_same(self, resident: Resident, model: ModelRef) -> bool:
         # Two names of one manifest share a runner, which the server lists under the first name only.
         digest = self._known(model).digest
         return _key(resident.name) == _key(model.address) or (digest is not None and resident.digest == digest)
-
-    def _evict_others(self, model: ModelRef, ends: float) -> None:
-        others = self._others(model)
-        for name in others:
-            self._release(name, _until(ends))
-        pause = _FIRST_PAUSE_S
-        while others and (others := self._others(model)):
-            if time.monotonic() >= ends:
-                raise RuntimeFailure(
-                    FailureKind.BUSY,
-                    f"{model.address}: {', '.join(others)} remains loaded at {self._server.address}; "
-                    "stop the program that uses it",
-                )
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
 
     def _others(self, model: ModelRef) -> list[str]:
         return list(self.placement(model).others)

@@ -1,7 +1,7 @@
 """The HTTP client of the `ollama` package, without its own reading of the environment.
 
-The package reads `OLLAMA_HOST` when it is imported, and fails on forms that Ollama itself accepts; it sends
-`OLLAMA_API_KEY` to every host.
+The package reads `OLLAMA_HOST` and `SSL_CERT_FILE` when it is imported, and fails on forms that Ollama itself accepts
+and on a file that does not exist; it sends `OLLAMA_API_KEY` to every host.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.models.server_address import ServerAddress
 from bench_pipeline.runtimes.deadline import TotalTimeoutTransport
 
-_HOST = "OLLAMA_HOST"
+_READ_ON_IMPORT = ("OLLAMA_HOST", "SSL_CERT_FILE")
 
 
 def ollama_client(address: ServerAddress, api_key: str | None) -> httpx.Client:
     """Return a client for this address, which sends the address's user and password, else the API key.
 
-    Raises `InputError` for an unusable API key or certificate file.
+    Raises `InputError` for an unusable API key, `RuntimeFailure` for an unusable certificate file.
     """
     if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
         raise InputError("BENCH_OLLAMA_API_KEY contains characters that HTTP headers cannot carry; correct it")
@@ -44,11 +44,10 @@ def ollama_client(address: ServerAddress, api_key: str | None) -> httpx.Client:
 
 
 def _package() -> ModuleType:
-    """Import the package while `OLLAMA_HOST` is not set."""
-    host = os.environ.pop(_HOST, None)
+    """Import the package while the variables that it would read are not set."""
+    hidden = {name: value for name in _READ_ON_IMPORT if (value := os.environ.pop(name, None)) is not None}
     try:
         import ollama
     finally:
-        if host is not None:
-            os.environ[_HOST] = host
+        os.environ.update(hidden)
     return ollama

@@ -36,7 +36,7 @@ def served(world: World, **properties: object) -> FakeModel:
 
 
 def test_a_schema_that_is_ignored_while_thinking_is_off_is_the_servers_fault(world: World) -> None:
-    served(world, capabilities=("completion", "thinking"), format_needs_thought=True)
+    served(world, capabilities=("completion", "thinking"), unformatted="[PASS] fine")
     result = result_of_a_task_with_a_schema(world)
     assert result.standing is Standing.INCONCLUSIVE
     assert "the server ignores the response format" in result.reason
@@ -46,7 +46,7 @@ def test_a_schema_that_is_ignored_while_thinking_is_off_is_the_servers_fault(wor
 
 @pytest.mark.parametrize("think", ["default", "on", "low"])
 def test_a_form_of_thinking_that_the_server_can_keep_is_measured(world: World, think: str) -> None:
-    served(world, capabilities=("completion", "thinking"), format_needs_thought=True)
+    served(world, capabilities=("completion", "thinking"), unformatted="[PASS] fine")
     result = result_of_a_task_with_a_schema(world, think)
     assert "ignores the response format" not in result.reason
     assert len(world.calls()) == 4

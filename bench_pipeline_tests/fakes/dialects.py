@@ -38,7 +38,7 @@ class Metrics:
 
     def native(self) -> dict[str, Any]:
         cached = {} if self.cached_tokens is None else {"prompt_eval_cached_count": self.cached_tokens}
-        return cached | {
+        account = {
             "total_duration": self.total,
             "load_duration": self.load,
             "prompt_eval_count": self.prompt_tokens,
@@ -46,6 +46,7 @@ class Metrics:
             "eval_count": self.reply_tokens,
             "eval_duration": self.generation,
         }
+        return cached | {name: value for name, value in account.items() if value}  # as Ollama leaves out zeros
 
 
 class NativeDialect:

@@ -18,11 +18,12 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from bench_pipeline_tests.fakes.dialects import Dialect, GenerateDialect, Metrics, NativeDialect, OpenAIDialect
 from bench_pipeline_tests.fakes.faults import SCRIPTS, Fault, Finish, Script, Tail
-from bench_pipeline_tests.fakes.ollama_state import FakeModel, Json, OllamaState, Record, Resident
+from bench_pipeline_tests.fakes.ollama_state import FakeModel, OllamaState, Record, Resident
 
 __all__ = ["FakeModel", "FakeOllama", "Fault", "Record", "Resident"]
 
@@ -44,7 +45,7 @@ class FakeOllama(OllamaState):
     `single_flight` serves one call at a time; `linger_polls` is for how many looks at `/api/ps` an unloaded
     model still shows. A prompt of more words than the window is refused when the request says so and the server
     `knows_truncate`; else half of the window is read of it. Paths that are `broken` answer 500,
-    those in `answers` with that object and status 200.
+    those in `answers` with that object and status 200, those in `refusals` with each refusal once.
     """
 
     def __init__(
@@ -142,11 +143,7 @@ class _Connection(socketserver.StreamRequestHandler):
         return headers, self.rfile.read(int(headers.get("content-length", 0)))
 
     def _route(self, record: Record) -> None:
-        if record.path in self.fake.broken:
-            self._json(record, {"error": "something went wrong"}, 500)
-            return
-        if record.path in self.fake.answers:
-            self._json(record, self.fake.answers[record.path])
+        if self._is_scripted(record):
             return
         match record.path:
             case "/api/tags":
@@ -163,6 +160,18 @@ class _Connection(socketserver.StreamRequestHandler):
                 self._chat(record, _DIALECTS[path])
             case _:
                 self._json(record, {"error": "no such route"}, 404)
+
+    def _is_scripted(self, record: Record) -> bool:
+        """Send what the test has laid down for this path, if anything."""
+        if refusal := self.fake.next_refusal(record.path):
+            self._json(record, refusal.body, refusal.status, refusal.headers)
+        elif record.path in self.fake.broken:
+            self._json(record, {"error": "something went wrong"}, 500)
+        elif record.path in self.fake.answers:
+            self._json(record, self.fake.answers[record.path])
+        else:
+            return False
+        return True
 
     def _show(self, record: Record) -> None:
         name = self.fake.find(record.body["model"])
@@ -321,11 +330,14 @@ class _Connection(socketserver.StreamRequestHandler):
         if seconds != 0 and select.select([self.connection], [], [], seconds)[0]:
             raise _ClientGoneError
 
-    def _json(self, record: Record, value: Json, status: int = 200) -> None:
+    def _json(
+        self, record: Record, value: object, status: int = 200, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         body = json.dumps(value).encode()
-        head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        known = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        lines = [f"HTTP/1.1 {status} X", *(f"{name}: {text}" for name, text in (known | dict(headers)).items())]
         record.answered_ns = time.monotonic_ns()
-        self.wfile.write(head.encode() + body)
+        self.wfile.write("\r\n".join([*lines, "", ""]).encode() + body)
 
 
 _FINISHES: dict[Finish, Callable[[_Connection, _Talk], None]] = {

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench_pipeline_tests.fakes.faults import SCRIPTS, Fault, Script
+from bench_pipeline_tests.fakes.recorded_server import Recorded
 
 DEFAULT_REPLY = "[PASS] fine"
 DEFAULT_CONTEXT = 4096
@@ -24,7 +25,8 @@ class FakeModel:
 
     `fault_on_calls` says which calls with a prompt the fault strikes, counted from 1; without it, all. For
     `loading_refused` it says which loads.
-    With `format_needs_thought` the server ignores the format of a request that switches thinking off.
+    `unformatted` is what it answers when it ignores the format, which happens while thinking is off; a model of the
+    family `gptoss` answers nothing then.
     `cached_tokens` is reported only when it is set. `vram_bytes` and `memory_bytes` are the size unless set.
     """
 
@@ -32,6 +34,7 @@ class FakeModel:
     size_bytes: int = 4_000_000_000
     answers: Mapping[str, str] | Callable[[str], str] = field(default_factory=dict)
     thinking: str = ""
+    unformatted: str | None = None
     latency_ms: float = 0.0
     load_ms: float = 0.0
     fault: Fault | None = None
@@ -41,7 +44,6 @@ class FakeModel:
     vram_bytes: int | None = None
     memory_bytes: int | None = None
     cached_tokens: int | None = None
-    format_needs_thought: bool = False
     remote_host: str | None = None
     family: str = "fake"
     parameter_size: str = "7B"
@@ -54,14 +56,15 @@ class FakeModel:
 
     def reply_to(self, prompt: str, body: Json | None = None) -> str:
         """The reply; without an answer for the prompt, one that follows the request's format."""
+        if body and body.get("think") is False:
+            if self.family == "gptoss":
+                return ""
+            if body.get("format") and self.unformatted is not None:
+                return self.unformatted
         if callable(self.answers):
             return self.answers(prompt)
-        is_constrained = bool(body) and "format" in body and not self.ignores_format(body)
-        default = "{}" if is_constrained else DEFAULT_REPLY
+        default = "{}" if body and body.get("format") else DEFAULT_REPLY
         return next((reply for part, reply in self.answers.items() if part in prompt), default)
-
-    def ignores_format(self, body: Json) -> bool:
-        return self.format_needs_thought and body.get("think") is False
 
     def script_of_next_call(self) -> Script:
         self.calls += 1
@@ -117,11 +120,17 @@ class OllamaState:
         self.knows_truncate = True
         self.broken: set[str] = set()
         self.answers: dict[str, Json] = {}
+        self.refusals: dict[str, list[Recorded]] = {}
         self.log: list[Record] = []
         self.resident: dict[str, Resident] = {}
         self.switches = 0
         self._last_used: str | None = None
         self._lock = threading.Lock()
+
+    def next_refusal(self, path: str) -> Recorded | None:
+        """Return the refusal that is next at this path, each only once."""
+        waiting = self.refusals.get(path)
+        return waiting.pop(0) if waiting else None
 
     def requests(self, path: str) -> list[Record]:
         return [record for record in self.log if record.path == path]

@@ -266,8 +266,27 @@ def test_a_model_that_stays_loaded_is_named(ollama: OllamaRuntime, server: FakeO
     server.linger_polls = 1_000_000
     ollama.load(OTHER, DECODING, AMPLE_S)
     failure = failure_of(lambda: ollama.load(JUDGE, DECODING, SOON_S))
-    assert failure.kind is FailureKind.BUSY
+    assert failure.kind is FailureKind.UNSUPPORTED
     assert "other:1b remains loaded" in str(failure)
+
+
+def test_a_model_that_stayed_loaded_once_is_not_waited_for_again(ollama: OllamaRuntime, server: FakeOllama) -> None:
+    server.linger_polls = 1_000_000
+    ollama.load(OTHER, DECODING, AMPLE_S)
+    failure_of(lambda: ollama.load(JUDGE, DECODING, SOON_S))
+    looks = len(server.requests("/api/ps"))
+    assert "other:1b remains loaded" in str(failure_of(lambda: ollama.load(JUDGE, DECODING, AMPLE_S)))
+    assert len(server.requests("/api/ps")) == looks + 2
+
+
+def test_a_model_that_stayed_loaded_and_is_gone_is_no_longer_in_the_way(
+    ollama: OllamaRuntime, server: FakeOllama
+) -> None:
+    server.linger_polls = 1_000_000
+    ollama.load(OTHER, DECODING, AMPLE_S)
+    failure_of(lambda: ollama.load(JUDGE, DECODING, SOON_S))
+    server.resident.clear()
+    assert ollama.load(JUDGE, DECODING, AMPLE_S).load_ns > 0
 
 
 def test_with_no_other_model_resident_nothing_is_polled(ollama: OllamaRuntime, server: FakeOllama) -> None:

@@ -113,7 +113,7 @@ def test_the_options_of_the_protocol_arrive_at_the_server(openai: OpenAICompatib
     [
         (400, "This model's maximum context length is 4096 tokens", "raise decoding.num_ctx or shorten the prompt"),
         (400, "unknown field seed", "answered 400: unknown field seed"),
-        (401, "invalid key", "answered 401: invalid key"),
+        (401, "invalid key", "answered 401: invalid key; set BENCH_OPENAI_API_KEY to a key that the server knows"),
     ],
 )
 def test_what_the_server_refuses_every_time_is_unsupported(

@@ -78,7 +78,7 @@ REPORTED = "server_error: judge:7b: the server reported an error"
         pytest.param(piece("[PA") + event({"error": {"message": "boom"}}), f"{REPORTED}: boom", id="an error object"),
         pytest.param(piece("[PA") + event({"error": "boom"}), f"{REPORTED}: boom", id="an error text"),
         pytest.param(piece("[PA") + event({"error": {"code": 500}}), REPORTED, id="an error without words"),
-        pytest.param(piece("[PA") + event({"error": ["boom"]}), REPORTED, id="an error of an unknown form"),
+        pytest.param(piece("[PA") + event({"error": [7]}), REPORTED, id="an error of an unknown form"),
         pytest.param(
             piece("[PA") + event({"object": "error", "message": "boom"}), f"{REPORTED}: boom", id="a flat error"
         ),
@@ -86,7 +86,19 @@ REPORTED = "server_error: judge:7b: the server reported an error"
         pytest.param(
             piece("[PA") + event({"error": {"message": "boom"}}, "error"), f"{REPORTED}: boom", id="an error twice told"
         ),
-        pytest.param(piece("[PA") + "event: error\ndata: boom\n\n", REPORTED, id="an error event that is not JSON"),
+        pytest.param(
+            piece("[PA") + "event: error\ndata: boom\n\n", f"{REPORTED}: boom", id="an error event that is not JSON"
+        ),
+        pytest.param(piece("[PA") + event({"message": "boom", "code": 500}), f"{REPORTED}: boom", id="a bare message"),
+        pytest.param(piece("[PA") + event({"detail": "boom"}), f"{REPORTED}: boom", id="FastAPI's detail"),
+        pytest.param(
+            "<html><title>Sign in</title></html>",
+            "server_error: judge:7b: {address}/v1 answered with a web page, Sign in",
+            id="a proxy's web page",
+        ),
+        pytest.param(
+            "<!DOCTYPE html>", "server_error: judge:7b: {address}/v1 answered with a web page", id="an empty web page"
+        ),
         pytest.param('{"error": {"message": "boom"}}', f"{REPORTED}: boom", id="an error for a stream"),
         pytest.param('{"error": "boom: SECRET-POSTING"}', f"{REPORTED}: boom", id="an error that quotes the prompt"),
         pytest.param(whole(None, tokens=0), NOTHING, id="not streamed, and null"),
@@ -105,10 +117,16 @@ REPORTED = "server_error: judge:7b: the server reported an error"
     ],
 )
 def test_what_comes_of_an_answer_of_an_openai_compatible_server(
-    openai: OpenAICompatibleRuntime, judge: FakeModel, monkeypatch: pytest.MonkeyPatch, body: str, came: str
+    openai: OpenAICompatibleRuntime,
+    server: FakeOllama,
+    judge: FakeModel,
+    monkeypatch: pytest.MonkeyPatch,
+    body: str,
+    came: str,
 ) -> None:
+    """A stream's own errors: open-webui/open-webui #29628, justrach/codegraff #748, preloop/preloop #117."""
     answer(judge, monkeypatch, body)
-    assert came_of(openai, OPENAI) == came
+    assert came_of(openai, OPENAI) == came.replace("{address}", server.url)
 
 
 def line(text: str = "", done: bool = False, **more: object) -> str:

@@ -172,6 +172,30 @@ def test_a_reply_that_is_not_finished_is_invalid_whatever_it_says(
     assert reason in judgement.reason
 
 
+@pytest.mark.parametrize(
+    ("reply", "thought"),
+    [
+        pytest.param({"text": "", "thinking": "hm"}, True, id="in a field of its own"),
+        pytest.param({"text": " \n", "thinking": "hm"}, True, id="beside blanks"),
+        pytest.param({"text": "<think>hm, the employer"}, True, id="in the text, not closed"),
+        pytest.param({"text": "<think>hm</think>\n"}, True, id="in the text, closed with the last token"),
+        pytest.param({"text": "<|channel|>analysis<|message|>hm"}, True, id="in another form"),
+        pytest.param({"text": "<think>hm</think>[PA"}, False, id="the answer has begun"),
+        pytest.param({"text": "[PASS] fi", "thinking": "hm"}, False, id="the answer has begun, beside thinking"),
+        pytest.param({"text": ""}, False, id="nothing at all"),
+    ],
+)
+def test_a_reply_that_is_cut_off_says_whether_thinking_took_its_tokens(reply: dict[str, Any], thought: bool) -> None:
+    """ollama/ollama #16184, promptfoo/promptfoo #10954, lmstudio-ai/lmstudio-bug-tracker #1990."""
+    reason = judged(**reply, done_reason="length").reason
+    assert reason == (
+        "cut off while thinking: no token was left for the answer; raise decoding.num_predict, or set decoding.think "
+        "to off"
+        if thought
+        else "cut off: the reply reached num_predict or the end of the context"
+    )
+
+
 # Properties of the leading tag
 
 SNIPPETS = (

@@ -12,6 +12,10 @@ from bench_pipeline.domain.tasks.readers.text import MAX_REPLY_CHARS, NoVerdict,
 from bench_pipeline.domain.tasks.readers.thinking import without_thinking
 
 Answers = Callable[[str], bool]
+_CUT_OFF = "cut off: the reply reached num_predict or the end of the context"
+_CUT_WHILE_THINKING = (
+    "cut off while thinking: no token was left for the answer; raise decoding.num_predict, or set decoding.think to off"
+)
 
 
 def normal_answer(reply: Reply, answers: Answers, form: str = "") -> str:
@@ -37,12 +41,22 @@ def _finished(reply: Reply) -> str:
     if not reply.complete:
         raise NoVerdict("incomplete: the runtime did not mark the reply as finished")
     if reply.done_reason == "length":
-        raise NoVerdict("cut off: the reply reached num_predict or the end of the context")
+        raise NoVerdict(_CUT_WHILE_THINKING if _only_thought(reply) else _CUT_OFF)
     if reply.done_reason != "stop":
         raise NoVerdict(f"the runtime ended the reply with {reply.done_reason[:40]!r}")
     if len(reply.text) > MAX_REPLY_CHARS:
         raise NoVerdict(f"longer than {MAX_REPLY_CHARS} characters")
     return reply.text
+
+
+def _only_thought(reply: Reply) -> bool:
+    """Whether all of a reply that was cut off is thinking, in its own field or not closed in the text."""
+    if not reply.text.strip():
+        return bool(reply.thinking.strip())
+    try:
+        return not without_thinking(visible(reply.text[:MAX_REPLY_CHARS]), lambda _: False).strip()
+    except NoVerdict:  # thinking that is not closed, or in a form that is not known
+        return True
 
 
 def _not_empty(reply: Reply, text: str) -> str:
