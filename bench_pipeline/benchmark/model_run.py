@@ -277,7 +277,7 @@ class ModelMeasurement:
         if cut := truncation(reply, prompt_chars, protocol, placement):
             # The model did not answer the question that was asked.
             outcome, verdict = Outcome.ERROR, None
-            reason = f"prompt truncated: {cut}; raise decoding.num_ctx or shorten the prompt"
+            reason = f"prompt truncated: {cut}; {self._remedy(placement)} or shorten the prompt"
         read = outcome in (Outcome.CORRECT, Outcome.WRONG)
         exclusion = screen(reply, prompt_chars, self._shared_chars, protocol, placement, first)
         return Sample(
@@ -300,6 +300,12 @@ class ModelMeasurement:
             first_text_ns=reply.first_text_ns,
             take=call.take,
         )
+
+    def _remedy(self, placement: Placement | None) -> str:
+        asked, given = self._prepared.protocol.decoding.num_ctx, placement.context_length if placement else None
+        if given is not None and given < asked:
+            return f"the server gave a window of {given} instead of {asked}: free its memory, take another model"
+        return "raise decoding.num_ctx"
 
 
 def _failed(call: PlannedCall, attempts: tuple[str, ...]) -> Sample:

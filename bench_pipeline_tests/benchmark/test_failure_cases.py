@@ -361,6 +361,29 @@ def test_a_prompt_that_does_not_fit_is_an_error_of_configuration_and_no_verdict(
     assert nothing_is_promoted(world, ranked)
 
 
+@OLLAMA_ALONE
+def test_a_window_that_the_server_lowered_is_told_with_what_helps(world: World) -> None:
+    """Row 12, ollama/ollama issue 17427: the server lowers the window without a word, and answers half a prompt."""
+    with_postings(world, words=1100)
+    world.server.models["fast:1b"].largest_window = 1024
+    world.server.knows_truncate = False
+    ranked = benchmark(world)
+    assert {outcome for outcome, _, _ in samples_of(ranked)} == {"error"}
+    told = "the server gave a window of 1024 instead of 2048: free its memory, take another model or shorten the prompt"
+    assert all(told in (sample.reason or "") for sample in ranked.samples["fast"])
+
+
+@OLLAMA_ALONE
+def test_a_lowered_window_that_is_large_enough_changes_nothing(world: World) -> None:
+    world.server.models["fast:1b"].largest_window = 1024
+    ranked = benchmark(world)
+    assert standings(ranked)["fast"] == QUALIFIED
+    assert ranked.runs["fast"].context_length == 1024
+    assert [record.loaded for record in world.server.requests("/api/chat") if record.model == "fast:1b"].count(
+        True
+    ) == 1
+
+
 def test_a_count_that_is_too_small_for_what_was_sent_is_a_prompt_that_was_cut(world: World) -> None:
     """Row 12."""
     strike(world, Fault.FEW_TOKENS, 1)

@@ -27,7 +27,8 @@ class FakeModel:
     `loading_refused` it says which loads.
     `unformatted` is what it answers when it ignores the format, which happens while thinking is off; a model of the
     family `gptoss` answers nothing then.
-    `cached_tokens` is reported only when it is set. `vram_bytes` and `memory_bytes` are the size unless set.
+    A window above `largest_window` is lowered to it without a word. `cached_tokens` is reported only when it is set.
+    `vram_bytes` and `memory_bytes` are the size unless set.
     """
 
     digest: str = "sha256:0"
@@ -44,6 +45,7 @@ class FakeModel:
     vram_bytes: int | None = None
     memory_bytes: int | None = None
     cached_tokens: int | None = None
+    largest_window: int | None = None
     remote_host: str | None = None
     family: str = "fake"
     parameter_size: str = "7B"
@@ -108,6 +110,7 @@ class Resident:
 
     context_length: int
     polls_left: int | None = None
+    asked: int | None = None
 
 
 class OllamaState:
@@ -143,11 +146,13 @@ class OllamaState:
     def is_loaded(self, name: str, num_ctx: int | None) -> bool:
         """Say whether the model is resident with this context; another `num_ctx` forces a reload."""
         present = self.resident.get(name)
-        return present is not None and num_ctx in (None, present.context_length)
+        return present is not None and num_ctx in (None, present.asked, present.context_length)
 
     def load(self, name: str, num_ctx: int | None) -> None:
         with self._lock:
-            self.resident[name] = Resident(num_ctx or DEFAULT_CONTEXT)
+            asked = num_ctx or DEFAULT_CONTEXT
+            given = min(asked, self.models[name].largest_window or asked)
+            self.resident[name] = Resident(given, asked=asked)
 
     def unload(self, name: str) -> None:
         with self._lock:
