@@ -13,6 +13,7 @@ import pytest
 
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.measuring.protocol import Protocol
+from bench_pipeline.domain.measuring.validity import misplaced
 from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.model_ref import ollama_ref
 from bench_pipeline.domain.models.request import Message, Request, user_request
@@ -269,3 +270,36 @@ def test_the_environment_is_as_before_after_the_import(monkeypatch: pytest.Monke
     monkeypatch.setenv("OLLAMA_HOST", "gpu-box")
     OllamaRuntime("http://127.0.0.1:9").close()
     assert os.environ["OLLAMA_HOST"] == "gpu-box"
+
+
+# What the server says of its memory
+
+
+GB = 1_000_000_000
+AS_LISTED = {"name": "judge:7b", "model": "judge:7b", "digest": "sha256:aa", "size": 4 * GB, "size_vram": 4 * GB}
+
+
+@pytest.mark.parametrize(
+    ("models", "misplaced_on_gpu", "others"),
+    [
+        pytest.param([AS_LISTED], False, (), id="as it should be"),
+        pytest.param([AS_LISTED | {"size_vram": 5 * GB}], False, (), id="more on the GPU than there is"),
+        pytest.param([AS_LISTED | {"size": 0, "size_vram": 0}], False, (), id="no size at all"),
+        pytest.param([AS_LISTED, AS_LISTED], False, (), id="the same model twice"),
+        pytest.param([AS_LISTED | {"name": "JUDGE:7B"}], False, (), id="another case of the name"),
+        pytest.param([AS_LISTED | {"name": "twin:1b"}], False, (), id="under the name of a twin with its digest"),
+        pytest.param([{k: v for k, v in AS_LISTED.items() if k != "name"}], False, (), id="only under `model`"),
+        pytest.param([AS_LISTED | {"size_vram": 3 * GB}], True, (), id="a quarter outside"),
+        pytest.param([AS_LISTED, AS_LISTED | {"name": "x:1b", "digest": "sha256:x"}], False, ("x:1b",), id="another"),
+        pytest.param([], False, (), id="nothing"),
+        pytest.param(None, False, (), id="null"),
+    ],
+)
+def test_a_list_of_loaded_models_is_read_whatever_it_holds(
+    ollama: OllamaRuntime, server: FakeOllama, models: object, misplaced_on_gpu: bool, others: tuple[str, ...]
+) -> None:
+    """ollama/ollama 16637: figures that are counted twice or in part; 10300: a server that says GPU and is not."""
+    server.answers["/api/ps"] = {"models": models}
+    placement = ollama.placement(JUDGE)
+    assert misplaced(placement, Protocol(placement="gpu")) is misplaced_on_gpu
+    assert placement.others == others
