@@ -14,6 +14,9 @@ from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE
 from bench_pipeline.domain.promoting.decision import DecisionKind, Incumbent, unmeasured_because
 from bench_pipeline.domain.promoting.plan import PlanRow
 
+# A term that was measured more strictly than it would be now: all models were on the GPU.
+_STRICTER = {("placement", "gpu", "auto")}
+
 
 @dataclass(frozen=True, slots=True)
 class MeasuredTerms:
@@ -35,6 +38,7 @@ def foreign_terms(measured: MeasuredTerms, present: MeasuredTerms) -> str:
         f"{name} {measured.protocol.get(name)} instead of {present.protocol.get(name)}"
         for name in names
         if measured.protocol.get(name) != present.protocol.get(name)
+        and (name, measured.protocol.get(name), present.protocol.get(name)) not in _STRICTER
     ]
     return f"its protocol is not the task's own: {', '.join(differing)}" if differing else ""
 

@@ -34,6 +34,15 @@ def row(decision: DecisionKind, new_actor_id: int | None = 1, conversation_id: i
 
 
 @pytest.mark.parametrize(
+    ("then", "now", "foreign"), [("gpu", "auto", False), ("auto", "gpu", True), ("any", "auto", True)]
+)
+def test_a_term_that_was_measured_more_strictly_is_not_foreign(then: str, now: str, foreign: bool) -> None:
+    measured, present = ({"placement": placement} for placement in (then, now))
+    found = foreign_terms(replace(PRESENT, protocol=measured), replace(PRESENT, protocol=present))
+    assert bool(found) is foreign
+
+
+@pytest.mark.parametrize(
     ("measured", "why"),
     [
         (PRESENT, ""),
