@@ -37,7 +37,7 @@ _DATABASE = "sqlite:///.bench/bench.db"
 def demo(fresh: bool, tasks: str, as_json: bool) -> int:
     """Try everything on a sample database with real small models.
 
-    Downloads three models once (1.7 GB), creates .bench/bench.db with a workflow of seven steps, runs the tasks
+    Downloads three models once (1.7 GB), creates .bench/bench.db with a workflow of eight steps, runs the tasks
     through Dagster's assets, and promotes what the results justify. Your own database is not touched, whatever
     BENCH_DATABASE_URL says. A second run measures only what changed.
     """
