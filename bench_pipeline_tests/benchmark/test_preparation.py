@@ -412,7 +412,7 @@ SHIPPED_TASKS = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())
 
 
 def test_suites_ship_with_the_program() -> None:
-    assert {"edition", "grading", "grading_injection", "extraction", "formatting"} <= set(SHIPPED_TASKS)
+    assert {"desk", "grading", "grading_injection", "extraction", "formatting"} <= set(SHIPPED_TASKS)
 
 
 @pytest.mark.parametrize("name", SHIPPED_TASKS)
