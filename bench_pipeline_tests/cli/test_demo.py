@@ -1,0 +1,69 @@
+"""What the demo sets for itself, and what it says at its end."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import pytest
+
+from bench_pipeline.benchmark.task_folders import read_task, task_names
+from bench_pipeline.cli.demo import FINAL_PASSES, TASKS, demo_settings, next_steps
+from bench_pipeline.cli.main import COMMANDS
+from bench_pipeline.domain.promoting.final import LOOKS
+from bench_pipeline.settings import Settings
+from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.shell import Shell
+
+
+def commands_in(lines: list[str]) -> list[list[str]]:
+    """Return the words of every command of the closing lines, from `bench` on."""
+    found = [re.search(r"bench .*?(?=  )", line) for line in lines]
+    return [shlex.split(match[0]) for match in found if match]
+
+
+def test_its_final_ends_early_at_a_look() -> None:
+    assert FINAL_PASSES in LOOKS
+    assert demo_settings(Settings()).final_passes == FINAL_PASSES < Settings().final_passes
+
+
+@pytest.mark.parametrize("passes", [0, 20, 40])
+def test_the_length_that_a_user_set_for_the_final_stays(monkeypatch: pytest.MonkeyPatch, passes: int) -> None:
+    monkeypatch.setenv("BENCH_FINAL_PASSES", str(passes))
+    assert demo_settings(Settings()).final_passes == passes
+
+
+def test_it_uses_its_own_database_whatever_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_DATABASE_URL", "postgresql+psycopg2://team@db/production")
+    monkeypatch.setenv("BENCH_PROMOTER_URL", "postgresql+psycopg2://promoter@db/production")
+    settings = demo_settings(Settings())
+    assert settings.database_url.get_secret_value() == "sqlite:///.bench/bench.db"
+    assert settings.promoter_url is None
+
+
+def test_every_task_of_it_serves_a_conversation() -> None:
+    settings = Settings()
+    assert set(TASKS) <= set(task_names(settings))
+    assert all(read_task(settings, task).conversations for task in TASKS)
+
+
+def test_its_closing_lines_are_commands_about_its_last_task() -> None:
+    lines = next_steps(["extraction", "desk"], elsewhere=False)
+    commands = commands_in(lines)
+    assert [words[1] for words in commands] == ["decide", "plan", "log", "ui"]
+    assert all(words[1] in COMMANDS for words in commands)
+    assert [words[2:] for words in commands] == [["--task", "desk"], ["--task", "desk"], [], []]
+    assert "desk/scoreboard" in lines[-1]
+
+
+def test_its_closing_lines_name_its_database_if_another_one_is_set() -> None:
+    lines = next_steps(["desk"], elsewhere=True)
+    assert all("BENCH_DATABASE_URL=sqlite:///.bench/bench.db bench" in line for line in lines if "bench " in line)
+
+
+@ONE_ENGINE
+@pytest.mark.parametrize("tasks", ["", " , "])
+def test_a_demo_of_no_task_is_refused(shell: Shell, tasks: str) -> None:
+    done = shell.bench("demo", "--tasks", tasks)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "--tasks: name at least one task, such as --tasks desk" in done.stderr
