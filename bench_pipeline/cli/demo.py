@@ -67,7 +67,10 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
             print_json({task: _facts(bench, task, result) for task, result in results.items()})
         else:
             click.echo("\n".join(line for task, result in results.items() for line in _conclusion(bench, task, result)))
-            click.echo("\n".join(next_steps(chosen, elsewhere="database_url" in given.model_fields_set)))
+            last = chosen[-1]
+            click.echo(
+                "\n".join(next_steps(last, results[last].benchmark_id, "database_url" in given.model_fields_set))
+            )
     return 0
 
 
@@ -79,18 +82,22 @@ def demo_settings(given: Settings) -> Settings:
     return given.model_copy(update=own)
 
 
-def next_steps(tasks: Sequence[str], elsewhere: bool) -> list[str]:
-    """Return the closing lines: commands for the last task. `elsewhere`: the user's database is not the demo's."""
-    task = tasks[-1]
+def next_steps(task: str, benchmark_id: str, elsewhere: bool) -> list[str]:
+    """Return the closing lines: commands about a task. `elsewhere`: the user's database is not the demo's.
+
+    They name the benchmark, because by default only one whose final had the usual length decides.
+    """
     bench = f"BENCH_DATABASE_URL={_DATABASE} bench" if elsewhere else "bench"
     steps = (
-        (f"{bench} decide --task {task}", "the decision: the passes of the final, the interval, the impact"),
-        (f"{bench} plan --task {task}", "what a promotion would change now"),
-        (f"{bench} log", "what changed in production, when and why"),
-        (f"{bench} ui", f"Dagster: open {task}/scoreboard, {task}/promotion_plan and {task}/report"),
+        ("the changes of production, when and why", f"{bench} log"),
+        (
+            "the decision about its result, with the evidence",
+            f"{bench} decide --task {task} --benchmark {benchmark_id}",
+        ),
+        ("what it would change now", f"{bench} plan --task {task} --benchmark {benchmark_id}"),
+        (f"Dagster; open {task}/scoreboard, {task}/promotion_plan and {task}/report", f"{bench} ui"),
     )
-    width = max(len(command) for command, _ in steps)
-    return ["", "👉 Next:", *(f"   {command:{width}}  {shows}" for command, shows in steps)]
+    return ["", "👉 Next:", *(f"   {command}\n      {shows}" for shows, command in steps)]
 
 
 def fetch_weights(catalogue: Catalogue, names: Sequence[str]) -> None:

@@ -18,8 +18,7 @@ from bench_pipeline_tests.kit.shell import Shell
 
 def commands_in(lines: list[str]) -> list[list[str]]:
     """Return the words of every command of the closing lines, from `bench` on."""
-    found = [re.search(r"bench .*?(?=  )", line) for line in lines]
-    return [shlex.split(match[0]) for match in found if match]
+    return [shlex.split(match[0]) for line in lines if (match := re.search(r"\bbench .*", line.split("\n")[0]))]
 
 
 def test_its_final_ends_early_at_a_look() -> None:
@@ -47,18 +46,20 @@ def test_every_task_of_it_serves_a_conversation() -> None:
     assert all(read_task(settings, task).conversations for task in TASKS)
 
 
-def test_its_closing_lines_are_commands_about_its_last_task() -> None:
-    lines = next_steps(["extraction", "desk"], elsewhere=False)
+def test_its_closing_lines_are_commands_about_the_benchmark_that_it_made() -> None:
+    lines = next_steps("desk", "desk-1", elsewhere=False)
     commands = commands_in(lines)
-    assert [words[1] for words in commands] == ["decide", "plan", "log", "ui"]
+    assert [words[1] for words in commands] == ["log", "decide", "plan", "ui"]
     assert all(words[1] in COMMANDS for words in commands)
-    assert [words[2:] for words in commands] == [["--task", "desk"], ["--task", "desk"], [], []]
-    assert "desk/scoreboard" in lines[-1]
+    named = ["--task", "desk", "--benchmark", "desk-1"]
+    assert [words[2:] for words in commands] == [[], named, named, []]
+    assert all(asset in lines[-1] for asset in ("desk/scoreboard", "desk/promotion_plan", "desk/report"))
 
 
 def test_its_closing_lines_name_its_database_if_another_one_is_set() -> None:
-    lines = next_steps(["desk"], elsewhere=True)
-    assert all("BENCH_DATABASE_URL=sqlite:///.bench/bench.db bench" in line for line in lines if "bench " in line)
+    lines = next_steps("desk", "desk-1", elsewhere=True)
+    assert len(commands_in(lines)) == 4
+    assert all("   BENCH_DATABASE_URL=sqlite:///.bench/bench.db bench " in line for line in lines[2:])
 
 
 @ONE_ENGINE
