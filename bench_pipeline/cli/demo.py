@@ -21,7 +21,7 @@ from bench_pipeline.cli.production_text import plan_text
 from bench_pipeline.definitions import build_definitions
 from bench_pipeline.demo.home import dagster_home, open_instance
 from bench_pipeline.demo.sample_database import make_sample_database
-from bench_pipeline.domain.errors import GateFailed
+from bench_pipeline.domain.errors import GateFailed, InputError
 from bench_pipeline.reporting.report import report_path
 from bench_pipeline.runtimes.catalogue import Catalogue
 from bench_pipeline.settings import Settings, load_settings
@@ -29,8 +29,9 @@ from bench_pipeline.storage import promotions
 from bench_pipeline.storage.database import open_database
 from bench_pipeline.storage.plans import plan_by_hash
 
-TASKS = ("extraction", "grading")
+TASKS = ("extraction", "grading", "desk")
 MODELS = ("smollm2:135m", "qwen2.5-coder:0.5b", "qwen2.5-coder:1.5b")
+FINAL_PASSES = 8  # two models of a demo differ by far more than 20 %, which shows at this look of the final
 _DATABASE = "sqlite:///.bench/bench.db"
 
 
@@ -41,12 +42,16 @@ _DATABASE = "sqlite:///.bench/bench.db"
 def demo(fresh: bool, tasks: str, as_json: bool) -> int:
     """Try everything on a sample database with real small models.
 
-    Downloads three models once (1.7 GB), creates .bench/bench.db with a workflow of seven steps, runs the tasks
-    through Dagster's assets, and promotes what the results justify. Your own database is not touched, whatever
-    BENCH_DATABASE_URL says. A second run measures only what changed.
+    Downloads three models once (1.7 GB), creates .bench/bench.db with a workflow of eight steps, runs the tasks
+    through Dagster's assets, and promotes what the results justify. A final has at most 8 passes, unless
+    BENCH_FINAL_PASSES says otherwise. Your own database is not touched, whatever BENCH_DATABASE_URL says. A second run
+    measures only what changed.
     """
-    settings = load_settings().model_copy(update={"database_url": SecretStr(_DATABASE), "promoter_url": None})
     chosen = tuple(name.strip() for name in tasks.split(",") if name.strip())
+    if not chosen:
+        raise InputError("--tasks: name at least one task, such as --tasks desk")
+    given = load_settings()
+    settings = demo_settings(given)
     for name in chosen:
         read_task(settings, name)
     home = dagster_home()  # like a misspelt task, refused before anything is downloaded
@@ -69,8 +74,37 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
             print_json({task: _facts(bench, task, result) for task, result in results.items()})
         else:
             click.echo("\n".join(line for task, result in results.items() for line in _conclusion(bench, task, result)))
-            click.echo("\n👉 Next: `bench ui` shows all of it in Dagster; `bench --help` lists the commands")
+            last = chosen[-1]
+            click.echo(
+                "\n".join(next_steps(last, results[last].benchmark_id, "database_url" in given.model_fields_set))
+            )
     return 0
+
+
+def demo_settings(given: Settings) -> Settings:
+    """Return the settings of the demo: its own database, and a shorter final unless the user chose its length."""
+    own: dict[str, object] = {"database_url": SecretStr(_DATABASE), "promoter_url": None}
+    if "final_passes" not in given.model_fields_set:
+        own["final_passes"] = FINAL_PASSES
+    return given.model_copy(update=own)
+
+
+def next_steps(task: str, benchmark_id: str, elsewhere: bool) -> list[str]:
+    """Return the closing lines: commands about a task. `elsewhere`: the user's database is not the demo's.
+
+    They name the benchmark, because by default only one whose final had the usual length decides.
+    """
+    bench = f"BENCH_DATABASE_URL={_DATABASE} bench" if elsewhere else "bench"
+    steps = (
+        ("the changes of production, when and why", f"{bench} log"),
+        (
+            "the decision about its result, with the evidence",
+            f"{bench} decide --task {task} --benchmark {benchmark_id}",
+        ),
+        ("what it would change now", f"{bench} plan --task {task} --benchmark {benchmark_id}"),
+        (f"Dagster; open {task}/scoreboard, {task}/promotion_plan and {task}/report", f"{bench} ui"),
+    )
+    return ["", "👉 Next:", *(f"   {command}\n      {shows}" for shows, command in steps)]
 
 
 def fetch_weights(catalogue: Catalogue, names: Sequence[str]) -> None:
