@@ -154,7 +154,7 @@ def test_nothing_writes_the_environment_but_what_two_packages_read_when_they_are
     }
     assert written == {
         "runtimes/llama_cpp.py": ["os.environ.setdefault('OMP_WAIT_POLICY', 'passive')"],
-        "runtimes/ollama_client.py": ["os.environ.pop(_HOST, None)", "os.environ[_HOST] = host"],
+        "runtimes/ollama_client.py": ["os.environ.update(hidden)", "os.environ.pop(name, None)"],
     }
 
 

@@ -24,11 +24,13 @@ from bench_pipeline.domain.tasks.readers.thinking import THINKING_FORMS
 from bench_pipeline.domain.tasks.suite import parse_suite
 from bench_pipeline.domain.tasks.task import parse_task
 from bench_pipeline.domain.tasks.verdict import contract_faults
+from bench_pipeline.runtimes import openai_servers
 from bench_pipeline.settings import REMOVED_NAMES, Settings
 from bench_pipeline.storage.production import OPTIONAL, OPTIONAL_COLUMNS, REQUIRED
 from bench_pipeline.storage.schema import VERSION_TABLE
 from bench_pipeline.storage.tables import metadata
 from bench_pipeline_tests.domain.tasks.judging import judged, verdict_of
+from bench_pipeline_tests.runtimes.test_openai_servers import SAID
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -335,3 +337,19 @@ def test_the_examples_of_verdicts_that_are_taken_back_are_refused_for_their_reas
         assert [judged(text).reason for text in _INLINE.findall(refused)] == [reason] * len(_INLINE.findall(refused))
         assert [verdict_of(text) for text in _INLINE.findall(read)] != []
         assert None not in [verdict_of(text) for text in _INLINE.findall(read)]
+
+
+def test_the_table_of_openai_compatible_servers_says_what_the_code_asks_them_for() -> None:
+    rows = table_rows(section(text_of("reference/servers.md"), "## What it can be asked for"))
+    models = [openai_servers.Listed.model_validate(said) for said in SAID.values()]
+    assert {row[0]: row[2:] for row in rows} == {
+        server.name: [
+            f"`{server.thinking}`",
+            f"`{server.schema}`" if server.schema else "no",
+            "yes" if server.json_mode else "no",
+            f"`{'.'.join(server.grammar)}`" if server.grammar else "no",
+            "yes" if server.completes else "no",
+            f"`{server.memory.listing}`" if server.memory else "no",
+        ]
+        for server in (openai_servers.recognised([model]) for model in models)
+    }

@@ -149,7 +149,7 @@ class TotalTimeoutTransport(httpx.BaseTransport):
             "pool": limit,
         }
         url = request.url
-        response = self._pool.handle_request(
+        response = self._sent(
             httpcore.Request(
                 method=request.method,
                 url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
@@ -159,6 +159,19 @@ class TotalTimeoutTransport(httpx.BaseTransport):
             )
         )
         return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
+
+    def _sent(self, request: httpcore.Request) -> httpcore.Response:
+        """Send the request, once more if a kept connection turns out to be closed before anything was answered.
+
+        llama.cpp's server closes connections that it announces to keep.
+        """
+        kept = any(connection.is_idle() for connection in self._pool.connections)
+        try:
+            return self._pool.handle_request(request)
+        except (httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.WriteError):
+            if not kept:
+                raise
+            return self._pool.handle_request(request)
 
     def close(self) -> None:
         """Close every connection."""
@@ -202,6 +215,7 @@ class Server:
         self._if_down = if_down
         self._if_missing = if_missing
         self._if_denied = if_denied
+        self._has_answered = False
 
     def exchange(
         self,
@@ -220,9 +234,9 @@ class Server:
         content = None if body is None else encoded(body)
         request = self._http.build_request(method, path, content=content, timeout=limit_s)
         begun = time.perf_counter_ns()
-        response = None
         try:
             response = self._http.send(request, stream=True)
+            self._has_answered = True
             received, arrivals = _received(response, begun)
         except _UNREACHABLE as error:
             raise self._unreachable(error) from error
@@ -231,7 +245,7 @@ class Server:
                 FailureKind.DEADLINE, f"{model}: no complete answer from {self.address} within {limit_s:.1f} s"
             ) from error
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-            raise self._lost(model, request.url, answered=response is not None) from error
+            raise self._lost(model, request.url) from error
         except (httpx.DecodingError, _AnswerTooLong) as error:
             raise bad_response(model, "is garbled or endless") from error
         elapsed_ns = time.perf_counter_ns() - begun
@@ -288,8 +302,8 @@ class Server:
         text = f"{self.address}: {why}" if why else self._if_down.format(address=self.address)
         return RuntimeFailure(FailureKind.UNAVAILABLE, text)
 
-    def _lost(self, model: str, url: httpx.URL, answered: bool) -> RuntimeFailure:
-        if not answered and url.scheme == "http" and _speaks_tls(url.host, url.port or 80):
+    def _lost(self, model: str, url: httpx.URL) -> RuntimeFailure:
+        if not self._has_answered and url.scheme == "http" and _speaks_tls(url.host, url.port or 80):
             return self._speaks_https()
         return RuntimeFailure(FailureKind.CONNECTION_LOST, f"{model}: the connection to {self.address} was lost")
 

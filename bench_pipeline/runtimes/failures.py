@@ -9,7 +9,7 @@ import html
 import json
 import re
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -115,7 +115,7 @@ def pause_asked(status: int, headers: Mapping[str, str], words: str) -> float | 
 
 def why_unreachable(error: BaseException) -> str | None:
     """Return why TLS failed and what to do; None when the reason is another one."""
-    failed = next((cause for cause in _causes(error) if isinstance(cause, ssl.SSLError)), None)
+    failed = next((reason for reason in _reasons(error) if isinstance(reason, ssl.SSLError)), None)
     if isinstance(failed, ssl.SSLCertVerificationError):
         why = failed.verify_message.rstrip(".")
         return f"its certificate is not trusted ({why}); name the file of its authority in SSL_CERT_FILE"
@@ -173,7 +173,11 @@ def _seconds_to(date: str, headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
+def _reasons(error: BaseException) -> list[BaseException]:
+    """Return the error and what led to it; an error that is raised anew from its own successor closes a circle."""
+    found: list[BaseException] = []
+    reason: BaseException | None = error
+    while reason is not None and not any(reason is known for known in found):
+        found.append(reason)
+        reason = reason.__cause__ or reason.__context__
+    return found

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from bench_pipeline.assets.workbench_resource import workbench_resource
 from bench_pipeline.benchmark import loaded_model
 from bench_pipeline.benchmark.events import CallRetried
 from bench_pipeline.benchmark.ranking import RankedBenchmark
@@ -101,3 +102,17 @@ def test_the_list_of_models_does_not_wait(world: World, typed: Typed) -> None:
     done = typed("models")
     assert "answered 503: Loading model" in done.stdout
     assert len(world.server.refusals["/api/version"]) == 4
+
+
+def test_a_run_in_dagster_waits_as_well(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench_pipeline.runtimes.failures.LOADING_PAUSE_S", 0.01)
+    world.server.refusals["/api/version"] = [LOADING] * 3
+    roster = workbench_resource(world.settings).candidates(world.bench, "run")
+    assert [line.name for line in roster if line.eligible] == ["fast", "slow", "wrong", "silent", "broken"]
+
+
+def test_a_run_tells_once_that_it_waits(world: World, typed: Typed, pauses: list[float]) -> None:
+    world.server.refusals[CHAT] = [LOADING] * 3
+    done = typed("run", "--task", "grading", "--models", "fast")
+    assert done.stdout.count("(load): ⏳ the server is waited for: busy: fast:1b: ") == 1
+    assert pauses == [1.0] * 3

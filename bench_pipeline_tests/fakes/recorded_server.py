@@ -20,11 +20,15 @@ NOT_FOUND: dict[str, str] = {"detail": "Not Found"}
 
 @dataclass(frozen=True)
 class Recorded:
-    """An answer; a body that is not text or bytes is sent as JSON."""
+    """An answer; a body that is not text or bytes is sent as JSON.
+
+    After one that `closes`, the connection is closed as the next request arrives, without having said so.
+    """
 
     body: object = ""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
+    closes: bool = False
 
     @property
     def content(self) -> bytes:
@@ -117,6 +121,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(answer.content)))
         self.end_headers()
         self.wfile.write(answer.content)
+        if answer.closes:
+            self.rfile.peek(1)
+            self.close_connection = True
 
     do_POST = do_GET  # noqa: N815 - the name that http.server looks for
 

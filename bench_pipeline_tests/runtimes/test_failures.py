@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench_pipeline.runtimes.failures import error_in, is_about_length, one_line, pause_asked, redirect_target, words_of
+from bench_pipeline.runtimes.failures import (
+    error_in,
+    is_about_length,
+    one_line,
+    pause_asked,
+    redirect_target,
+    why_unreachable,
+    words_of,
+)
 
 PROMPT = "SECRET-POSTING"
 UNPROCESSABLE = {
@@ -163,3 +171,10 @@ def test_the_address_that_a_redirect_asks_for_has_neither_the_route_nor_a_secret
 ) -> None:
     found = redirect_target(httpx.URL("http://old:80/v1/models"), "/models", location)
     assert found == (target.replace("old:80", "old") if target else None)
+
+
+def test_errors_that_lead_to_each_other_are_read_to_their_end() -> None:
+    """A failure that is raised anew from the report of its attempts has them for its cause, and they have it."""
+    first, second = ConnectionError(), ConnectionError()
+    first.__cause__, second.__cause__ = second, first
+    assert why_unreachable(first) is None

@@ -137,3 +137,15 @@ def test_a_password_is_asked_for_by_name_where_an_ollama_server_wants_one() -> N
     with RecordedServer({"/api/version": denied}) as server, OllamaRuntime(server.url) as runtime:
         failure = failure_of(lambda: runtime.describe(ollama_ref("m:1b")))
     assert "BENCH_OLLAMA_API_KEY, or USER:PASSWORD@ in BENCH_OLLAMA_HOST" in str(failure)
+
+
+def test_a_kept_connection_that_is_closed_is_replaced_and_is_no_failure() -> None:
+    """encode/httpx #2983; llama.cpp's server announces `Keep-Alive: timeout=5` and closes some connections at once."""
+    closing = Recorded(MODELS, headers={"Keep-Alive": "timeout=5"}, closes=True)
+    with (
+        RecordedServer({"/v1/models": closing, "/v1/chat/completions": Recorded({}, closes=True)}) as server,
+        OpenAICompatibleRuntime(f"{server.url}/v1", None) as runtime,
+    ):
+        for _ in range(5):
+            runtime.call(MODEL, user_request(PROMPT), DecodingOptions(), 10.0)
+        assert server.paths().count("/v1/chat/completions") == 5
