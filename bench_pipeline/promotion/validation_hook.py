@@ -59,8 +59,8 @@ def run_hook(hook: str, question: Mapping[str, Any], time_limit_s: float) -> Hoo
     """Run a hook, and kill it with all its children if it takes longer than `time_limit_s`, seconds.
 
     It gets this process's environment without the credentials of this program: every `BENCH_…` variable that ends in
-    URL, PASSWORD, KEY, TOKEN or SECRET, `OPENAI_API_KEY`, `OLLAMA_API_KEY` and `DAGSTER_PG_PASSWORD`. Any failure of the hook is an
-    answer that did not pass. Raises `InputError` when `hook` has neither form.
+    URL, PASSWORD, KEY, TOKEN or SECRET, `OPENAI_API_KEY`, `OLLAMA_API_KEY` and `DAGSTER_PG_PASSWORD`. Any failure of
+    the hook is an answer that did not pass. Raises `InputError` when `hook` has neither form.
     """
     command = _command(hook)
     text = json.dumps(dict(question), allow_nan=False).encode() + b"\n"
