@@ -29,9 +29,9 @@ from bench_pipeline.storage import promotions
 from bench_pipeline.storage.database import open_database
 from bench_pipeline.storage.plans import plan_by_hash
 
-TASKS = ("extraction", "grading", "desk")
+TASKS = ("grading", "desk")
 MODELS = ("smollm2:135m", "qwen2.5-coder:0.5b", "qwen2.5-coder:1.5b")
-FINAL_PASSES = 8  # two models of a demo differ by far more than 20 %, which shows at this look of the final
+FINAL_PASSES = 6  # the two models of the demo differ by far more than 20 %, which shows at this look of the final
 _DATABASE = "sqlite:///.bench/bench.db"
 
 
@@ -43,7 +43,7 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
     """Try everything on a sample database with real small models.
 
     Downloads three models once (1.7 GB), creates .bench/bench.db with a workflow of eight steps, runs the tasks
-    through Dagster's assets, and promotes what the results justify. A final has at most 8 passes, unless
+    through Dagster's assets, and promotes what the results justify. A final has at most 6 passes, unless
     BENCH_FINAL_PASSES says otherwise. Your own database is not touched, whatever BENCH_DATABASE_URL says. A second run
     measures only what changed.
     """
@@ -74,10 +74,9 @@ def demo(fresh: bool, tasks: str, as_json: bool) -> int:
             print_json({task: _facts(bench, task, result) for task, result in results.items()})
         else:
             click.echo("\n".join(line for task, result in results.items() for line in _conclusion(bench, task, result)))
-            last = chosen[-1]
-            click.echo(
-                "\n".join(next_steps(last, results[last].benchmark_id, "database_url" in given.model_fields_set))
-            )
+            served = [(task, one) for task in chosen for one in read_task(settings, task).conversations]
+            if served:
+                click.echo("\n".join(next_steps(*served[-1], "database_url" in given.model_fields_set)))
     return 0
 
 
@@ -89,22 +88,19 @@ def demo_settings(given: Settings) -> Settings:
     return given.model_copy(update=own)
 
 
-def next_steps(task: str, benchmark_id: str, elsewhere: bool) -> list[str]:
-    """Return the closing lines: commands about a task. `elsewhere`: the user's database is not the demo's.
+def next_steps(task: str, conversation: int, elsewhere: bool) -> list[str]:
+    """Return the closing lines: commands about a task and a conversation that it serves.
 
-    They name the benchmark, because by default only one whose final had the usual length decides.
+    `elsewhere`: the user's database is not the demo's.
     """
     bench = f"BENCH_DATABASE_URL={_DATABASE} bench" if elsewhere else "bench"
     steps = (
-        ("the changes of production, when and why", f"{bench} log"),
-        (
-            "the decision about its result, with the evidence",
-            f"{bench} decide --task {task} --benchmark {benchmark_id}",
-        ),
-        ("what it would change now", f"{bench} plan --task {task} --benchmark {benchmark_id}"),
-        (f"Dagster; open {task}/scoreboard, {task}/promotion_plan and {task}/report", f"{bench} ui"),
+        (f"{bench} blame {conversation}", "why this step has its model, down to the calls"),
+        (f"{bench} log", "every change to production"),
+        (f"{bench} history --task {task}", "the champions over time"),
+        (f"{bench} ui", f"Dagster; open {task}/scoreboard, {task}/promotion_plan and {task}/report"),
     )
-    return ["", "👉 Next:", *(f"   {command}\n      {shows}" for shows, command in steps)]
+    return ["", "👉 Next:", *(f"   {command}\n      {shows}" for command, shows in steps)]
 
 
 def fetch_weights(catalogue: Catalogue, names: Sequence[str]) -> None:

@@ -171,7 +171,7 @@ def reply_of(parts: Sequence[tuple[Part, int]], elapsed_ns: int) -> Reply:
     last = parts[-1][0] if parts else Part()
     thinking = [(text, ns) for part, ns in parts if (text := part.message.thinking or part.thinking)]
     texts = [(text, ns) for part, ns in parts if (text := part.message.content or part.response)]
-    streamed = len(thinking) + len(texts) > 1
+    streamed = len(parts) > 1
     return Reply(
         text="".join(text for text, _ in texts),
         elapsed_ns=elapsed_ns,
@@ -186,8 +186,9 @@ def reply_of(parts: Sequence[tuple[Part, int]], elapsed_ns: int) -> Reply:
             prompt_tokens=last.prompt_eval_count,
             cached_prompt_tokens=last.prompt_eval_cached_count,
             generated_tokens=last.eval_count,
-            thinking_tokens=len(thinking) or None,  # Ollama counts them together, and sends each in a part of its own
+            # Ollama counts all tokens together, and sends each in a part of its own.
+            thinking_tokens=(len(thinking) if streamed else 0) or None,
         ),
-        first_token_ns=min(ns for _, ns in thinking + texts) if streamed else None,
+        first_token_ns=min((ns for _, ns in thinking + texts), default=None) if streamed else None,
         first_text_ns=texts[0][1] if streamed and texts else None,
     )

@@ -102,18 +102,17 @@ def test_every_task_of_it_serves_a_conversation() -> None:
     assert all(read_task(settings, task).conversations for task in TASKS)
 
 
-def test_its_closing_lines_are_commands_about_the_benchmark_that_it_made() -> None:
-    lines = next_steps("desk", "desk-1", elsewhere=False)
+def test_its_closing_lines_are_commands_about_the_last_task_and_its_conversation() -> None:
+    lines = next_steps("desk", 3334, elsewhere=False)
     commands = commands_in(lines)
-    assert [words[1] for words in commands] == ["log", "decide", "plan", "ui"]
+    assert [words[1] for words in commands] == ["blame", "log", "history", "ui"]
     assert all(words[1] in COMMANDS for words in commands)
-    named = ["--task", "desk", "--benchmark", "desk-1"]
-    assert [words[2:] for words in commands] == [[], named, named, []]
+    assert [words[2:] for words in commands] == [["3334"], [], ["--task", "desk"], []]
     assert all(asset in lines[-1] for asset in ("desk/scoreboard", "desk/promotion_plan", "desk/report"))
 
 
 def test_its_closing_lines_name_its_database_if_another_one_is_set() -> None:
-    lines = next_steps("desk", "desk-1", elsewhere=True)
+    lines = next_steps("desk", 3334, elsewhere=True)
     assert len(commands_in(lines)) == 4
     assert all("   BENCH_DATABASE_URL=sqlite:///.bench/bench.db bench " in line for line in lines[2:])
 

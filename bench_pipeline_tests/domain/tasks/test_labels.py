@@ -248,6 +248,14 @@ def test_a_suite_of_two_classes_needs_one_case_of_each_as_before() -> None:
     assert contract_faults(contract_of("leading_tag"), suite_of("PASS", "FAIL"), "s") == []
 
 
+def test_of_many_words_only_some_are_listed_in_a_reason() -> None:
+    jobs = [f"Job {number}" for number in range(20)]
+    contract = contract_of("final_line", {"first": jobs[:10], "second": jobs[10:]})
+    assert (
+        reason_of("I do not know.", contract) == "the last line is not just Job 0, Job 1, Job 2, … or Job 19 (20 words)"
+    )
+
+
 # What holds for all labels
 
 words = st.text("abcdeXYZ01 é-", min_size=1, max_size=8).filter(lambda word: word.strip(" -") == word)

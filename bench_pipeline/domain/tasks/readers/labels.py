@@ -71,6 +71,7 @@ def _unambiguous(labels: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[st
 
 Labels = Annotated[Mapping[ClassName, tuple[str, ...]], BeforeValidator(_texts), AfterValidator(_unambiguous)]
 DEFAULT_LABELS: Mapping[str, tuple[str, ...]] = {gold.value: (gold.value,) for gold in Gold}
+_MOST_LISTED = 8
 
 
 class Vocabulary:
@@ -152,6 +153,8 @@ def _bare(word: str) -> str:
 
 def _listed(words: Iterable[str]) -> str:
     *most, last = words
+    if len(most) >= _MOST_LISTED:
+        return f"{', '.join(most[:3])}, … or {last} ({len(most) + 1} words)"
     return f"{', '.join(most)} or {last}"
 
 
