@@ -34,7 +34,11 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def benchmark(world: World, refusals: list[Recorded], path: str = CHAT, **terms: object) -> RankedBenchmark:
     world.server.refusals[path] = refusals
-    return world.ranked("fast", "slow", on_event=world.events.append, final=False, **({"retries": 0} | terms))
+    own = {
+        "retries": 0,
+        "placement": "any",
+    }  # no server is surveyed, so that the refusals meet the models' own requests
+    return world.ranked("fast", "slow", on_event=world.events.append, final=False, **(own | terms))
 
 
 def standings(ranked: RankedBenchmark) -> dict[str, Standing]:
@@ -111,7 +115,10 @@ def test_a_run_in_dagster_waits_as_well(world: World, monkeypatch: pytest.Monkey
     assert [line.name for line in roster if line.eligible] == ["fast", "slow", "wrong", "silent", "broken"]
 
 
-def test_a_run_tells_once_that_it_waits(world: World, typed: Typed, pauses: list[float]) -> None:
+def test_a_run_tells_once_that_it_waits(
+    world: World, typed: Typed, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_PLACEMENT", "any")
     world.server.refusals[CHAT] = [LOADING] * 3
     done = typed("run", "--task", "grading", "--models", "fast")
     assert done.stdout.count("(load): ⏳ the server is waited for: busy: fast:1b: ") == 1

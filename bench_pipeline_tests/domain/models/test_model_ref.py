@@ -16,6 +16,7 @@ from bench_pipeline.domain.models.model_ref import (
     ollama_ref,
     parse_execution_path,
 )
+from bench_pipeline.domain.models.server_address import parse_ollama_host
 
 OLLAMA, LLAMA_CPP, OPENAI = RuntimeKind.OLLAMA, RuntimeKind.LLAMA_CPP, RuntimeKind.OPENAI_COMPATIBLE
 SHARED_DATA = Path(os.environ.get("BENCH_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -104,10 +105,12 @@ def test_the_refusal_is_one_line_with_the_text_and_the_forms_that_are_read(path:
 names = st.from_regex(
     r"[A-Za-z0-9][A-Za-z0-9_.\-]{0,8}(/[A-Za-z0-9_.\-]{1,8}){0,2}(:[A-Za-z0-9_.\-]{1,8})?", fullmatch=True
 )
-addresses = st.from_regex(r"https?://[a-z0-9.\-]{1,9}(:[0-9]{1,5})?(/[a-z0-9]{1,4}){0,2}", fullmatch=True)
+addresses = st.from_regex(r"https?://[a-z0-9.\-]{1,9}(:[1-5][0-9]{0,4})?(/[a-z0-9]{1,4}){0,2}", fullmatch=True)
 visible_text = st.text(st.characters(exclude_categories=["Z", "C"]), min_size=1, max_size=20)
+ollama_urls = st.builds(lambda host: parse_ollama_host(host).url, addresses)
 refs = (
     names.map(ollama_ref)
+    | st.builds(ModelRef, st.just(OLLAMA), names.map(lambda name: ollama_ref(name).address), ollama_urls)
     | st.builds(ModelRef, st.just(LLAMA_CPP), visible_text)
     | st.builds(ModelRef, st.just(OPENAI), visible_text, addresses)
 )
