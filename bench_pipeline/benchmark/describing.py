@@ -25,7 +25,7 @@ _OF_THE_SERVER = (FailureKind.UNAVAILABLE, FailureKind.DEADLINE, FailureKind.CON
 def identities(refs: Iterable[ModelRef], runtimes: Runtimes, patience_s: float) -> dict[ModelRef, Described]:
     """Return what the runtimes say about each model; two servers never wait for each other.
 
-    A server that says "not yet" is waited for, up to `patience_s` seconds.
+    Waits up to `patience_s` seconds for a server that says "not yet".
     """
     found: dict[ModelRef, Described] = {}
     servers: dict[int, tuple[Runtime, list[ModelRef]]] = {}

@@ -1,4 +1,4 @@
-"""How long a server that says "not yet" is waited for. Retries after other failures are in loaded_model.py."""
+"""How long to wait for a server that says "not yet". Retries after other failures are in loaded_model.py."""
 
 from __future__ import annotations
 

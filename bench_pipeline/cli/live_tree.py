@@ -58,7 +58,7 @@ class LiveTree:
                 self._left = 0
                 self._write(f"\n⚔️  final, pass {event.number}: {safe(' then '.join(event.models))}")
             case CallRetried(attempt=0):
-                self._write(f"  ├─ {event.case_id}: ⏳ the server is waited for: {safe(event.failure)}")
+                self._write(f"  ├─ {event.case_id}: ⏳ waiting for the server: {safe(event.failure)}")
             case CallRetried():
                 self._write(f"  ├─ {event.case_id}: 🔁 attempt {event.attempt} failed: {safe(event.failure)}")
             case SampleTaken():

@@ -121,5 +121,5 @@ def test_a_run_tells_once_that_it_waits(
     monkeypatch.setenv("BENCH_PLACEMENT", "any")
     world.server.refusals[CHAT] = [LOADING] * 3
     done = typed("run", "--task", "grading", "--models", "fast")
-    assert done.stdout.count("(load): ⏳ the server is waited for: busy: fast:1b: ") == 1
+    assert done.stdout.count("(load): ⏳ waiting for the server: busy: fast:1b: ") == 1
     assert pauses == [1.0] * 3

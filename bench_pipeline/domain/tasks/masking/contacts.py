@@ -89,7 +89,7 @@ def _matches(pattern: re.Pattern[str], text: str, kind: Kind) -> Iterator[Span]:
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
-    """Whether a number is no part of a code such as GS-0457-09, and long or marked enough for a phone number."""
+    """Whether a number is not part of a code such as GS-0457-09, and long or marked enough for a phone number."""
     if text[start] == "+":
         return True
     number = text[start:end]
