@@ -29,7 +29,7 @@ from bench_pipeline.storage import promotions
 from bench_pipeline.storage.database import open_database
 from bench_pipeline.storage.plans import plan_by_hash
 
-TASKS = ("grading", "desk")
+TASKS = ("desk",)
 MODELS = ("smollm2:135m", "qwen2.5-coder:0.5b", "qwen2.5-coder:1.5b")
 FINAL_PASSES = 6  # the two models of the demo differ by far more than 20 %, which shows at this look of the final
 _DATABASE = "sqlite:///.bench/bench.db"
