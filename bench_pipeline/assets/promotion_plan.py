@@ -20,6 +20,8 @@ DECISION_COLUMNS = {"conversation": "string", "decision": "string", "incumbent":
                     "runner_up": "string", "gain_percent": "float", "reason": "string"}  # fmt: skip
 _CHANGE_COLUMNS = {"conversation_id": "string", "old_actor_id": "string", "new_actor_id": "string", "change": "string",
                    "impact": "string"}  # fmt: skip
+NO_IMPACT = "not known"
+"""What the table of changes says where production keeps no calls or nothing was compared."""
 
 
 def decision_records(rows: Sequence[PlanRow]) -> list[dict[str, str | float | None]]:
@@ -67,7 +69,7 @@ def promotion_plan_asset(task: str) -> dg.AssetsDefinition:
                 "old_actor_id": str(row.old_actor_id),
                 "new_actor_id": str(row.new_actor_id),
                 "change": f"{row.old_actor or 'none'} -> {row.new_actor}",
-                "impact": str(saved.get(row.conversation_id, "not known")),
+                "impact": str(saved.get(row.conversation_id, NO_IMPACT)),
             }
             for row in plan.changes
         ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import click
 import dagster as dg
 from pydantic import SecretStr
 
+from bench_pipeline.assets.promotion_plan import NO_IMPACT
 from bench_pipeline.automation.jobs import job_name
 from bench_pipeline.benchmark.ranking import read_ranked
 from bench_pipeline.benchmark.task_folders import read_task
@@ -125,10 +126,11 @@ def fetch_weights(catalogue: Catalogue, names: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """The benchmark and the plan that a job made."""
+    """The benchmark and the plan that a job made, and what each planned change saves, by conversation id."""
 
     benchmark_id: str
     plan_hash: str
+    impacts: Mapping[str, str]
 
 
 def run_jobs(settings: Settings, home: Path, tasks: Sequence[str], fresh: bool, tree: LiveTree) -> dict[str, JobResult]:
@@ -148,8 +150,17 @@ def run_jobs(settings: Settings, home: Path, tasks: Sequence[str], fresh: bool, 
             if not result.success:
                 raise GateFailed(f"{_cause(result)}; `bench ui` shows the log of Dagster run {result.run_id}")
             plan = result.asset_materializations_for_node(f"{task}__promotion_plan")[0].metadata
-            results[task] = JobResult(str(plan["benchmark_id"].value), str(plan["plan_hash"].value))
+            results[task] = JobResult(
+                str(plan["benchmark_id"].value), str(plan["plan_hash"].value), _impacts(plan["changes"])
+            )
     return results
+
+
+def _impacts(changes: dg.MetadataValue) -> dict[str, str]:
+    """Return the column `impact` of the plan's table of changes, without those that are not known."""
+    records = changes.records if isinstance(changes, dg.TableMetadataValue) else []
+    found = {str(record.data["conversation_id"]): str(record.data["impact"]) for record in records}
+    return {number: impact for number, impact in found.items() if impact != NO_IMPACT}
 
 
 def _cause(result: dg.ExecuteInProcessResult) -> str:
@@ -171,6 +182,7 @@ def _facts(bench: Workbench, task: str, result: JobResult) -> dict[str, object]:
         "benchmark_id": ranked.benchmark.benchmark_id,
         "results": ranked.scoreboard.results,
         "plan": plan.plan if plan else None,
+        "impacts": result.impacts,
         "promotion": promotion,
         "report": report_path(bench.settings.reports_dir, ranked),
     }
@@ -183,6 +195,7 @@ def _conclusion(bench: Workbench, task: str, result: JobResult) -> list[str]:
         promotion = promotions.promotion_by_plan(connection, result.plan_hash)
         validation = promotions.last_validation_of_task(connection, task)
     lines = [f"\n━━ {task} ━━", *summary(ranked), "\n🏭 Production:", *([plan_text(plan.plan)] if plan else [])]
+    lines += [f"💡 conversation {number}: {impact}" for number, impact in result.impacts.items()]
     if promotion is not None:
         lines.append(f"✅ promotion {promotion.promotion_id}: {promotion.status}")
     if validation is not None and not validation.passed:

@@ -24,7 +24,10 @@ from bench_pipeline.domain.promoting.final import LOOKS
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import open_database
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FINAL_PASSES as BOUND
 from bench_pipeline_tests.kit.shell import Shell, Typed
+from bench_pipeline_tests.kit.tasks import GRADE_A, GRADE_B
+from bench_pipeline_tests.kit.world import World
 
 
 def test_a_job_that_fails_is_one_line_with_the_step_and_its_reason(
@@ -75,6 +78,18 @@ def test_the_server_is_not_started_without_a_home(typed: Typed, monkeypatch: pyt
 def commands_in(lines: list[str]) -> list[list[str]]:
     """Return the words of every command of the closing lines, from `bench` on."""
     return [shlex.split(match[0]) for line in lines if (match := re.search(r"\bbench .*", line.split("\n")[0]))]
+
+
+@ONE_ENGINE
+def test_a_job_hands_on_what_a_change_saves(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    world.was_called(GRADE_A, 30)
+    settings = world.settings.model_copy(update={"final_passes": BOUND})
+    done = run_jobs(settings, dagster_home(), ["grading"], False, LiveTree(write=lambda _: None))["grading"]
+    assert "min a month less" in done.impacts[str(GRADE_A)]
+    assert "30 calls in the last 30 days" in done.impacts[str(GRADE_A)]
+    assert str(GRADE_B) not in done.impacts  # production keeps no calls of it
 
 
 def test_its_final_ends_early_at_a_look() -> None:
