@@ -8,7 +8,7 @@ from bench_pipeline.assets.partitions import models
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.automation.jobs import Jobs, job_name
 from bench_pipeline.benchmark.eligibility import candidates
-from bench_pipeline.benchmark.hardware import hardware_of
+from bench_pipeline.benchmark.hardware import hardware_by_server, server_of
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.workbench import Workbench, open_workbench
 from bench_pipeline.domain.errors import BenchError, InputError
@@ -63,11 +63,11 @@ def new_model_sensor(tasks: Sequence[str], jobs: Jobs) -> dg.SensorDefinition:
 
 def _requests(bench: Workbench, task: str, eligible: Sequence[Candidate]) -> list[dg.RunRequest]:
     prepared = prepare(bench, task)
+    keys = {server: prepared.evidence_key(found) for server, found in hardware_by_server(bench, eligible).items()}
     by_key: dict[str, list[Candidate]] = {}
     for candidate in eligible:
         if candidate.ref is not None:
-            key = prepared.evidence_key(hardware_of(bench, candidate.ref))
-            by_key.setdefault(key, []).append(candidate)
+            by_key.setdefault(keys[server_of(candidate.ref)], []).append(candidate)
     return [request for key, alike in by_key.items() for request in _requests_on_one_hardware(bench, task, key, alike)]
 
 

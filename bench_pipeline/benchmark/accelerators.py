@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from bench_pipeline.benchmark.events import OnEvent, ServerOnCpu
-from bench_pipeline.benchmark.hardware import hardware_of
+from bench_pipeline.benchmark.hardware import Server, hardware_of, server_of
 from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import RuntimeFailure
@@ -32,20 +32,16 @@ def surveyed(
     """
     if prepared.protocol.placement == "any":
         return list(candidates)
-    accelerated: dict[str, bool | None] = {}
+    accelerated: dict[Server, bool | None] = {}
     for candidate in candidates:
         ref = candidate.ref
-        if not candidate.eligible or ref is None or _server(ref) in accelerated:
+        if not candidate.eligible or ref is None or server_of(ref) in accelerated:
             continue
-        alike = [one for one in candidates if one.eligible and one.ref and _server(one.ref) == _server(ref)]
-        found = accelerated[_server(ref)] = _accelerated(bench, prepared, ref, alike)
+        alike = [one for one in candidates if one.eligible and one.ref and server_of(one.ref) == server_of(ref)]
+        found = accelerated[server_of(ref)] = _accelerated(bench, prepared, ref, alike)
         if found is False:
             on_event(ServerOnCpu(ref.base_url or parse_ollama_host(bench.settings.ollama_host).url))
     return [_placed(candidate, prepared, accelerated) for candidate in candidates]
-
-
-def _server(ref: ModelRef) -> str:
-    return f"{ref.runtime}:{ref.base_url or ''}"
 
 
 def _accelerated(bench: Workbench, prepared: PreparedTask, first: ModelRef, alike: Sequence[Candidate]) -> bool | None:
@@ -70,15 +66,15 @@ def exclude_those_on_cpu(database: Database, benchmark_id: str) -> None:
     """
     with database.writing() as connection:
         runs = model_runs(connection, benchmark_id)
-        with_gpu = {_server(run.ref) for run in runs if run.vram_bytes}
+        with_gpu = {server_of(run.ref) for run in runs if run.vram_bytes}
         for run in runs:
-            if run.vram_bytes == 0 and _server(run.ref) in with_gpu:
+            if run.vram_bytes == 0 and server_of(run.ref) in with_gpu:
                 exclude_samples(connection, run.model_run_id, ValidityRule.NOT_ON_GPU)
 
 
-def _placed(candidate: Candidate, prepared: PreparedTask, accelerated: dict[str, bool | None]) -> Candidate:
+def _placed(candidate: Candidate, prepared: PreparedTask, accelerated: dict[Server, bool | None]) -> Candidate:
     ref = candidate.ref
-    if not candidate.eligible or ref is None or accelerated.get(_server(ref)) is not False:
+    if not candidate.eligible or ref is None or accelerated.get(server_of(ref)) is not False:
         return candidate
     if prepared.protocol.placement != "gpu":
         return candidate

@@ -25,6 +25,7 @@ from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
 from bench_pipeline.domain.models.server_address import is_loopback, parse_ollama_host
 
 Hardware = Mapping[str, str | int]
+Server = tuple[RuntimeKind, str | None]
 
 
 def hardware_of(bench: Workbench, model: ModelRef) -> Hardware:
@@ -59,9 +60,10 @@ def common_hardware(bench: Workbench, candidates: Sequence[Candidate], incumbent
 
     Without an eligible candidate it is this machine.
     """
+    by_server = hardware_by_server(bench, candidates)
     running = [candidate for candidate in candidates if candidate.eligible and candidate.ref is not None]
     used = [candidate for candidate in running if candidate.name in incumbents] or running
-    found = [hardware_of(bench, candidate.ref) for candidate in used if candidate.ref is not None]
+    found = [by_server[server_of(candidate.ref)] for candidate in used if candidate.ref is not None]
     if not found:
         return this_machine(bench.system)
     most_common = Counter(map(content_hash, found)).most_common(1)[0][0]
@@ -70,13 +72,25 @@ def common_hardware(bench: Workbench, candidates: Sequence[Candidate], incumbent
 
 def comparable(bench: Workbench, candidates: Sequence[Candidate], hardware: Hardware) -> list[Candidate]:
     """Exclude the candidates that run on other hardware: their latencies cannot be compared."""
-    return [_on(bench, candidate, hardware) for candidate in candidates]
+    by_server = hardware_by_server(bench, candidates)
+    return [_on(by_server, candidate, hardware) for candidate in candidates]
 
 
-def _on(bench: Workbench, candidate: Candidate, hardware: Hardware) -> Candidate:
+def hardware_by_server(bench: Workbench, candidates: Sequence[Candidate]) -> dict[Server, Hardware]:
+    """Return the hardware of the servers of the eligible candidates; each is looked up once."""
+    refs = {server_of(one.ref): one.ref for one in candidates if one.eligible and one.ref is not None}
+    return {server: hardware_of(bench, ref) for server, ref in refs.items()}
+
+
+def server_of(model: ModelRef) -> Server:
+    """Return what tells the servers of models apart."""
+    return model.runtime, model.base_url
+
+
+def _on(by_server: Mapping[Server, Hardware], candidate: Candidate, hardware: Hardware) -> Candidate:
     if not candidate.eligible or candidate.ref is None:
         return candidate
-    own = hardware_of(bench, candidate.ref)
+    own = by_server[server_of(candidate.ref)]
     if own == hardware:
         return candidate
     detail = (
