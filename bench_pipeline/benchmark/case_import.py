@@ -99,7 +99,7 @@ def _conversation(bench: Workbench, connection: Connection, number: Conversation
     found = bench.production.conversations(connection, [number])
     if not found:
         known = [str(one.conversation_id) for one in bench.production.conversations(connection)]
-        raise InputError(f"there is no conversation {number}; known conversations: {', '.join(known) or 'none'}")
+        raise InputError(f"conversation {number} does not exist; known conversations: {', '.join(known) or 'none'}")
     return found[0]
 
 

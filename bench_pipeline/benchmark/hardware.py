@@ -22,7 +22,7 @@ from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.models.actor import Candidate, Exclusion
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
-from bench_pipeline.domain.models.server_address import is_loopback, parse_ollama_host
+from bench_pipeline.domain.models.server_address import is_this_machine, parse_ollama_host
 
 Hardware = Mapping[str, str | int]
 Server = tuple[RuntimeKind, str | None]
@@ -38,7 +38,7 @@ def hardware_of(bench: Workbench, model: ModelRef) -> Hardware:
     for name in (f"{host}:{url.port}", host):
         if name in stated:
             return {"server": stated[name]}
-    return this_machine(bench.system) if is_loopback(host) else {"server": f"unknown, host {host}"}
+    return this_machine(bench.system) if is_this_machine(host) else {"server": f"unknown, host {host}"}
 
 
 def this_machine(system: System) -> Hardware:

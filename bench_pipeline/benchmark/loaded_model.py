@@ -109,7 +109,7 @@ class LoadedModel:
     def _persist(self, action: Callable[[], _Found], on_retry: OnRetry) -> tuple[_Found, tuple[str, ...]]:
         """Return the result of `action` and the failed attempts before it, within the protocol's retries.
 
-        A pause that the server asks for is no failed attempt; such pauses are bounded by the limit for loading.
+        A pause that the server asks for does not count as a failed attempt; the load limit bounds such pauses.
         """
         attempts: list[str] = []
         pause_s = self._protocol.retry_pause_s

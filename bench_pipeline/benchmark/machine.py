@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from bench_pipeline.domain.measuring.pass_load import GpuUse, PassLoad
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
-from bench_pipeline.domain.models.server_address import parse_ollama_host
+from bench_pipeline.domain.models.server_address import is_this_machine, parse_ollama_host
 
 # The system counts CPU time in steps of 10 ms; below a second they are too coarse.
 _SHORTEST_S = 1.0
@@ -127,12 +126,6 @@ class Machine:
 def _port_here(address: str) -> int | None:
     """Return the port of an address on this machine; None if it is an address elsewhere."""
     parts = urlsplit(address)
-    host = (parts.hostname or "localhost").lower()
-    if host != "localhost":
-        try:
-            ip = ip_address(host)
-        except ValueError:
-            return None
-        if not (ip.is_loopback or ip.is_unspecified):
-            return None
+    if not is_this_machine((parts.hostname or "localhost").lower()):
+        return None
     return parts.port or {"http": 80, "https": 443}.get(parts.scheme)

@@ -31,7 +31,7 @@ def show(case_id: str, model: str, task: str | None, curl: bool, as_json: bool) 
     Nothing is measured or sent, except the question to the server whether the model can think. A key appears as the
     name of its variable. With --curl, --json prints the command as JSON.
 
-    Exit status: 0 shown, 1 the model cannot be called so, 2 there is no such case or model.
+    Exit status: 0 shown, 1 the model cannot be asked this, 2 unknown case or model.
     """
     settings = load_settings()
     with open_workbench(settings) as bench:
@@ -89,7 +89,7 @@ def _wire(bench: Workbench, prepared: PreparedTask, case: TestCase, model: str) 
 
 def _curl(request: WireRequest) -> str:
     if not request.url:
-        raise InputError("this model runs in this process, so there is no request to a server; leave out --curl")
+        raise InputError("this model runs in this process, not on a server; leave out --curl")
     # A key's variable is expanded by the shell that runs the command; everything else is quoted.
     texts = [f"{name}: {value}" for name, value in request.headers.items()]
     headers = [f'-H "{text}"' if "$" in text else f"-H {shlex.quote(text)}" for text in texts]

@@ -26,7 +26,7 @@ _ASCII = "bench_ascii"
 
 
 def set_up_streams() -> None:
-    """Make standard output and standard error writable, whatever the locale and whoever reads them.
+    """Make standard output and standard error writable, whatever the locale and the reader.
 
     A stream that was closed is replaced by the null device. After a failed write the rest of that stream is dropped,
     so that a promotion does not stop half-way because its reader has gone; `lost_output` returns the failure.

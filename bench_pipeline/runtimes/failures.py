@@ -74,8 +74,8 @@ def is_web_page(body: bytes) -> bool:
 def one_line(words: str, quote: bool, names: tuple[str, ...] = (), secret: str = "") -> str:
     """Return `words` on one line, shortened and without `secret`.
 
-    Parsers quote the text that they cannot read. So without `quote` the words end where a quotation may begin; the
-    `names`, which are no texts of a case, are kept also in quotation marks.
+    Parsers quote the text that they cannot read. So without `quote` the words end where a quotation may begin. The
+    `names` do not come from a case, so they are kept even in quotation marks.
     """
     if not quote:
         words = _NAME_OF_EXCEPTION.sub("", words)

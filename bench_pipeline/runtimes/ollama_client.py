@@ -12,9 +12,9 @@ from types import ModuleType
 
 import httpx
 
-from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.models.server_address import ServerAddress
 from bench_pipeline.runtimes.deadline import TotalTimeoutTransport
+from bench_pipeline.runtimes.wire import check_key
 
 _READ_ON_IMPORT = ("OLLAMA_HOST", "SSL_CERT_FILE")
 
@@ -24,8 +24,7 @@ def ollama_client(address: ServerAddress, api_key: str | None) -> httpx.Client:
 
     Raises `InputError` for an unusable API key, `RuntimeFailure` for an unusable certificate file.
     """
-    if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
-        raise InputError("BENCH_OLLAMA_API_KEY contains characters that HTTP headers cannot carry; correct it")
+    check_key(api_key, "BENCH_OLLAMA_API_KEY")
     package = _package().Client(
         address.url,
         transport=TotalTimeoutTransport(tls=address.scheme == "https"),

@@ -15,7 +15,7 @@ from typing import Self
 
 import httpx
 
-from bench_pipeline.domain.errors import FailureKind, InputError, RuntimeFailure
+from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
 from bench_pipeline.domain.measuring.protocol import Protocol
 from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
@@ -34,7 +34,7 @@ from bench_pipeline.runtimes.failures import bad_response, error_in
 from bench_pipeline.runtimes.openai_memory import Handles, Loaded, Memory
 from bench_pipeline.runtimes.openai_servers import UNRECOGNISED, Listed, OpenAIServer, recognised
 from bench_pipeline.runtimes.openai_wire import PATHS, Chunk, Models, call_body, events, reply_of
-from bench_pipeline.runtimes.wire import WireRequest
+from bench_pipeline.runtimes.wire import WireRequest, check_key
 
 _LISTING_AGE_S = 1.0
 _LIST = "the list of models"
@@ -58,11 +58,7 @@ class OpenAICompatibleRuntime:
     """
 
     def __init__(self, base_url: str, api_key: str | None, num_ctx: int | None = None) -> None:
-        if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
-            raise InputError(
-                f"the API key for {base_url} contains characters that HTTP headers cannot carry; "
-                "correct BENCH_OPENAI_API_KEY"
-            )
+        check_key(api_key, "BENCH_OPENAI_API_KEY")
         headers = {"Content-Type": "application/json"}
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.models.decoding import DecodingOptions, Think
 
 
@@ -44,6 +45,12 @@ def thinking_arguments(think: Think) -> dict[str, object] | None:
     if think == "default":
         return None
     return {"enable_thinking": think == "on"} if think in ("on", "off") else {"reasoning_effort": think}
+
+
+def check_key(api_key: str | None, variable: str) -> None:
+    """Raise `InputError` naming the key's variable, never the key, if no HTTP header can carry it."""
+    if api_key is not None and not (api_key.isascii() and api_key.isprintable()):
+        raise InputError(f"{variable} contains characters that HTTP headers cannot carry; correct it")
 
 
 def unknown_options(decoding: DecodingOptions, known: Collection[str], server: str) -> str | None:

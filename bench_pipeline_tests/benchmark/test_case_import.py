@@ -236,7 +236,7 @@ def test_a_task_is_named_after_its_conversation(world: World, called_in_producti
 
 @ONE_ENGINE
 def test_what_is_missing_in_production_is_named(world: World) -> None:
-    assert "there is no conversation 99; known conversations: 3335, 3336" in refusal(world, conversation_id=99)
+    assert "conversation 99 does not exist; known conversations: 3335, 3336" in refusal(world, conversation_id=99)
     assert "has no template in the table prompt_templates" in refusal(world)
     world.set_template(EXTRACT, TEMPLATE)
     assert f"conversation {EXTRACT} has no interactions" in refusal(world)

@@ -128,7 +128,7 @@ def test_the_json_tells_what_was_masked_without_the_original_values(world: World
         ((str(EXTRACT), "--yes", "--region", "GB,XX"), "unknown region XX; use two-letter codes"),
         ((str(EXTRACT), "--yes", "--task", "../up"), "'../up' cannot be the name of a task"),
         ((str(EXTRACT), "--yes", "--task", "grading"), "grading exists and is not overwritten"),
-        (("99", "--yes"), "there is no conversation 99"),
+        (("99", "--yes"), "conversation 99 does not exist"),
         ((str(EXTRACT), "--yes", "--limit", "0"), "'--limit'"),
         (("abc",), "'CONVERSATION_ID'"),
     ],

@@ -33,16 +33,11 @@ class ServerAddress:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{self.path}"
 
-    @property
-    def is_local(self) -> bool:
-        """Whether it is on this machine."""
-        return is_loopback(self.host)
 
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's."""
+def is_this_machine(host: str) -> bool:
+    """Whether a host name in lower case, or an address, is this machine's."""
     ip = _ip(host)
-    return host == "localhost" or (ip is not None and ip.is_loopback)
+    return host == "localhost" or (ip is not None and (ip.is_loopback or ip.is_unspecified))
 
 
 def parse_ollama_host(text: str) -> ServerAddress:

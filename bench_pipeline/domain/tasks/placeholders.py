@@ -49,7 +49,7 @@ class Placeholders:
         return self._pattern.sub(lambda match: match[0] if match[1] in self._literal else values[match[1]], text)
 
     def beginning(self, text: str) -> str:
-        """Return the text before the first field; all of it if there is no field."""
+        """Return the text before the first field, or all of it without a field."""
         if self._jinja:
             first = _JINJA_BEGINS.search(text)
         else:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.models.server_address import parse_ollama_host
+from bench_pipeline.domain.models.server_address import is_this_machine, parse_ollama_host
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_an_impossible_address_is_refused_without_repeating_it(text: str) -> Non
     ],
 )
 def test_a_loopback_address_is_on_this_machine(text: str, local: bool) -> None:
-    assert parse_ollama_host(text).is_local is local
+    assert is_this_machine(parse_ollama_host(text).host) is local
 
 
 @given(st.text())
