@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -458,23 +457,3 @@ def test_the_description_of_a_task_is_no_evidence(folder: Folder) -> None:
     before = folder.prepared().evidence_key({})
     folder.task["description"] = "Said in other words."
     assert folder.prepared().evidence_key({}) == before
-
-
-# The suites that ship
-
-
-SHIPPED_TASKS = sorted(path.name for path in SHIPPED.iterdir() if path.is_dir())
-
-
-def test_suites_ship_with_the_program() -> None:
-    assert {"desk", "grading", "grading_injection", "extraction", "formatting"} <= set(SHIPPED_TASKS)
-
-
-@pytest.mark.parametrize("name", SHIPPED_TASKS)
-def test_a_shipped_suite_is_sound_and_has_five_cases_of_each_of_two_classes(name: str) -> None:
-    prepared = prepare_from_files(Settings(testcases_dir=SHIPPED), name)
-    verdicts = Counter(case.expected_verdict for case in prepared.suite.test_cases if case.twin_of is None)
-    assert set(verdicts.values()) == {5}
-    assert len(verdicts) == 2
-    assert len({case.difficulty for case in prepared.suite.test_cases}) > 1
-    assert isinstance(prepared.task, Task)
