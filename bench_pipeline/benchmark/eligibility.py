@@ -12,6 +12,7 @@ from bench_pipeline.benchmark.describing import Described, identities
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
 from bench_pipeline.domain.models.actor import Actor, Candidate, Exclusion, exclusion_by_identity, exclusion_by_name
+from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.models.model_ref import ModelRef, UnknownExecutionPath, ollama_ref, parse_execution_path
 from bench_pipeline.runtimes.registry import HostNotAllowed
 
@@ -23,7 +24,7 @@ _DATABASE_RULES = {
 }
 
 
-def candidates(bench: Workbench, only: Collection[int] | None = None, patience_s: float = 0.0) -> list[Candidate]:
+def candidates(bench: Workbench, only: Collection[ActorId] | None = None, patience_s: float = 0.0) -> list[Candidate]:
     """Return every actor as a candidate: eligible with its identity, or excluded with a reason.
 
     `only` limits this to the actors with these ids; no runtime is asked about the others. A server that is still

@@ -23,6 +23,7 @@ from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing, rank, score_model
 from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.models.identity import ModelIdentity
+from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import BenchmarkRow, ExcludedModel, ModelRun
 from bench_pipeline.storage.database import Database
@@ -49,7 +50,7 @@ class RankedBenchmark:
         return frozenset(self.benchmark.incumbents or ())
 
     @property
-    def actor_ids(self) -> frozenset[int]:
+    def actor_ids(self) -> frozenset[ActorId]:
         """The actors on its scoreboard."""
         return frozenset(result.actor_id for result in self.scoreboard.results if result.actor_id is not None)
 

@@ -8,9 +8,8 @@ import click
 
 from bench_pipeline.benchmark.workbench import open_workbench
 from bench_pipeline.cli.completion import task_names
-from bench_pipeline.cli.output import CONVERSATION_ID, duration, json_option, print_json, safe, table
+from bench_pipeline.cli.output import duration, json_option, print_json, safe, table
 from bench_pipeline.domain.measuring.sample import Sample
-from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.promoting.changes import Promotion, PromotionRow
 from bench_pipeline.domain.promoting.facts import StoredPlan
 from bench_pipeline.promotion.blame import Blame, Grounds
@@ -48,16 +47,16 @@ def log(task: str | None, show_plans: bool, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("conversation_id", type=CONVERSATION_ID)
+@click.argument("conversation", metavar="CONVERSATION_ID")
 @json_option
-def blame(conversation_id: int, as_json: bool) -> int:
+def blame(conversation: str, as_json: bool) -> int:
     """Explain why a conversation has its actor.
 
     Shows the change that set it, the requester, the decision, the benchmark, and every call of the champion.
     Exit status: 0 explained, 1 no change made by bench explains it.
     """
     with open_workbench(load_settings()) as bench:
-        found = blame_conversation(bench.database, bench.production, ConversationId(conversation_id))
+        found = blame_conversation(bench.database, bench.production, bench.production.conversation_key(conversation))
     if as_json:
         print_json(found)
     else:

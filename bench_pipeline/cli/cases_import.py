@@ -9,9 +9,8 @@ import click
 
 from bench_pipeline.benchmark.case_import import MAX_CASES, ImportedTask, ImportTerms, import_cases
 from bench_pipeline.benchmark.workbench import open_workbench
-from bench_pipeline.cli.output import CONVERSATION_ID, json_option, print_json, safe, table
+from bench_pipeline.cli.output import json_option, print_json, safe, table
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.tasks.masking.contacts import DEFAULT_REGIONS
 from bench_pipeline.domain.tasks.masking.mask import Replacement
 from bench_pipeline.settings import load_settings
@@ -20,7 +19,7 @@ _SHOWN_CASES = 3
 
 
 @click.command("import")
-@click.argument("conversation_id", type=CONVERSATION_ID)
+@click.argument("conversation", metavar="CONVERSATION_ID")
 @click.option("--task", metavar="NAME", help="The new task's name; default: made of the conversation's name.")
 @click.option(
     "--limit", type=click.IntRange(1, MAX_CASES), default=20, help="How many drafts to make at most; default 20."
@@ -33,7 +32,7 @@ _SHOWN_CASES = 3
 )
 @click.option("--yes", is_flag=True, help="Write the folder without asking.")
 @json_option
-def import_(conversation_id: int, task: str | None, limit: int, region: str, yes: bool, as_json: bool) -> int:
+def import_(conversation: str, task: str | None, limit: int, region: str, yes: bool, as_json: bool) -> int:
     """Make a task with drafts of test cases from a conversation's prompt and its newest interactions.
 
     Names, addresses, phone numbers and the like are replaced before anything is written. What was replaced is shown,
@@ -44,7 +43,7 @@ def import_(conversation_id: int, task: str | None, limit: int, region: str, yes
         raise InputError("--json asks no questions; add --yes")
     terms = ImportTerms(task, limit, tuple(region.split(",")))
     with open_workbench(load_settings()) as bench:
-        imported = import_cases(bench, ConversationId(conversation_id), terms)
+        imported = import_cases(bench, bench.production.conversation_key(conversation), terms)
     if not as_json:
         _show(imported)
         if not yes and not click.confirm(safe(f"\nWrite {imported.folder}?")):

@@ -23,6 +23,7 @@ from bench_pipeline.definitions import build_definitions
 from bench_pipeline.demo.home import dagster_home, open_instance
 from bench_pipeline.demo.sample_database import make_sample_database
 from bench_pipeline.domain.errors import GateFailed, InputError
+from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.reporting.report import report_path
 from bench_pipeline.runtimes.catalogue import Catalogue
 from bench_pipeline.settings import Settings, load_settings
@@ -89,7 +90,7 @@ def demo_settings(given: Settings) -> Settings:
     return given.model_copy(update=own)
 
 
-def next_steps(task: str, conversation: int, elsewhere: bool) -> list[str]:
+def next_steps(task: str, conversation: ConversationId, elsewhere: bool) -> list[str]:
     """Return the closing lines: commands about a task and a conversation that it serves.
 
     `elsewhere`: the user's database is not the demo's.

@@ -18,8 +18,6 @@ from pydantic import BaseModel
 from bench_pipeline.cli.streams import as_written
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
-CONVERSATION_ID = click.IntRange(-(2**63), 2**63 - 1)
-"""What a database can hold as a whole number."""
 
 
 def print_json(value: object) -> None:

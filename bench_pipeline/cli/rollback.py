@@ -6,9 +6,8 @@ import click
 
 from bench_pipeline.benchmark.workbench import account, open_workbench
 from bench_pipeline.cli.completion import task_names
-from bench_pipeline.cli.output import CONVERSATION_ID, json_option, print_json
+from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.cli.production_text import document_lines, promotion_text, rollback_text
-from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.promoting.plan import Bar
 from bench_pipeline.promotion.failover import fail_over
 from bench_pipeline.promotion.reconciliation import write_open_documents
@@ -44,9 +43,9 @@ def rollback(promotion_id: int | None, task: str | None, reason: str | None, no_
 
 
 @click.command()
-@click.argument("conversation_id", type=CONVERSATION_ID)
+@click.argument("conversation", metavar="CONVERSATION_ID")
 @json_option
-def failover(conversation_id: int, as_json: bool) -> int:
+def failover(conversation: str, as_json: bool) -> int:
     """Switch a conversation to its runner-up.
 
     For a champion that fails in production. Refused if the runner-up was measured too long ago, is disabled, or is no
@@ -55,7 +54,7 @@ def failover(conversation_id: int, as_json: bool) -> int:
     Exit status: 0 done, 1 refused.
     """
     with open_workbench(load_settings()) as bench:
-        made = fail_over(bench, ConversationId(conversation_id), account())
+        made = fail_over(bench, bench.production.conversation_key(conversation), account())
         written, _ = write_open_documents(bench)
     if as_json:
         print_json({"promotion": made, "documents": written})

@@ -10,6 +10,7 @@ import yaml
 from sqlalchemy import Boolean, Column, Connection, Float, ForeignKey, Integer, MetaData, String, Table, Text
 
 from bench_pipeline.benchmark.task_folders import read_task, task_names, with_prompt
+from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.production import has_production
@@ -85,13 +86,13 @@ def make_sample_database(database: Database, settings: Settings) -> bool:
     return True
 
 
-def _served_templates(settings: Settings) -> dict[int, str]:
+def _served_templates(settings: Settings) -> dict[ConversationId, str]:
     """Return the prompts of the conversations that a task serves: production uses what is measured."""
     tasks = [with_prompt(settings, read_task(settings, name)) for name in task_names(settings)]
     return {number: task.prompt.prompt.messages[-1].content for task in tasks for number in task.conversations}
 
 
-def _fill(connection: Connection, world: dict[str, Any], served: dict[int, str]) -> None:
+def _fill(connection: Connection, world: dict[str, Any], served: dict[ConversationId, str]) -> None:
     steps = world["conversations"]
     connection.execute(actors.insert(), world["actors"])
     connection.execute(

@@ -77,7 +77,7 @@ def _evidence(ranked: RankedBenchmark) -> PlanEvidence:
 
 def _check_apart(tasks: Sequence[Task]) -> None:
     served = [number for task in tasks for number in task.conversations]
-    if twice := sorted({number for number in served if served.count(number) > 1}):
+    if twice := [number for number in served if served.count(number) > 1]:
         names = ", ".join(task.task for task in tasks)
         raise InputError(f"{names}: conversation {twice[0]} is in two tasks; remove it from all but one task.yaml")
 

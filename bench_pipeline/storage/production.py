@@ -18,6 +18,7 @@ from sqlalchemy import (
     DateTime,
     Integer,
     MetaData,
+    Numeric,
     Select,
     String,
     Table,
@@ -101,6 +102,16 @@ class Production:
     def tables(self) -> tuple[Table, ...]:
         """All tables that are read."""
         return tuple(self._tables.values())
+
+    def conversation_key(self, typed: str) -> ConversationId:
+        """Return the id that a person typed, with the type of its column. Raises `InputError`."""
+        column = self._tables["conversations"].c.conversation_id
+        if not isinstance(column.type, Numeric | Integer):
+            return typed
+        try:
+            return int(typed)
+        except ValueError:
+            raise InputError(f"{typed!r} is not an id of a conversation: {column.name} is {column.type}") from None
 
     def schema_hash(self, database: Database) -> str:
         """Hash the live column types and foreign keys of the required tables, limited to the columns in use."""

@@ -5,6 +5,7 @@ The tables themselves are in tables.py, the steps between versions in migrations
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +13,10 @@ from pathlib import Path
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
-from bench_pipeline.storage.tables import metadata
+from bench_pipeline.storage import triggers  # noqa: F401 - its listeners add them when the tables are created
+from bench_pipeline.storage.tables import installation, metadata
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION = Table(
     "benchmark_schema_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False)
@@ -78,6 +80,7 @@ def _create(connection: Connection) -> None:
     metadata.create_all(connection, checkfirst=False)
     _VERSION.create(connection)
     connection.execute(_VERSION.insert().values(version_num=SCHEMA_VERSION))
+    connection.execute(installation.insert().values(database_id=str(uuid.uuid4())))
 
 
 def upgrade(connection: Connection, to: str = "head") -> None:

@@ -1,4 +1,4 @@
-"""Our own tables. Their migrations are in `migrations/`; a test keeps the two equal."""
+"""Our own tables. Their migrations are in `migrations/`; a test keeps the two equal. Triggers are in triggers.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Connection,
     Double,
     ForeignKey,
     Index,
@@ -17,10 +16,9 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    event,
 )
 
-from bench_pipeline.storage.types import ForeignText, UtcDateTime
+from bench_pipeline.storage.types import ForeignText, KeyText, UtcDateTime
 
 metadata = MetaData(
     naming_convention={
@@ -30,6 +28,8 @@ metadata = MetaData(
         "ix": "ix_%(table_name)s_%(column_0_name)s",
     }
 )
+_LOGIN = "the login, set by the database; the account in SQLite"
+_CLAIMED = "the account that the client named, which proves nothing"
 _Id = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only in INTEGER PRIMARY KEY
 
 benchmark_runs = Table(
@@ -71,7 +71,7 @@ benchmark_candidates = Table(
     metadata,
     Column("benchmark_id", ForeignKey("benchmark_runs.benchmark_id"), primary_key=True),
     Column("model_name", String(300), primary_key=True),
-    Column("actor_id", BigInteger),
+    Column("actor_id", KeyText),
     Column("execution_path", Text),
     Column("exclusion", String(40), comment="NULL for a model that was run"),
     Column("detail", ForeignText, nullable=False),
@@ -86,7 +86,7 @@ benchmark_model_runs = Table(
     Column("model_run_id", _Id, primary_key=True),
     Column("benchmark_id", ForeignKey("benchmark_runs.benchmark_id"), nullable=False),
     Column("model_name", String(300), nullable=False),
-    Column("actor_id", BigInteger),
+    Column("actor_id", KeyText),
     Column("execution_path", Text, nullable=False),
     Column("digest", ForeignText),
     Column("identity", JSON, nullable=False),
@@ -170,7 +170,7 @@ benchmark_history = Table(
     Column("rank", Integer, comment="NULL when not qualified"),
     Column("benchmark_date", UtcDateTime, nullable=False),
     Column("standing", String(20), nullable=False),
-    Column("actor_id", BigInteger),
+    Column("actor_id", KeyText),
     Column("digest", ForeignText),
     Column("model_run_id", BigInteger, comment="the model run behind it, possibly of an earlier benchmark"),
     Column("cases", Integer, nullable=False),
@@ -205,9 +205,28 @@ plans = Table(
     Column("terms_hash", String(64), nullable=False, comment="SHA-256 of its terms"),
     Column("tasks", Text, nullable=False, comment="names, comma-separated"),
     Column("document", Text, nullable=False, comment="the plan as canonical JSON"),
-    Column("requested_by", ForeignText, nullable=False),
+    Column("requested_by", ForeignText, nullable=False, comment=_LOGIN),
+    Column("account", ForeignText, comment=_CLAIMED),
     Column("made_at", UtcDateTime, nullable=False),
     Index("ix_benchmark_plans_hash", "plan_hash"),
+)
+
+installation = Table(
+    "benchmark_installation",
+    metadata,
+    Column("database_id", String(36), primary_key=True, comment="random; tells one database from its copies"),
+)
+
+task_terms = Table(
+    "benchmark_task_terms",
+    metadata,
+    Column("task_terms_id", _Id, primary_key=True),
+    Column("task_type", String(60), nullable=False),
+    Column("terms_hash", String(64), nullable=False, comment="SHA-256 of the document"),
+    Column("document", Text, nullable=False, comment="what task.yaml allows and what the task measures, canonical JSON"),
+    Column("recorded_by", ForeignText, nullable=False, comment=_LOGIN),
+    Column("recorded_at", UtcDateTime, nullable=False),
+    Index("ix_benchmark_task_terms_task", "task_type", "task_terms_id"),
 )
 
 decisions = Table(
@@ -217,7 +236,7 @@ decisions = Table(
     Column("plan_hash", String(64), nullable=False),
     Column("benchmark_id", String(120), nullable=False),
     Column("task_type", String(60), nullable=False),
-    Column("conversation_id", BigInteger, nullable=False),
+    Column("conversation_id", KeyText, nullable=False),
     Column("decision", String(20), nullable=False),
     Column("reason", ForeignText, nullable=False),
     Column("input", JSON, nullable=False, comment="scoreboard, incumbent and policy: everything it depends on"),
@@ -231,8 +250,8 @@ approvals = Table(
     metadata,
     Column("approval_id", _Id, primary_key=True),
     Column("plan_hash", String(64), nullable=False),
-    Column("approved_by", ForeignText, nullable=False),
-    Column("database_role", String(63), comment="the login; NULL in SQLite"),
+    Column("approved_by", ForeignText, nullable=False, comment=_LOGIN),
+    Column("account", ForeignText, comment=_CLAIMED),
     Column("approved_at", UtcDateTime, nullable=False),
     Index("ix_benchmark_approvals_hash", "plan_hash"),
 )
@@ -243,8 +262,8 @@ freezes = Table(
     Column("freeze_id", _Id, primary_key=True),
     Column("frozen", Boolean, nullable=False, comment="the latest row counts"),
     Column("reason", ForeignText, nullable=False),
-    Column("set_by", ForeignText, nullable=False),
-    Column("database_role", String(63), comment="the login; NULL in SQLite"),
+    Column("set_by", ForeignText, nullable=False, comment=_LOGIN),
+    Column("account", ForeignText, comment=_CLAIMED),
     Column("set_at", UtcDateTime, nullable=False),
 )
 
@@ -259,9 +278,9 @@ promotions = Table(
     Column("undoes", ForeignKey("benchmark_promotions.promotion_id"), unique=True, comment="the change that it undoes"),
     Column("bar", String(20), comment="how long the actor it removed is barred: evidence, benchmark"),
     Column("reason", ForeignText, nullable=False),
-    Column("requested_by", ForeignText, nullable=False),
+    Column("requested_by", ForeignText, nullable=False, comment=_LOGIN),
+    Column("account", ForeignText, comment=_CLAIMED),
     Column("approved_by", ForeignText, comment="NULL when no approval was needed"),
-    Column("database_role", String(63), comment="the login; NULL in SQLite"),
     Column("dagster_run_id", String(60)),
     Column("applied_at", UtcDateTime, nullable=False),
 )
@@ -270,17 +289,17 @@ promotion_rows = Table(
     "benchmark_promotion_rows",
     metadata,
     Column("promotion_id", ForeignKey("benchmark_promotions.promotion_id"), primary_key=True),
-    Column("conversation_id", BigInteger, primary_key=True),
+    Column("conversation_id", KeyText, primary_key=True),
     Column("task_type", String(60), nullable=False),
     Column("benchmark_id", String(120), comment="NULL in a rollback"),
     Column("evidence_hash", String(64), comment="NULL in a rollback"),
     Column("conversation", ForeignText, nullable=False, comment="its name at that time"),
-    Column("old_actor_id", BigInteger),
+    Column("old_actor_id", KeyText),
     Column("old_actor", ForeignText, comment="its name at that time"),
-    Column("new_actor_id", BigInteger),
+    Column("new_actor_id", KeyText),
     Column("new_actor", ForeignText, comment="its name at that time"),
     Column("identity_hash", String(64), comment="of the new actor's model as measured"),
-    Column("runner_up_actor_id", BigInteger),
+    Column("runner_up_actor_id", KeyText),
     Column("expected_gain", Double),
     Column("reason", ForeignText, nullable=False),
     Column(
@@ -304,10 +323,10 @@ intents = Table(
 champions = Table(
     "benchmark_champions",
     metadata,
-    Column("conversation_id", BigInteger, primary_key=True),
+    Column("conversation_id", KeyText, primary_key=True),
     Column("task_type", String(60), nullable=False),
-    Column("champion_actor_id", BigInteger, nullable=False),
-    Column("runner_up_actor_id", BigInteger),
+    Column("champion_actor_id", KeyText, nullable=False),
+    Column("runner_up_actor_id", KeyText),
     Column("benchmark_id", String(120), nullable=False),
     Column("avg_latency_ms", Double),
     Column("decided_at", UtcDateTime, nullable=False),
@@ -324,32 +343,5 @@ validations = Table(
     Column("validated_at", UtcDateTime, nullable=False),
 )
 
-AUDIT = (plans, decisions, approvals, freezes, promotions, promotion_rows, validations)
-"""Append-only tables: triggers refuse every change of a row, see `append_only_ddl`."""
-REFUSAL = "benchmark_refuse_change()"
-"""The function of those triggers in PostgreSQL."""
-
-
-def append_only_ddl(table: str, dialect: str) -> list[str]:
-    """Return the statements that make a database refuse any change of a row of `table`."""
-    if dialect == "sqlite":
-        return [
-            f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
-            f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-            for verb in ("UPDATE", "DELETE")
-        ]
-    return [
-        f"CREATE OR REPLACE FUNCTION {REFUSAL} RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE EXCEPTION USING MESSAGE = TG_TABLE_NAME || ' is append-only'; END $$",
-        f"CREATE TRIGGER {table}_no_change BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION {REFUSAL}",
-        f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION {REFUSAL}",
-    ]
-
-
-def _hold_append_only(table: Table, connection: Connection, **_: object) -> None:
-    for statement in append_only_ddl(table.name, connection.dialect.name):
-        connection.exec_driver_sql(statement)
-
-
-for _table in AUDIT:
-    event.listen(_table, "after_create", _hold_append_only)
+AUDIT = (task_terms, plans, decisions, approvals, freezes, promotions, promotion_rows, validations)
+"""Append-only tables: triggers refuse every change of a row, see triggers.py."""

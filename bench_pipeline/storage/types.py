@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import DateTime, Dialect, Text
 from sqlalchemy.types import TypeDecorator
 
+from bench_pipeline.domain.models.ids import Key, key_of, key_text
 from bench_pipeline.domain.text import storable
 
 
@@ -43,3 +44,18 @@ class ForeignText(TypeDecorator[str]):
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
         """Replace characters that the database would refuse with U+FFFD."""
         return None if value is None else storable(value)
+
+
+class KeyText(TypeDecorator[Key]):
+    """A key of production, of whatever type its column there has, stored as text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: Key | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Return the text from which the key is read back with its type."""
+        return None if value is None else storable(key_text(value))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Key | None:  # noqa: ARG002
+        """Return the key with its type."""
+        return None if value is None else key_of(value)

@@ -92,7 +92,7 @@ class Entrant:
     """A model that is run in a benchmark, with its address and its identity before the run."""
 
     name: str
-    actor_id: int | None
+    actor_id: ActorId | None
     ref: ModelRef
     identity: ModelIdentity
 

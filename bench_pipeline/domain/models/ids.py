@@ -1,9 +1,41 @@
-"""Ids of production as opaque types: they are passed on and compared, nothing else. Ids of our own are not here."""
+"""Ids of production as opaque keys: they are passed on, compared and shown, nothing else. Ids of our own are not here.
+
+A key has the type of its column: `int` for whole numbers, `str` for every other type, such as uuid and text.
+"""
 
 from __future__ import annotations
 
-from typing import NewType
+import json
+import re
+from typing import Annotated
 
-ActorId = NewType("ActorId", int)
-ConversationId = NewType("ConversationId", int)
-WorkflowId = NewType("WorkflowId", int)
+from pydantic import Field, StrictInt, StrictStr
+
+Key = StrictInt | Annotated[StrictStr, Field(min_length=1)]
+ActorId = Key
+ConversationId = Key
+WorkflowId = Key
+
+_NUMBER = re.compile(r"0|-?[1-9][0-9]*")
+
+
+def key_text(key: Key) -> str:
+    """Return a key as text that `key_of` reads back with its type.
+
+    Only a text that looks like a whole number, or begins with a quotation mark, gets quotation marks, as in JSON.
+    """
+    if isinstance(key, str) and (_NUMBER.fullmatch(key) or key.startswith('"')):
+        return json.dumps(key, ensure_ascii=False)
+    return str(key)
+
+
+def key_of(text: str) -> Key:
+    """Return the key that `key_text` wrote."""
+    if _NUMBER.fullmatch(text):
+        return int(text)
+    return str(json.loads(text)) if text.startswith('"') else text
+
+
+def key_order(key: Key) -> tuple[bool, int, str]:
+    """Return what keys are sorted by: numbers by value, before texts."""
+    return (False, key, "") if isinstance(key, int) else (True, 0, key)

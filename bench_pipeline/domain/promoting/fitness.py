@@ -11,6 +11,7 @@ from typing import Any
 
 from bench_pipeline.domain.measuring.scoreboard import Standing
 from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE
+from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.promoting.decision import DecisionKind, Incumbent, unmeasured_because
 from bench_pipeline.domain.promoting.plan import PlanRow
 
@@ -59,7 +60,7 @@ def unmeasured_incumbent(incumbents: Iterable[Incumbent]) -> str:
     return ""
 
 
-def outdated_row(planned: Sequence[PlanRow], newer: Sequence[PlanRow], known: Collection[int]) -> PlanRow | None:
+def outdated_row(planned: Sequence[PlanRow], newer: Sequence[PlanRow], known: Collection[ActorId]) -> PlanRow | None:
     """Return the first planned row about which a newer benchmark decides otherwise, or None.
 
     `known` are the actors that the newer benchmark looked at: about a planned change to another actor it says nothing.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from bench_pipeline.domain.hashing import canonical_json, content_hash
 from bench_pipeline.domain.measuring.scoreboard import ModelResult
@@ -45,12 +45,17 @@ class _Value(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _without(fields: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key != name or value is not None}
+
+
 class PlanRow(_Value):
     """One conversation: who carries it out, who should, and why. `decision` is None when no benchmark decided.
 
     `gain` is the share of the incumbent's mean latency that is saved, None when it was not measured.
     `ratio_low` and `ratio_high` are the interval, at `level`, of new / old latency paired by case.
-    `identity_hash` is that of the new actor's model as it was measured.
+    `identity_hash` is that of the new actor's model as it was measured, `own_prompt` the SHA-256 of the prompt that
+    production keeps for the conversation, None without one.
     """
 
     task: str
@@ -71,6 +76,12 @@ class PlanRow(_Value):
     ratio_low: float | None = None
     ratio_high: float | None = None
     level: float | None = None
+    own_prompt: str | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what an earlier version did not store, so that its hash stays the same."""
+        return _without(handler(self), "own_prompt")
 
     @property
     def changes(self) -> bool:
@@ -83,12 +94,51 @@ class PlanRow(_Value):
         return self.decision is DecisionKind.KEEP and self.new_actor_id == self.old_actor_id is not None
 
 
+class TaskTerms(_Value):
+    """What a task allows, and what it measures.
+
+    A promotion may change the `conversations`, those under `auto` without an approval, and at most `max_rows` of
+    them; None for all. The hashes are those of the suite and of the prompt.
+    """
+
+    task: str
+    conversations: tuple[ConversationId, ...]
+    auto: tuple[ConversationId, ...]
+    max_rows: int | None
+    suite_hash: str
+    prompt_hash: str
+
+    @property
+    def document(self) -> str:
+        """All of it as canonical JSON."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the document."""
+        return content_hash(self.model_dump(mode="json"))
+
+    @property
+    def most_rows(self) -> int:
+        """How many conversations one promotion may change."""
+        return len(self.conversations) if self.max_rows is None else self.max_rows
+
+
 class PlanEvidence(_Value):
-    """The benchmark that a plan rests on for one task, and the hash of its scoreboard and terms."""
+    """The benchmark that a plan rests on for one task, and the hash of its scoreboard and terms.
+
+    `task_terms` is None in a plan of an earlier version, which is no longer applied.
+    """
 
     task: str
     benchmark_id: str
     evidence_hash: str
+    task_terms: TaskTerms | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_stored(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what an earlier version did not store, so that its hash stays the same."""
+        return _without(handler(self), "task_terms")
 
 
 class PlanTerms(_Value):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bench_pipeline.domain.errors import Fault, FileRefused, InputError
 from bench_pipeline.domain.models.decoding import DecodingOptions
-from bench_pipeline.domain.models.ids import ConversationId
+from bench_pipeline.domain.models.ids import ConversationId, key_order
 from bench_pipeline.domain.models.request import IMAGE_FIELDS, NO_IMAGES, Message
 from bench_pipeline.domain.tasks.placeholders import BRACES
 from bench_pipeline.domain.tasks.prompt import PROMPT_FIELDS, PromptTemplate
@@ -88,7 +88,7 @@ class Task(BaseModel):
 
     @model_validator(mode="after")
     def _marks_its_own(self) -> Task:
-        if strange := sorted(set(self.promotion.auto) - set(self.conversations)):
+        if strange := sorted(set(self.promotion.auto) - set(self.conversations), key=key_order):
             raise ValueError(f"promotion.auto lists {strange}, which are not under conversations")
         return self
 

@@ -15,7 +15,8 @@ from bench_pipeline.storage.database import Database, lock_key
 from bench_pipeline.storage.database_errors import driver_message
 from bench_pipeline.storage.production import Production
 from bench_pipeline.storage.schema import VERSION_TABLE
-from bench_pipeline.storage.tables import AUDIT, REFUSAL, champions, intents, metadata, promotion_rows, promotions
+from bench_pipeline.storage.triggers import REFUSAL
+from bench_pipeline.storage.tables import AUDIT, champions, intents, metadata, promotion_rows, promotions
 
 FUNCTION = "benchmark_apply"
 SIGNATURE = f"{FUNCTION}(text, text, text, json)"
