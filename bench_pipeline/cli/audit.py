@@ -10,6 +10,7 @@ from bench_pipeline.benchmark.workbench import open_workbench
 from bench_pipeline.cli.completion import task_names
 from bench_pipeline.cli.output import duration, json_option, print_json, safe, table
 from bench_pipeline.domain.measuring.sample import Sample
+from bench_pipeline.domain.promoting.approval import signer
 from bench_pipeline.domain.promoting.changes import Promotion, PromotionRow
 from bench_pipeline.domain.promoting.facts import StoredPlan
 from bench_pipeline.promotion.blame import Blame, Grounds
@@ -71,7 +72,7 @@ def _change_lines(one: Promotion) -> Iterator[str]:
     approved = f", approved by {one.approved_by}" if one.approved_by else ""
     run = f", Dagster run {one.dagster_run_id}" if one.dagster_run_id else ""
     undoes = f"undoes {one.undoes}, " if one.undoes else ""
-    yield safe(f"   {undoes}requested by {one.requested_by}{approved}{run}")
+    yield safe(f"   {undoes}requested by {signer(one.requested_by, one.account)}{approved}{run}")
     yield f"   plan {one.plan_hash[:12]}, terms {one.terms_hash[:12]}"
     for row in one.rows:
         yield safe(f"   {_row_text(row)}")
@@ -90,6 +91,7 @@ def _plan_facts(one: StoredPlan, applied: dict[str, Promotion], waits: dict[str,
         "hash": one.plan_hash,
         "made_at": one.made_at,
         "requested_by": one.requested_by,
+        "account": one.account,
         "plan": one.plan,
         "promotion_id": known.promotion_id if known else None,
         "awaits": waits.get(one.plan_hash) or None,
@@ -98,7 +100,7 @@ def _plan_facts(one: StoredPlan, applied: dict[str, Promotion], waits: dict[str,
 
 def _plans_text(stored: Sequence[StoredPlan], applied: dict[str, Promotion], waits: dict[str, str]) -> str:
     rows = [
-        (one.plan_hash[:12], one.plan.kind.value, one.plan.tasks, f"{one.made_at:%Y-%m-%d %H:%M}", one.requested_by,
+        (one.plan_hash[:12], one.plan.kind.value, one.plan.tasks, f"{one.made_at:%Y-%m-%d %H:%M}", one.signer,
          len(one.plan.changes), _plan_status(one, applied, waits))
         for one in stored
     ]  # fmt: skip

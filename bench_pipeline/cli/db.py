@@ -39,7 +39,8 @@ def install_(only_show: bool, as_json: bool) -> int:
         production = open_production(database, settings.production_names)
         roles = Roles(settings.recorder_role, settings.promoter_role)
         if only_show:
-            shown = statements(database, production, roles)
+            with database.engine.connect() as connection:
+                shown = statements(connection, production, roles)
         else:
             install(database, production, roles, _passwords(settings))
             shown = []

@@ -115,7 +115,7 @@ def _promotion(settings: Settings, database: Database) -> str:
     with database.engine.connect() as connection:
         last = latest_freeze(connection)
     if last is not None and last.frozen:
-        raise GateFailed(f"frozen by {last.set_by}: {last.reason}; `bench thaw` ends the freeze")
+        raise GateFailed(f"frozen by {last.signer}: {last.reason}; `bench thaw` ends the freeze")
     return "possible"
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
 from bench_pipeline.benchmark.workbench import account, open_workbench
 from bench_pipeline.cli.output import json_option, print_json, safe
 from bench_pipeline.cli.production_text import plan_text
+from bench_pipeline.domain.promoting.approval import signer
 from bench_pipeline.promotion.gates import approve as approve_plan
 from bench_pipeline.promotion.gates import set_freeze
 from bench_pipeline.settings import load_settings
@@ -24,12 +27,13 @@ def approve(plan_hash: str, as_json: bool) -> int:
     Exit status: 0 approved, 1 the plan needs no approval or is your own.
     """
     with open_workbench(load_settings()) as bench:
-        stored = approve_plan(bench.database, plan_hash, account())
+        stored, given = approve_plan(bench.database, plan_hash, account())
     if as_json:
-        print_json({"plan": stored.plan, "hash": stored.plan_hash, "approved_by": account()})
+        print_json({"plan": stored.plan, "hash": stored.plan_hash} | asdict(given))
     else:
         click.echo(plan_text(stored.plan))
-        click.echo(f"✅ approved by {safe(account())}; bench promote --plan {stored.plan_hash[:12]} applies it")
+        by = safe(signer(given.approved_by, given.account))
+        click.echo(f"✅ approved by {by}; bench promote --plan {stored.plan_hash[:12]} applies it")
     return 0
 
 

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 
 from bench_pipeline.benchmark.evidence import hash_of_evidence
 from bench_pipeline.benchmark.ranking import RankedBenchmark, read_ranked
+from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import GateFailed, InputError
 from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.promoting.champion import Champion
 from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.plan import Bar, PlanEvidence, PlanKind, PlanRow, PromotionPlan, identity_hash
+from bench_pipeline.promotion.plan import task_terms
 from bench_pipeline.promotion.rollback import reversal_terms, store_and_apply
 from bench_pipeline.storage.champions import champion
 
@@ -25,7 +27,8 @@ def fail_over(bench: Workbench, conversation_id: ConversationId, requested_by: s
     """
     with bench.database.engine.connect() as connection:
         registered = champion(connection, conversation_id)
-        names = {row.conversation_id: row.name for row in bench.production.conversations(connection)}
+        names = {row.conversation_id: row.name for row in bench.production.conversations(connection, [conversation_id])}
+        own_prompt = bench.production.own_prompt_hashes(connection, [conversation_id]).get(conversation_id)
     if registered is None:
         raise InputError(f"conversation {conversation_id} has no champion; `bench plan` shows the conversations")
     if registered.runner_up_actor_id is None:
@@ -35,14 +38,20 @@ def fail_over(bench: Workbench, conversation_id: ConversationId, requested_by: s
         task=registered.task_type,
         benchmark_id=registered.benchmark_id,
         evidence_hash=hash_of_evidence(ranked.benchmark, ranked.scoreboard),
+        task_terms=task_terms(
+            read_task(bench.settings, registered.task_type),
+            ranked.benchmark.suite_hash,
+            ranked.benchmark.prompt_hash,
+        ),
     )
+    row = _to_runner_up(registered, names.get(conversation_id, "unknown"), ranked)
     plan = PromotionPlan(
         kind=PlanKind.FAILOVER,
         bar=Bar.EVIDENCE,
         reason=f"requested by {requested_by} at {datetime.now(UTC).isoformat()}",
         evidence=(evidence,),
         terms=reversal_terms(bench, 1),
-        rows=(_to_runner_up(registered, names.get(conversation_id, "unknown"), ranked),),
+        rows=(row.model_copy(update={"own_prompt": own_prompt}),),
     )
     return store_and_apply(bench, plan, requested_by, None)
 

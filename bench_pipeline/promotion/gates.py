@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from sqlalchemy import Connection, text
+
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import GateFailed, InputError
-from bench_pipeline.domain.promoting.approval import Freeze
+from bench_pipeline.domain.promoting.approval import Approval, Freeze
 from bench_pipeline.domain.promoting.facts import StoredPlan
 from bench_pipeline.domain.promoting.plan import ApprovalMode
 from bench_pipeline.domain.promoting.refusal import APPROVAL_REASONS, PlanRefused
 from bench_pipeline.domain.promoting.rules import admit, intact
 from bench_pipeline.storage.database import Database
-from bench_pipeline.storage.plans import insert_approval, insert_freeze, plan_by_hash, requesters
+from bench_pipeline.storage.plans import (
+    insert_approval,
+    insert_freeze,
+    plan_by_hash,
+    possible_approvers,
+    requesters,
+    signing_login,
+)
 from bench_pipeline.storage.promotion_facts import gather_facts
 
 
-def approve(database: Database, beginning: str, approved_by: str) -> StoredPlan:
-    """Approve the stored plan whose hash has this prefix.
+def approve(database: Database, beginning: str, account: str) -> tuple[StoredPlan, Approval]:
+    """Approve the stored plan whose hash has this prefix; return it with the approval as the database signed it.
 
-    Raises `InputError` when there is none, and `GateFailed` when it needs no approval or `approved_by` requested it.
+    Raises `InputError` when there is none, and `GateFailed` when it needs no approval or its requester approves it.
     """
     with database.writing() as connection:
         stored = plan_by_hash(connection, beginning)
@@ -28,10 +37,26 @@ def approve(database: Database, beginning: str, approved_by: str) -> StoredPlan:
         terms = stored.plan.terms
         if terms.approval is ApprovalMode.AUTO:
             raise GateFailed(f"plan {stored.plan_hash[:12]} needs no approval; `bench promote` applies it")
-        if terms.second_person and approved_by in requesters(connection, stored.plan_hash):
-            raise GateFailed(f"{approved_by} asked for plan {stored.plan_hash[:12]}; another person has to approve it")
-        insert_approval(connection, stored.plan_hash, approved_by, datetime.now(UTC))
-    return stored
+        login = signing_login(connection, account)
+        if terms.second_person and login in requesters(connection, stored.plan_hash):
+            raise GateFailed(
+                f"{login} requested plan {stored.plan_hash[:12]} and cannot approve it; "
+                f"{who_may_approve(connection, stored.plan_hash)}"
+            )
+        given = insert_approval(connection, stored.plan_hash, account, datetime.now(UTC))
+    return stored, given
+
+
+def who_may_approve(connection: Connection, plan_hash: str) -> str:
+    """Return, as a clause, who may approve a plan that its requesters may not."""
+    if connection.dialect.name == "sqlite":
+        return f"another account than {', '.join(sorted(requesters(connection, plan_hash)))} may"
+    if names := possible_approvers(connection, plan_hash):
+        return f"{', '.join(names)} may, with BENCH_DATABASE_URL as that login"
+    return (
+        "no other login may; make one for each person: CREATE ROLE name LOGIN PASSWORD '…' IN ROLE "
+        f"{connection.scalar(text('SELECT session_user'))}"
+    )
 
 
 def awaited(bench: Workbench, stored: StoredPlan) -> str:
@@ -43,20 +68,18 @@ def awaited(bench: Workbench, stored: StoredPlan) -> str:
         intact(stored.plan_hash, stored)
         with bench.database.engine.connect() as connection:
             facts = gather_facts(connection, bench.production, stored, datetime.now(UTC))
+            others = who_may_approve(connection, stored.plan_hash)
         admit(stored.plan, facts)
     except PlanRefused as refused:
         if refused.reason not in APPROVAL_REASONS:
             return str(refused)
         missing = refused.reason == "approval_missing"
-        others = f" by somebody other than {', '.join(sorted(facts.requesters))}"
         what = f"needs an approval: bench approve {stored.plan_hash[:12]}" if missing else str(refused)
-        return f"{what}{others if stored.plan.terms.second_person else ''}"
+        return f"{what} ({others})" if stored.plan.terms.second_person else what
     return ""
 
 
-def set_freeze(database: Database, frozen: bool, reason: str, set_by: str) -> Freeze:
+def set_freeze(database: Database, frozen: bool, reason: str, account: str) -> Freeze:
     """Freeze or thaw all promotions. A promotion that begins after this returned has seen it."""
-    freeze = Freeze(frozen, reason, set_by, datetime.now(UTC))
     with database.writing() as connection:
-        insert_freeze(connection, freeze)
-    return freeze
+        return insert_freeze(connection, frozen, reason, account, datetime.now(UTC))

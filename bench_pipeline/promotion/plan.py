@@ -21,6 +21,7 @@ from bench_pipeline.domain.promoting.plan import (
     PlanRow,
     PlanTerms,
     PromotionPlan,
+    TaskTerms,
     plan_row,
 )
 from bench_pipeline.domain.promoting.replay import DecisionInput
@@ -56,22 +57,35 @@ def make_plan(bench: Workbench, ranked: Sequence[RankedBenchmark], tasks: Sequen
     serve one conversation.
     """
     _check_apart(tasks)
-    evidence = tuple(_evidence(one) for one in ranked)
+    evidence = tuple(_evidence(one, task) for one, task in zip(ranked, tasks, strict=True))
     decided = [
         row
         for benchmark, rests_on, task in zip(ranked, evidence, tasks, strict=True)
         for row in _decided(bench, benchmark, rests_on, task)
     ]
     rows = tuple(one.row for one in decided)
-    terms = _terms(rows, tasks, bench.settings, bench.production.schema_hash(bench.database))
+    terms = _terms(rows, evidence, bench.settings, bench.production.schema_hash(bench.database))
     return DecidedPlan(PromotionPlan(evidence=evidence, terms=terms, rows=rows), tuple(decided))
 
 
-def _evidence(ranked: RankedBenchmark) -> PlanEvidence:
+def _evidence(ranked: RankedBenchmark, task: Task) -> PlanEvidence:
     return PlanEvidence(
+        task_terms=task_terms(task, ranked.benchmark.suite_hash, ranked.benchmark.prompt_hash),
         task=ranked.benchmark.task_type,
         benchmark_id=ranked.benchmark.benchmark_id,
         evidence_hash=hash_of_evidence(ranked.benchmark, ranked.scoreboard),
+    )
+
+
+def task_terms(task: Task, suite_hash: str, prompt_hash: str) -> TaskTerms:
+    """Return what a task allows by its task.yaml, with the suite and the prompt that it measures."""
+    return TaskTerms(
+        task=task.task,
+        conversations=task.conversations,
+        auto=task.promotion.auto,
+        max_rows=task.promotion.max_rows,
+        suite_hash=suite_hash,
+        prompt_hash=prompt_hash,
     )
 
 
@@ -82,10 +96,12 @@ def _check_apart(tasks: Sequence[Task]) -> None:
         raise InputError(f"{names}: conversation {twice[0]} is in two tasks; remove it from all but one task.yaml")
 
 
-def _terms(rows: Sequence[PlanRow], tasks: Sequence[Task], settings: Settings, schema_hash: str) -> PlanTerms:
-    marked = {number for task in tasks for number in task.promotion.auto}
+def _terms(
+    rows: Sequence[PlanRow], evidence: Sequence[PlanEvidence], settings: Settings, schema_hash: str
+) -> PlanTerms:
+    marked = {number for one in evidence if one.task_terms is not None for number in one.task_terms.auto}
     asks = settings.approval == "required" or any(row.changes and row.conversation_id not in marked for row in rows)
-    by_tasks = sum(task.promotion.max_rows or len(task.conversations) for task in tasks)
+    by_tasks = sum(one.task_terms.most_rows for one in evidence if one.task_terms is not None)
     approval = ApprovalMode.REQUIRED if asks else ApprovalMode.AUTO
     return terms_of(settings, min(settings.max_rows, by_tasks), approval, schema_hash)
 
@@ -144,13 +160,15 @@ def _decided(bench: Workbench, ranked: RankedBenchmark, evidence: PlanEvidence, 
     decided = []
     with bench.database.engine.connect() as connection:
         bars = read_bars(connection, [evidence.benchmark_id])
+        prompts = bench.production.own_prompt_hashes(connection, task.conversations)
         for number, found in incumbents_of(bench, task, ranked).items():
             conversation, incumbent = found or (None, None)
             one = _decided_row(bench, number, conversation, incumbent, ranked)
             bar = bars.on(one.row, evidence) if one.row.changes else None
             if incumbent is not None and bar is not None:
                 one = _decided_row(bench, number, conversation, replace(incumbent, undone=bar.removal), ranked)
-            decided.append(one)
+            row = one.row.model_copy(update={"own_prompt": prompts.get(number)})
+            decided.append(replace(one, row=row))
     return decided
 
 

@@ -5,25 +5,26 @@ The writer's rules are in domain/promoting/rules.py and, for PostgreSQL, in its 
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from sqlalchemy import Connection
 
 from bench_pipeline.benchmark.evidence import hash_of_evidence
 from bench_pipeline.benchmark.fitness import newer_fit_benchmark
-from bench_pipeline.benchmark.incumbents import has_other_prompt
+from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.task_folders import read_task
-from bench_pipeline.benchmark.workbench import Workbench
+from bench_pipeline.benchmark.workbench import Workbench, account
 from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.facts import Observed
 from bench_pipeline.domain.promoting.fitness import outdated_row
 from bench_pipeline.domain.promoting.plan import PlanEvidence, PlanKind, PromotionPlan
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.observation import observe
-from bench_pipeline.promotion.plan import make_plan
+from bench_pipeline.promotion.plan import make_plan, task_terms
 from bench_pipeline.promotion.validation_hook import check_hook
 from bench_pipeline.storage import benchmarks, history
-from bench_pipeline.storage.benchmarks import BenchmarkRow
-from bench_pipeline.storage.plans import plan_by_hash
-from bench_pipeline.storage.promotions import promotion_by_id, promotion_by_plan, read_bars
+from bench_pipeline.storage.plans import plan_by_hash, record_task_terms
+from bench_pipeline.storage.promotions import promotion_by_id, promotion_by_plan
 
 
 def apply_plan(
@@ -51,34 +52,30 @@ def apply_plan(
 
 
 def _check_without_locks(bench: Workbench, plan: PromotionPlan) -> list[Observed]:
-    if bench.production.schema_hash(bench.database) != plan.terms.schema_hash:
-        raise PlanRefused("schema_changed", {})
+    """Check what only the program can: its own files, the whole stored evidence, and the models' identities."""
     if plan.kind is PlanKind.ROLLBACK:
         return []
     if bench.settings.validation_hook is not None:
         check_hook(bench.settings.validation_hook)  # do not start a promotion that could not be validated
-    _check_listed(bench, plan)
     with bench.database.engine.connect() as connection:
         for evidence in plan.evidence:
-            benchmark = _check_evidence(connection, evidence)
-            _check_prompts(connection, bench, plan, benchmark)
-        _check_bars(connection, plan)
+            _check_evidence(connection, evidence)
     if plan.kind is PlanKind.PROMOTION:
         for evidence in plan.evidence:
+            _record_terms(bench, evidence.task)
             _check_not_outdated(bench, plan, evidence)
     return observe(bench, plan)
 
 
-def _check_listed(bench: Workbench, plan: PromotionPlan) -> None:
-    """Check against the allow-list in task.yaml as it is now; the writer checks against the one that was measured."""
-    listed = {one.task: read_task(bench.settings, one.task).conversations for one in plan.evidence}
-    for row in plan.changes:
-        if row.conversation_id not in listed.get(row.task, ()):
-            facts = {"conversation_id": row.conversation_id, "conversation": row.conversation, "task": row.task}
-            raise PlanRefused("not_listed", facts)
+def _record_terms(bench: Workbench, task: str) -> None:
+    """Tell the database what the task's files allow and measure now, by which the writer decides."""
+    prepared = prepare(bench, task)
+    terms = task_terms(prepared.task, prepared.suite.hash, prepared.prompt_hash)
+    with bench.database.writing() as connection:
+        record_task_terms(connection, terms, account(), datetime.now(UTC))
 
 
-def _check_evidence(connection: Connection, evidence: PlanEvidence) -> BenchmarkRow:
+def _check_evidence(connection: Connection, evidence: PlanEvidence) -> None:
     """Check that the whole stored scoreboard is unchanged; the writer compares only the outcome of its ranking."""
     benchmark = benchmarks.benchmark(connection, evidence.benchmark_id)
     scoreboard = history.stored_scoreboard(connection, evidence.benchmark_id)
@@ -86,21 +83,10 @@ def _check_evidence(connection: Connection, evidence: PlanEvidence) -> Benchmark
         raise PlanRefused("evidence_gone", {"benchmark_id": evidence.benchmark_id})
     if hash_of_evidence(benchmark, scoreboard) != evidence.evidence_hash:
         raise PlanRefused("evidence_changed", {"benchmark_id": evidence.benchmark_id})
-    return benchmark
-
-
-def _check_prompts(connection: Connection, bench: Workbench, plan: PromotionPlan, benchmark: BenchmarkRow) -> None:
-    """Refuse a conversation whose prompt is no longer the one that was measured."""
-    rows = {row.conversation_id: row for row in plan.changes if row.task == benchmark.task_type}
-    for number in rows:
-        own = bench.production.prompt_of(connection, number)
-        if own is not None and has_other_prompt(benchmark, own):
-            facts = {"conversation_id": number, "conversation": rows[number].conversation}
-            raise PlanRefused("prompt_changed", facts)
 
 
 def _check_not_outdated(bench: Workbench, plan: PromotionPlan, evidence: PlanEvidence) -> None:
-    """Refuse the plan only if a newer benchmark is fit for production and decides differently."""
+    """Refuse the plan also if a newer benchmark that is fit for production decides differently by its interval."""
     newer = newer_fit_benchmark(bench, evidence.task, evidence.benchmark_id)
     if newer is None:
         return
@@ -110,14 +96,3 @@ def _check_not_outdated(bench: Workbench, plan: PromotionPlan, evidence: PlanEvi
         facts = {"task": evidence.task, "planned_id": evidence.benchmark_id, "newer_id": newer.benchmark.benchmark_id}
         conversation = {"conversation_id": row.conversation_id, "conversation": row.conversation}
         raise PlanRefused("plan_outdated", facts | conversation)
-
-
-def _check_bars(connection: Connection, plan: PromotionPlan) -> None:
-    """Refuse to restore what was undone after the plan was made."""
-    bars = read_bars(connection, [evidence.benchmark_id for evidence in plan.evidence])
-    for row in plan.changes:
-        evidence = plan.evidence_of(row.task)
-        bar = bars.on(row, evidence) if evidence else None
-        if bar is not None:
-            facts = {"actor": row.new_actor, "conversation_id": row.conversation_id, "why": bar.removal}
-            raise PlanRefused("barred", facts | {"promotion_id": bar.promotion_id})

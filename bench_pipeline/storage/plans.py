@@ -1,24 +1,24 @@
-"""Plans, their approvals, and freezes as rows. Rows are only ever added."""
+"""Plans, their approvals, freezes, and what tasks allow, as rows. Rows are only ever added."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, insert, select, text
+from sqlalchemy import Connection, Select, column, func, insert, literal_column, select, table, text
 
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.promoting.approval import Approval, Freeze
 from bench_pipeline.domain.promoting.facts import StoredPlan
-from bench_pipeline.domain.promoting.plan import PromotionPlan
-from bench_pipeline.storage.database import lock_key
-from bench_pipeline.storage.tables import approvals, freezes, plans
+from bench_pipeline.domain.promoting.plan import PromotionPlan, TaskTerms
+from bench_pipeline.storage.tables import approvals, freezes, plans, task_terms
 
 MIN_PREFIX = 8
+_FREEZE = freezes.c.frozen, freezes.c.reason, freezes.c.set_by, freezes.c.account, freezes.c.set_at
 
 
-def insert_plan(connection: Connection, plan: PromotionPlan, requested_by: str, at: datetime) -> None:
-    """Store a plan, so that exactly what was shown can be applied."""
+def insert_plan(connection: Connection, plan: PromotionPlan, account: str, at: datetime) -> None:
+    """Store a plan, so that exactly what was shown can be applied. PostgreSQL itself writes login and moment."""
     connection.execute(
         insert(plans).values(
             plan_hash=plan.hash,
@@ -26,7 +26,8 @@ def insert_plan(connection: Connection, plan: PromotionPlan, requested_by: str, 
             terms_hash=plan.terms_hash,
             tasks=plan.tasks,
             document=plan.document,
-            requested_by=requested_by,
+            requested_by=account,
+            account=account,
             made_at=at,
         )
     )
@@ -59,42 +60,84 @@ def requesters(connection: Connection, plan_hash: str) -> frozenset[str]:
     return frozenset(connection.scalars(select(plans.c.requested_by).where(plans.c.plan_hash == plan_hash)))
 
 
-def insert_approval(connection: Connection, plan_hash: str, approved_by: str, at: datetime) -> None:
-    """Store an approval of a plan."""
-    connection.execute(
-        insert(approvals).values(
-            plan_hash=plan_hash, approved_by=approved_by, database_role=_login(connection), approved_at=at
-        )
-    )
+def insert_approval(connection: Connection, plan_hash: str, account: str, at: datetime) -> Approval:
+    """Store an approval of a plan and return it as stored. PostgreSQL itself writes the login and the moment."""
+    c = approvals.c
+    values = {"plan_hash": plan_hash, "approved_by": account, "account": account, "approved_at": at}
+    stored = insert(approvals).values(values).returning(c.approved_by, c.account, c.approved_at)
+    return Approval(*connection.execute(stored).one())
+
+
+def signing_login(connection: Connection, account: str) -> str:
+    """Return whom the database takes for the author of a row: the login, in SQLite the account."""
+    if connection.dialect.name == "sqlite":
+        return account
+    return str(connection.scalar(text("SELECT session_user")))
+
+
+def possible_approvers(connection: Connection, plan_hash: str) -> list[str]:
+    """Return the logins that may approve a plan which they did not request; empty in SQLite, which has none."""
+    if connection.dialect.name == "sqlite":
+        return []
+    # Whoever may store plans may store approvals: `bench db install` grants both alike.
+    oid = select(literal_column("tableoid")).select_from(plans).limit(1).scalar_subquery()
+    roles = table("pg_roles", column("oid"), column("rolname"), column("rolcanlogin"), column("rolsuper"))
+    may_write = func.has_table_privilege(roles.c.oid, oid, "INSERT")
+    query = select(roles.c.rolname).where(roles.c.rolcanlogin, ~roles.c.rolsuper, may_write).order_by(roles.c.rolname)
+    asked = requesters(connection, plan_hash)
+    return [name for name in connection.scalars(query) if name not in asked]
 
 
 def approvals_of(connection: Connection, plan_hash: str) -> list[Approval]:
     """Return the approvals of a plan, latest first."""
     c = approvals.c
-    query = select(c.approved_by, c.approved_at).where(c.plan_hash == plan_hash)
+    query = select(c.approved_by, c.account, c.approved_at).where(c.plan_hash == plan_hash)
     return [Approval(*row) for row in connection.execute(query.order_by(c.approval_id.desc()))]
 
 
-def insert_freeze(connection: Connection, freeze: Freeze) -> None:
-    """Freeze all promotions, or thaw them. In PostgreSQL a promotion in progress ends first; the next one sees it."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key("promotion")})
-    connection.execute(insert(freezes).values(asdict(freeze) | {"database_role": _login(connection)}))
+def insert_freeze(connection: Connection, frozen: bool, reason: str, account: str, at: datetime) -> Freeze:
+    """Freeze all promotions, or thaw them, and return it as stored.
+
+    In PostgreSQL a promotion in progress ends first, because it keeps this table from being written; the next one sees
+    the row.
+    """
+    values = {"frozen": frozen, "reason": reason, "set_by": account, "account": account, "set_at": at}
+    stored = insert(freezes).values(values).returning(*_FREEZE)
+    return Freeze(*connection.execute(stored).one())
 
 
 def latest_freeze(connection: Connection) -> Freeze | None:
     """Return the latest freeze or thaw, or None."""
     c = freezes.c
-    row = connection.execute(
-        select(c.frozen, c.reason, c.set_by, c.set_at).order_by(c.freeze_id.desc()).limit(1)
-    ).first()
+    row = connection.execute(select(*_FREEZE).order_by(c.freeze_id.desc()).limit(1)).first()
     return Freeze(*row) if row else None
 
 
-def _plans() -> Select[str, str, str, datetime]:
+def record_task_terms(connection: Connection, terms: TaskTerms, account: str, at: datetime) -> None:
+    """Record what a task allows and measures now, unless it was recorded so last."""
+    c = task_terms.c
+    last = select(c.terms_hash).where(c.task_type == terms.task).order_by(c.task_terms_id.desc()).limit(1)
+    if connection.scalar(last) == terms.hash:
+        return
+    connection.execute(
+        insert(task_terms).values(
+            task_type=terms.task,
+            terms_hash=terms.hash,
+            document=terms.document,
+            recorded_by=account,
+            recorded_at=at,
+        )
+    )
+
+
+def recorded_task_terms(connection: Connection, tasks: Iterable[str]) -> dict[str, TaskTerms]:
+    """Return what was recorded last of each of these tasks, where anything was."""
+    c = task_terms.c
+    latest = select(func.max(c.task_terms_id)).where(c.task_type.in_(list(tasks))).group_by(c.task_type)
+    found = connection.scalars(select(c.document).where(c.task_terms_id.in_(latest)))
+    return {terms.task: terms for terms in map(TaskTerms.model_validate_json, found)}
+
+
+def _plans() -> Select[str, str, str, str | None, datetime]:
     c = plans.c
-    return select(c.plan_hash, c.document, c.requested_by, c.made_at).order_by(c.plan_id.desc())
-
-
-def _login(connection: Connection) -> str | None:
-    return connection.scalar(text("SELECT session_user")) if connection.dialect.name == "postgresql" else None
+    return select(c.plan_hash, c.document, c.requested_by, c.account, c.made_at).order_by(c.plan_id.desc())

@@ -32,16 +32,20 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.engine import Inspector
-from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE, Actor, ActorNow, Exclusion
 from bench_pipeline.domain.models.ids import ActorId, ConversationId, WorkflowId
 from bench_pipeline.storage.database import Database
-from bench_pipeline.storage.production_texts import ConversationPrompt, Interaction, read_interactions, read_prompt
+from bench_pipeline.storage.production_schema import fingerprint_sql, schema_hash
+from bench_pipeline.storage.production_texts import (
+    ConversationPrompt,
+    Interaction,
+    read_interactions,
+    read_prompt,
+    read_prompt_hashes,
+)
 
 REQUIRED = {
     "actors": ("actor_id", "actor_name", "actor_type", "execution_path", "enabled"),
@@ -115,8 +119,25 @@ class Production:
 
     def schema_hash(self, database: Database) -> str:
         """Hash the live column types and foreign keys of the required tables, limited to the columns in use."""
-        inspector = inspect(database.engine)
-        return content_hash({name: _live_schema(inspector, self._tables[name]) for name in REQUIRED})
+        with database.engine.connect() as connection:
+            return self.live_schema_hash(connection)
+
+    def live_schema_hash(self, connection: Connection) -> str:
+        """Hash the same as seen by this connection, in PostgreSQL by the query that the promotion's function has."""
+        required = {name: self._tables[name] for name in REQUIRED if name in self._tables}
+        return schema_hash(connection, required)
+
+    def live_schema_sql(self, connection: Connection) -> str:
+        """Return that query."""
+        return fingerprint_sql(connection, {name: self._tables[name] for name in REQUIRED if name in self._tables})
+
+    def own_prompt_hashes(
+        self, connection: Connection, conversation_ids: Iterable[ConversationId]
+    ) -> dict[ConversationId, str]:
+        """Return the SHA-256 of the prompt that production keeps, for each conversation that has one."""
+        if "prompt_templates" not in self.optional:
+            return {}
+        return read_prompt_hashes(connection, self._tables["prompt_templates"], list(conversation_ids))
 
     def actors(
         self, connection: Connection, excluded_names: Sequence[str], specialist_names: Sequence[str]
@@ -250,20 +271,6 @@ class Production:
         return select(
             c.conversation_id, c.conversation_name, c.actor_id, a.actor_name, a.actor_type, a.execution_path
         ).outerjoin_from(self._tables["conversations"], self._tables["actors"], c.actor_id == a.actor_id)
-
-
-def _live_schema(inspector: Inspector, table: Table) -> object:
-    try:
-        columns = {c["name"]: str(c["type"]) for c in inspector.get_columns(table.name, schema=table.schema)}
-        keys = inspector.get_foreign_keys(table.name, schema=table.schema)
-    except NoSuchTableError:
-        return None
-    return {
-        "columns": {column.key: columns.get(column.name) for column in table.columns},
-        "foreign_keys": sorted(
-            [key["constrained_columns"], key["referred_table"], key["referred_columns"]] for key in keys
-        ),
-    }
 
 
 def _as_kept(moment: datetime, column: DateTime) -> datetime:

@@ -6,15 +6,18 @@ The tables and their names are in production.py. Values come from production and
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import JSON, Column, ColumnElement, Connection, String, Table, cast, literal, select
+from sqlalchemy import JSON, Column, ColumnElement, Connection, String, Table, cast, func, literal, select
 
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.strict_json import JsonRefused, strict_json
+
+_UNIT, _RECORD = "\x1f", "\x1e"  # ASCII's own separators: between the parts of a prompt, and between prompts
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,24 @@ def read_prompt(connection: Connection, table: Table, conversation_id: Conversat
         _options(options, _Where(table, "options", conversation_id)),
         _time_limit(limit, _Where(table, "time_limit_s", conversation_id)),
     )
+
+
+def prompt_parts(table: Table) -> list[Column[Any]]:
+    """Return the columns of a prompt, in the order in which they are hashed."""
+    names = ("template", "system_template", "options", "time_limit_s")
+    return [table.c[name] for name in names if name in table.c]
+
+
+def read_prompt_hashes(
+    connection: Connection, table: Table, conversation_ids: Sequence[ConversationId]
+) -> dict[ConversationId, str]:
+    """Return the SHA-256 over all rows of each conversation that has any, sorted, as the promotion's function does."""
+    parts = [func.coalesce(cast(column, String), "") for column in prompt_parts(table)]
+    query = select(table.c.conversation_id, *parts).where(table.c.conversation_id.in_(conversation_ids))
+    lines: dict[ConversationId, list[str]] = {}
+    for number, *texts in connection.execute(query):
+        lines.setdefault(number, []).append(_UNIT.join(texts))
+    return {number: sha256(_RECORD.join(sorted(found)).encode()).hexdigest() for number, found in lines.items()}
 
 
 def read_interactions(

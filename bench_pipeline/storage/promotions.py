@@ -132,6 +132,7 @@ def _recorded(head: RowMapping, rows: Sequence[PromotionRow]) -> RecordedChange:
         bar=Bar(head["bar"]) if head["bar"] else None,
         reason=head["reason"],
         requested_by=head["requested_by"],
+        account=head["account"],
         approved_by=head["approved_by"],
         dagster_run_id=head["dagster_run_id"],
         applied_at=head["applied_at"],

@@ -223,7 +223,7 @@ task_terms = Table(
     Column("task_terms_id", _Id, primary_key=True),
     Column("task_type", String(60), nullable=False),
     Column("terms_hash", String(64), nullable=False, comment="SHA-256 of the document"),
-    Column("document", Text, nullable=False, comment="what task.yaml allows and what the task measures, canonical JSON"),
+    Column("document", Text, nullable=False, comment="what the task allows and measures, canonical JSON"),
     Column("recorded_by", ForeignText, nullable=False, comment=_LOGIN),
     Column("recorded_at", UtcDateTime, nullable=False),
     Index("ix_benchmark_task_terms_task", "task_type", "task_terms_id"),

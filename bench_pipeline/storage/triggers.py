@@ -1,4 +1,4 @@
-"""Triggers of our own tables: what was recorded cannot be changed, and the database signs it. Tables are in tables.py."""
+"""Triggers of our own tables: recorded rows cannot be changed, and the database signs them. Tables: tables.py."""
 
 from __future__ import annotations
 

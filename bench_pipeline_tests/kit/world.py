@@ -39,6 +39,7 @@ from bench_pipeline.storage.plans import insert_plan
 from bench_pipeline.storage.production import Production, open_production
 from bench_pipeline.storage.promotions import all_promotions
 from bench_pipeline.storage.tables import metadata as own_tables
+from bench_pipeline.storage.tables import plans as own_plans
 from bench_pipeline.storage.writers.installation import Roles, install
 from bench_pipeline_tests.fakes.ollama_server import FakeOllama
 from bench_pipeline_tests.fakes.system import FakeSystem
@@ -196,8 +197,34 @@ class World:
         return make_plan(replace(self.bench, settings=settings), [ranked], [read_task(settings, "grading")])
 
     def store(self, plan: PromotionPlan, requested_by: str = "the tests", at: datetime | None = None) -> None:
-        with self.database.writing() as connection:
+        """Store a plan for a person, see `signed_as`; `at` is when the database is to say that it was."""
+        with self.signed_as(requested_by) as database, database.writing() as connection:
             insert_plan(connection, plan, requested_by, at or datetime.now(UTC))
+        if at is not None and self.promoter_url is not None:
+            self.falsify(own_plans, update(own_plans).where(own_plans.c.plan_hash == plan.hash).values(made_at=at))
+
+    @contextmanager
+    def signed_as(self, name: str) -> Iterator[Database]:
+        """The database as a person opens it: in PostgreSQL under a login of that name, which `the tests` share."""
+        if self.promoter_url is None or name == "the tests":
+            yield self.database
+            return
+        self.add_login(name)
+        database = open_database(as_role(self.url, name))
+        yield database
+        database.close()
+
+    def add_login(self, name: str) -> None:
+        """What an administrator does for a person, once for the whole server."""
+        known = text("SELECT 1 FROM pg_roles WHERE rolname = :name")
+        with self.owner.engine.connect() as connection:
+            missing = connection.scalar(known, {"name": name}) is None
+        if missing:
+            self.change(text(f'CREATE ROLE "{name}" LOGIN IN ROLE bench_recorder'))
+
+    def signer(self, name: str) -> str:
+        """Whom the database records for what this person stores."""
+        return "bench_recorder" if self.promoter_url is not None and name == "the tests" else name
 
     @property
     def bench(self) -> Workbench:

@@ -45,7 +45,7 @@ def test_a_plan_gives_every_conversation_its_new_actor_and_leaves_an_audit_row(w
     assert promotion is not None
     assert world.holds() == [FAST, FAST, FAST]
     assert (promotion.status, promotion.plan_hash, promotion.terms_hash) == ("applied", plan.hash, plan.terms_hash)
-    assert promotion.requested_by == "the tests"
+    assert promotion.account == "the tests"
     assert only(world.rows("benchmark_promotions", "plan")) == (plan.model_dump(mode="json"),)
     columns = ("conversation_id", "old_actor_id", "new_actor_id", "runner_up_actor_id", "evidence_hash", "changed")
     evidence = plan.evidence[0].evidence_hash

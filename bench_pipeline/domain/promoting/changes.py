@@ -52,7 +52,10 @@ class PromotionRow:
 
 @dataclass(frozen=True, slots=True)
 class RecordedChange:
-    """A change of production as it was recorded when it was applied."""
+    """A change of production as it was recorded when it was applied.
+
+    `requested_by` is the login that applied it, `account` the name that the client gave.
+    """
 
     promotion_id: int
     kind: PlanKind
@@ -62,6 +65,7 @@ class RecordedChange:
     bar: Bar | None
     reason: str
     requested_by: str
+    account: str | None
     approved_by: str | None
     dagster_run_id: str | None
     applied_at: datetime

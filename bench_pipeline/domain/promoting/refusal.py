@@ -16,6 +16,8 @@ SENTENCES: Mapping[str, str] = {
     # The plan
     "plan_unknown": "there is no stored plan {plan_hash}; `bench plan` shows a plan, `bench promote` stores it",
     "plan_altered": "the stored plan {plan_hash} was altered: its hash differs; " + AGAIN,
+    "plan_malformed": "plan {short} is incomplete or of an unknown kind: {what}; " + AGAIN,
+    "in_future": "{what} is dated {at}, which is in the future; nothing was changed, correct the clock",
     "plan_undone": "this plan was already applied and undone ({reason}); run a new benchmark first",
     "plan_expired": "the plan was made at {made_at}, more than {plan_hours:g} hours ago; " + AGAIN,
     "changed_since": "this plan was already applied as promotion {promotion_id}, but conversation {conversation_id} "
@@ -29,6 +31,8 @@ SENTENCES: Mapping[str, str] = {
     "run `bench approve {short}` again",
     "approval_own": "{approved_by} requested this plan and cannot approve it; another person has to run "
     "`bench approve {short}`",
+    "not_marked": "conversation {conversation_id} ({conversation}) is not under promotion.auto of task {task}, so its "
+    "change needs an approval; " + AGAIN,
     "barred": "{actor} is barred from conversation {conversation_id}: {why}; its evidence has to change first, "
     "or `bench rollback {promotion_id}` lifts the bar",
     # How much
@@ -36,6 +40,8 @@ SENTENCES: Mapping[str, str] = {
     "BENCH_MAX_ROWS, or promote fewer tasks at once",
     "not_listed": "task {task} does not serve conversation {conversation_id} ({conversation}); " + AGAIN,
     # The evidence
+    "task_changed": "the {what} of task {task} is not the one that benchmark {benchmark_id} measured; "
+    "nothing was changed, run `bench run --task {task}`",
     "evidence_gone": "benchmark {benchmark_id}, which the plan rests on, is gone; " + AGAIN,
     "no_evidence": "the plan names no benchmark for task {task}; " + AGAIN,
     "evidence_changed": "benchmark {benchmark_id} was ranked again after the plan was made; " + AGAIN,
@@ -57,14 +63,20 @@ SENTENCES: Mapping[str, str] = {
     "nothing was changed, make its id unique",
     "not_as_written": "after the change conversation {conversation_id} holds actor {holds}, not {planned}; "
     "nothing was changed, look for a trigger on that table",
-    "prompt_changed": "conversation {conversation_id} ({conversation}) now has its own prompt, which was not "
-    "measured; " + AGAIN,
+    "prompt_changed": "the prompt that production keeps for conversation {conversation_id} ({conversation}) changed "
+    "after the plan was made; " + AGAIN,
+    "update_ignored": "the UPDATE of conversation {conversation_id} ({conversation}) changed no row, though it holds "
+    "actor {holds} as planned; nothing was changed, look at {suspects}",
+    "trigger_failed": "a trigger on the table of conversations failed ({triggers}): {error}; nothing was changed",
+    "constraint": "the database does not accept the change: {error}; nothing was changed",
     "schema_changed": "the schema of production's tables changed after the plan was made; " + AGAIN,
     # Undoing
     "undone_already": "promotion {promotion_id} is already undone: {reason}",
+    "not_a_failover": "conversation {conversation_id} ({conversation}) is not switched from its registered champion to "
+    "the registered runner-up; nothing was changed, run `bench failover` again",
     "not_an_undoing": "the plan does not exactly undo promotion {promotion_id}; " + AGAIN,
     # The database
-    "busy": "another transaction has held a row that the plan needs for more than {seconds} s; "
+    "busy": "another transaction has held a row that the plan needs for more than {seconds} s{blockers}; "
     "nothing was changed, try again",
 }
 APPROVAL_REASONS = ("approval_missing", "approval_expired", "approval_own")

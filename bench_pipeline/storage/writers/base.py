@@ -12,9 +12,11 @@ class PromotionWriter(Protocol):
     """Applies stored plans, each in one transaction that makes every check itself."""
 
     def apply(
-        self, plan_hash: str, requested_by: str, dagster_run_id: str | None, observed: Sequence[Observed]
+        self, plan_hash: str, account: str, dagster_run_id: str | None, observed: Sequence[Observed]
     ) -> int | None:
         """Apply the plan with this hash and return the id of its promotion; None when it changes no row.
+
+        `account` is the name of who asks as the client knows it; PostgreSQL records the login beside it.
 
         A plan that was applied before and still holds is not applied again. Raises `PlanRefused`, after which nothing
         was changed, and `OutcomeUnknown`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +11,18 @@ from sqlalchemy import Connection, Engine, Table, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.storage.database import Database, lock_key
+from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE
+from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.database_errors import driver_message
 from bench_pipeline.storage.production import Production
+from bench_pipeline.storage.production_texts import prompt_parts
 from bench_pipeline.storage.schema import VERSION_TABLE
-from bench_pipeline.storage.triggers import REFUSAL
 from bench_pipeline.storage.tables import AUDIT, champions, intents, metadata, promotion_rows, promotions
+from bench_pipeline.storage.triggers import REFUSAL
+from bench_pipeline.storage.triggers import SIGNATURE as SIGNING
 
 FUNCTION = "benchmark_apply"
 SIGNATURE = f"{FUNCTION}(text, text, text, json)"
-LOCK_TIMEOUT_S = 10
 _SOURCE = Path(__file__).with_name("apply.sql")
 _ALL_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
 _RIGHTS = {
@@ -43,36 +45,88 @@ def qualified(engine: Engine, function: str) -> str:
     return f"{_schema(engine)}.{function}"
 
 
-def function_sql(engine: Engine, production: Production) -> str:
-    """Return the statement that makes the function, for production's real names."""
+def function_sql(connection: Connection, production: Production, search_path: str) -> str:
+    """Return the statement that makes the function, for production's real names and types.
+
+    `search_path` is what the application's triggers run under.
+    """
     from jinja2 import Environment, StrictUndefined
 
     # The result is SQL: what is filled in was quoted by the dialect, and HTML's rules would spoil it.
     template = Environment(undefined=StrictUndefined, autoescape=False).from_string(  # noqa: S701
         _SOURCE.read_text(encoding="utf-8")
     )
+    engine = connection.engine
     actors, conversations = production.table("actors"), production.table("conversations")
+    types = _types(connection, conversations, ("actor_id", "conversation_id"))
     return template.render(
         ours=_schema(engine),
         actors=_name(engine, actors),
+        actors_oid=_oid(engine, actors),
         conversations=_name(engine, conversations),
+        conversations_oid=_oid(engine, conversations),
         a=_columns(actors),
         c=_columns(conversations),
-        lock_key=lock_key("promotion"),
-        lock_timeout_s=LOCK_TIMEOUT_S,
+        types=types | {"key": _types(connection, actors, ("actor_id",))["actor_id"]},
+        held_json=_held_json(types["actor_id"]),
+        is_model=f"coalesce(rtrim(a.{_columns(actors)['actor_type']}::text) = '{MODEL_ACTOR_TYPE}', false)",
+        enabled=f"coalesce(CAST(a.{_columns(actors)['enabled']} AS integer), 0) <> 0",
+        prompts=_prompts(connection, production),
+        schema_hash=production.live_schema_sql(connection),
+        search_path=search_path,
     )
 
 
-def statements(database: Database, production: Production, roles: Roles) -> list[str]:
+def search_path_of(connection: Connection) -> str:
+    """Return the search path of this login as a list of existing schemas, with that of temporary tables last."""
+    schemas: list[str] = connection.exec_driver_sql("SELECT current_schemas(false)").scalar_one()
+    return ", ".join([*map(_quoted, schemas), "pg_temp"])
+
+
+def _types(connection: Connection, table: Table, keys: Sequence[str]) -> dict[str, str]:
+    """Return the types of columns as SQL that no search path is needed for."""
+    names = ", ".join(_literal(table.c[key].name) for key in keys)
+    query = _TYPES.format(table=_oid(connection.engine, table), names=names)
+    rows = connection.execution_options(no_parameters=True).exec_driver_sql(query)
+    found: dict[str, str] = {name: type_name for name, type_name in rows}  # noqa: C416 - mypy takes no row for a pair
+    return {key: found[table.c[key].name] for key in keys}
+
+
+def _held_json(type_name: str) -> str:
+    """Return the actor that a conversation holds as the JSON value of a key, see domain/models/ids.py."""
+    if type_name in ("smallint", "integer", "bigint"):
+        return "to_json(held)"
+    if type_name.startswith("numeric"):
+        return "CASE WHEN held = trunc(held) THEN to_json(trunc(held)) ELSE to_json(held::text) END"
+    return "to_json(held::text)"
+
+
+def _prompts(connection: Connection, production: Production) -> dict[str, object] | None:
+    """Return the names of the table that keeps the conversations' own prompts, None without one."""
+    if "prompt_templates" not in production.optional:
+        return None
+    table = production.table("prompt_templates")
+    names = _columns(table)
+    return {
+        "table": _name(connection.engine, table),
+        "conversation_id": names["conversation_id"],
+        "type": _types(connection, table, ("conversation_id",))["conversation_id"],
+        "parts": [names[column.key] for column in prompt_parts(table)],
+    }
+
+
+def _oid(engine: Engine, table: Table) -> str:
+    return f"{_literal(_name(engine, table))}::regclass"
+
+
+def statements(connection: Connection, production: Production, roles: Roles) -> list[str]:
     """Return everything that `install` does, in its order; passwords are not among it."""
-    engine = database.engine
-    source = function_sql(engine, production)
+    engine = connection.engine
     function = qualified(engine, SIGNATURE)
     return [
-        source,
-        f"COMMENT ON FUNCTION {function} IS '{_mark(source)}'",
-        f"REVOKE ALL ON FUNCTION {function} FROM PUBLIC",
-        f"REVOKE ALL ON FUNCTION {qualified(engine, REFUSAL)} FROM PUBLIC",
+        function_sql(connection, production, search_path_of(connection)),
+        f"COMMENT ON FUNCTION {function} IS '{_mark(connection, production)}'",
+        *(f"REVOKE ALL ON FUNCTION {qualified(engine, name)} FROM PUBLIC" for name in (SIGNATURE, REFUSAL, SIGNING)),
         *(_make_role(role) for role in (roles.recorder, roles.promoter)),
         *_grants(engine, production, roles),
     ]
@@ -90,7 +144,7 @@ def install(database: Database, production: Production, roles: Roles, passwords:
         # Without parameters: the driver would take a percent sign of the function for one.
         with database.engine.connect().execution_options(no_parameters=True, as_owner=True) as connection:
             _check_owner(connection, production)
-            for statement in statements(database, production, roles):
+            for statement in statements(connection, production, roles):
                 connection.exec_driver_sql(statement)
             _check_roles(connection, roles)
             for role, password in passwords.items():
@@ -108,9 +162,10 @@ def installed_fault(engine: Engine, production: Production) -> str | None:
     name = qualified(engine, SIGNATURE)
     with engine.connect() as connection:
         mark = connection.scalar(text("SELECT obj_description(to_regprocedure(:name), 'pg_proc')"), {"name": name})
+        expected = _mark(connection, production)
     if mark is None:
         return "the promotion's function is not installed"
-    if mark != _mark(function_sql(engine, production)):
+    if mark != expected:
         return "the installed promotion's function is of another version, or for other names of tables"
     return None
 
@@ -121,7 +176,9 @@ def may_promote(connection: Connection, signature: str) -> bool:
     return bool(connection.scalar(query, {"name": signature}))
 
 
-def _mark(source: str) -> str:
+def _mark(connection: Connection, production: Production) -> str:
+    """Return what tells the function of this program from others; the owner's search path is not part of it."""
+    source = function_sql(connection, production, "pg_temp")
     return f"bench_pipeline {hashlib.sha256(source.encode()).hexdigest()}"
 
 
@@ -142,6 +199,12 @@ def _check_roles(connection: Connection, roles: Roles) -> None:
             raise InputError(f"{variable}: {role} {why}, so it can do more than it should; name a role of its own")
 
 
+_TYPES = """
+SELECT a.attname, CASE WHEN n.nspname = 'pg_catalog' THEN pg_catalog.format_type(a.atttypid, a.atttypmod)
+    ELSE pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname) END
+FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE a.attrelid = {table} AND a.attname IN ({names})
+"""
 _OWNER = """
 SELECT pg_catalog.pg_get_userbyid(relowner), current_user FROM pg_catalog.pg_class WHERE oid = {table}::regclass
 """

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.errors import GateFailed, InputError
 from bench_pipeline.domain.promoting.facts import Observed
 from bench_pipeline.domain.promoting.refusal import OutcomeUnknown, PlanRefused
-from bench_pipeline.storage.database import Database, connect_to, lock_key
+from bench_pipeline.storage.database import Database, connect_to
 from bench_pipeline.storage.database_errors import driver_message
 from bench_pipeline.storage.production import Production
 from bench_pipeline.storage.promotions import promotion_by_plan
 from bench_pipeline.storage.writers.installation import (
     FUNCTION,
-    LOCK_TIMEOUT_S,
     SIGNATURE,
     installed_fault,
     may_promote,
@@ -26,9 +26,17 @@ from bench_pipeline.storage.writers.installation import (
 )
 
 _REFUSED = "BP001"
-_BUSY = ("55P03", "40P01")  # a lock that did not come in time, a deadlock
+_GAVE_WAY = ("55P03", "40P01", "40001")  # a lock that did not come in time, a deadlock, a failed serialization
 _NO_RIGHT = "42501"
 _ATTEMPTS = 2
+LOCK_TIMEOUT_S = 10.0
+"""How long a promotion tries to get its locks in all; the function gives way sooner, see apply.sql."""
+_PAUSE_S = 0.05
+_RUNNING = text(
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE l.relation = to_regclass(:promotions) "
+    "AND l.mode = 'ShareRowExclusiveLock')"
+)
+"""Whether a promotion has, or waits for, the lock that there is one at a time."""
 
 
 class PostgresqlWriter:
@@ -45,19 +53,19 @@ class PostgresqlWriter:
         self._engine: Engine | None = None
 
     def apply(
-        self, plan_hash: str, requested_by: str, dagster_run_id: str | None, observed: Sequence[Observed]
+        self, plan_hash: str, account: str, dagster_run_id: str | None, observed: Sequence[Observed]
     ) -> int | None:
         """See `PromotionWriter`. Raises `InputError` when the function is not installed or may not be called."""
         self._check_installed()
         values = {
             "plan": plan_hash,
-            "by": requested_by,
+            "by": account,
             "run": dagster_run_id,
             "observed": json.dumps([asdict(one) for one in observed]),
         }
         for _ in range(_ATTEMPTS):
             try:
-                return self._call(values)
+                return self._call_until_free(values)
             except DBAPIError as error:
                 if not error.connection_invalidated:
                     raise _told(error) from None
@@ -77,10 +85,27 @@ class PostgresqlWriter:
             if not may_promote(connection, qualified(self._database.engine, SIGNATURE)):
                 raise InputError("BENCH_PROMOTER_URL: this login may not promote; set it to the promoter's login")
 
+    def _call_until_free(self, values: dict[str, str | None]) -> int | None:
+        """Call the function again while it gives way to the locks of others, up to the limit."""
+        until = time.monotonic() + LOCK_TIMEOUT_S
+        while True:
+            try:
+                return self._call(values)
+            except DBAPIError as error:
+                if not _gave_way(error) or time.monotonic() > until:
+                    raise
+            time.sleep(_PAUSE_S)
+
     def _call(self, values: dict[str, str | None]) -> int | None:
         function = qualified(self._database.engine, FUNCTION).replace(":", r"\:")
         call = text(f"SELECT {function}(:plan, :by, :run, CAST(:observed AS json))")
-        with self._connected() as connection, connection.begin():
+        with self._connected() as raw:
+            # The function sees what others commit; a database may have another isolation as its default.
+            connection = raw.execution_options(isolation_level="READ COMMITTED")
+            return self._called(connection, call, values)
+
+    def _called(self, connection: Connection, call: TextClause, values: dict[str, str | None]) -> int | None:
+        with connection.begin():
             promotion_id: int | None = connection.scalar(call, values)
         return promotion_id
 
@@ -95,18 +120,20 @@ class PostgresqlWriter:
     def _outcome(self, plan_hash: str) -> int | None:
         """Return the promotion that a lost attempt made, None when it made none.
 
-        The attempt holds the promotion's lock until it ends, so its result is visible once this gets the lock.
+        The attempt holds the promotion's lock until it ends, so its result is visible once that lock is gone.
         """
         try:
-            with self._database.engine.begin() as connection:
-                connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key("promotion")})
+            with self._database.engine.connect() as raw:
+                connection = raw.execution_options(isolation_level="AUTOCOMMIT")
+                until = time.monotonic() + LOCK_TIMEOUT_S
+                promotions = {"promotions": qualified(self._database.engine, "benchmark_promotions")}
+                while connection.scalar(_RUNNING, promotions):
+                    if time.monotonic() > until:
+                        raise _unknown(plan_hash, self._database)
+                    time.sleep(_PAUSE_S)
                 known = promotion_by_plan(connection, plan_hash)
         except DBAPIError:
-            raise OutcomeUnknown(
-                f"the connection was lost while plan {plan_hash[:12]} was applied, and {self._database.name} does not "
-                f"tell how it ended; when it answers, `bench promote --plan {plan_hash[:12]}` finds out first"
-            ) from None
+            raise _unknown(plan_hash, self._database) from None
         return known.promotion_id if known else None
 
     def _promoter(self) -> Engine:
@@ -122,13 +149,26 @@ class PostgresqlWriter:
             self._engine.dispose()
 
 
+def _unknown(plan_hash: str, database: Database) -> OutcomeUnknown:
+    return OutcomeUnknown(
+        f"the connection was lost while plan {plan_hash[:12]} was applied, and {database.name} does not "
+        f"tell how it ended; when it answers, `bench promote --plan {plan_hash[:12]}` finds out first"
+    )
+
+
+def _gave_way(error: DBAPIError) -> bool:
+    said = getattr(error.orig, "diag", None)
+    return getattr(error.orig, "pgcode", None) in _GAVE_WAY or (said is not None and said.message_primary == "busy")
+
+
 def _told(error: DBAPIError) -> Exception:
     code = getattr(error.orig, "pgcode", None)
     if code == _REFUSED:
         said = error.orig.diag  # type: ignore[union-attr]
-        return PlanRefused(str(said.message_primary), json.loads(str(said.message_detail)))
-    if code in _BUSY:
-        return PlanRefused("busy", {"seconds": LOCK_TIMEOUT_S})
+        facts = json.loads(str(said.message_detail))
+        return PlanRefused(str(said.message_primary), facts | ({"seconds": LOCK_TIMEOUT_S} if _gave_way(error) else {}))
+    if code in _GAVE_WAY:
+        return PlanRefused("busy", {"seconds": LOCK_TIMEOUT_S, "blockers": ""})
     cause = driver_message(error)
     if code == _NO_RIGHT:
         remedy = "set BENCH_PROMOTER_URL to the promoter's login, or run `bench db install` as the owner of the tables"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.errors import GateFailed
@@ -39,14 +39,14 @@ class SqliteWriter:
         self._production = production
 
     def apply(
-        self, plan_hash: str, requested_by: str, dagster_run_id: str | None, observed: Sequence[Observed]
+        self, plan_hash: str, account: str, dagster_run_id: str | None, observed: Sequence[Observed]
     ) -> int | None:
         """See `PromotionWriter`."""
         try:
             with self._database.writing() as connection:
                 stored = intact(plan_hash, plan_by_hash(connection, plan_hash))
                 facts = gather_facts(connection, self._production, stored, datetime.now(UTC), observed)
-                return _Attempt(connection, self._production, stored.plan, facts).run(requested_by, dagster_run_id)
+                return _Attempt(connection, self._production, stored.plan, facts).run(account, dagster_run_id)
         except DBAPIError as error:
             raise _told(error) from None
 
@@ -58,8 +58,11 @@ class SqliteWriter:
 
 
 def _told(error: DBAPIError) -> GateFailed:
-    if getattr(error.orig, "sqlite_errorname", None) == "SQLITE_BUSY":
-        return PlanRefused("busy", {"seconds": SQLITE_BUSY_LIMIT_S})
+    name = getattr(error.orig, "sqlite_errorname", None) or ""
+    if name == "SQLITE_BUSY":
+        return PlanRefused("busy", {"seconds": SQLITE_BUSY_LIMIT_S, "blockers": ""})
+    if name.startswith("SQLITE_CONSTRAINT") and name != "SQLITE_CONSTRAINT_TRIGGER":
+        return PlanRefused("constraint", {"error": driver_message(error)})
     return GateFailed(f"the database refused the promotion and changed nothing: {driver_message(error)}")
 
 
@@ -72,7 +75,7 @@ class _Attempt:
     plan: PromotionPlan
     facts: Facts
 
-    def run(self, requested_by: str, dagster_run_id: str | None) -> int | None:
+    def run(self, account: str, dagster_run_id: str | None) -> int | None:
         admission = admit(self.plan, self.facts)
         if admission.applied is not None:
             return admission.applied
@@ -85,7 +88,7 @@ class _Attempt:
         before = {champion.conversation_id: champion for champion in all_champions(self.connection)}
         promotion_id = None
         if self.plan.changes:
-            head = self._head(requested_by, admission.approved_by, dagster_run_id)
+            head = self._head(account, admission.approved_by, dagster_run_id)
             lines = [self._line(row, changed, before) for row in self.plan.changes]
             promotion_id = insert_promotion(self.connection, head, lines)
         self._register(changed, before)
@@ -94,11 +97,24 @@ class _Attempt:
     def _write(self, row: PlanRow) -> bool:
         """Compare and set; a trigger of the application may have changed the row since the facts were gathered."""
         number = row.conversation_id
-        matched = self.production.set_actor(self.connection, number, row.old_actor_id, row.new_actor_id)
+        try:
+            matched = self.production.set_actor(self.connection, number, row.old_actor_id, row.new_actor_id)
+        except DBAPIError as error:
+            if getattr(error.orig, "sqlite_errorname", None) != "SQLITE_CONSTRAINT_TRIGGER":
+                raise
+            facts = {"triggers": ", ".join(self._triggers()), "error": driver_message(error)}
+            raise PlanRefused("trigger_failed", facts) from None
         held = None if matched == 1 else self.production.holders(self.connection, [number]).get(number)
-        return is_changed(self.plan, row, matched, held[0] if held else None)
+        suspects = ", ".join(f"trigger {name}" for name in self._triggers())
+        return is_changed(self.plan, row, matched, held[0] if held else None, suspects)
 
-    def _head(self, requested_by: str, approved_by: str | None, dagster_run_id: str | None) -> dict[str, Any]:
+    def _triggers(self) -> list[str]:
+        """Return the names of the triggers on conversations, which may have stopped a write."""
+        table = self.production.table("conversations").name
+        query = text("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :table ORDER BY name")
+        return list(self.connection.scalars(query, {"table": table}))
+
+    def _head(self, account: str, approved_by: str | None, dagster_run_id: str | None) -> dict[str, Any]:
         plan = self.plan
         return {
             "kind": plan.kind.value,
@@ -108,7 +124,8 @@ class _Attempt:
             "undoes": plan.undoes,
             "bar": plan.bar.value if plan.bar else None,
             "reason": plan.reason,
-            "requested_by": requested_by,
+            "requested_by": account,
+            "account": account,
             "approved_by": approved_by,
             "dagster_run_id": dagster_run_id,
             "applied_at": self.facts.now,

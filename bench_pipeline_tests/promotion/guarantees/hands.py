@@ -22,12 +22,12 @@ from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.plan import make_plan
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.storage import tables
-from bench_pipeline.storage.writers import installation
+from bench_pipeline.storage.writers import postgresql
 from bench_pipeline.storage.writers.base import PromotionWriter
 from bench_pipeline_tests.kit.models import SLOW, WRONG
 from bench_pipeline_tests.kit.production import conversations
 from bench_pipeline_tests.kit.tasks import EXTRACT, GRADE_A, GRADE_B, REGRADE, suite_value, task_value, write_task
-from bench_pipeline_tests.kit.world import World, install_roles
+from bench_pipeline_tests.kit.world import World
 
 BOTH_TASKS = (GRADE_A, GRADE_B, REGRADE, EXTRACT)
 OLD_ACTORS = [SLOW, None, WRONG, SLOW]
@@ -207,8 +207,7 @@ def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         event.listen(world.database.engine, "connect", lambda raw, _: raw.execute("PRAGMA busy_timeout = 100"))
         world.database.engine.dispose()
     else:
-        monkeypatch.setattr(installation, "LOCK_TIMEOUT_S", 0.1)
-        install_roles(world.owner, world.url, {})
+        monkeypatch.setattr(postgresql, "LOCK_TIMEOUT_S", 0.1)
 
 
 # PostgreSQL: a promotion that halts

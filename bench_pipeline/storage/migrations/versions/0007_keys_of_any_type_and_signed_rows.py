@@ -42,7 +42,7 @@ def upgrade() -> None:
         _upgrade_sqlite()
     _add_tables()
     _add_triggers(postgresql)
-    op.execute(f"INSERT INTO benchmark_installation (database_id) VALUES ('{uuid.uuid4()}')")
+    op.execute(f"INSERT INTO benchmark_installation (database_id) VALUES ('{uuid.uuid4()}')")  # noqa: S608 - a uuid
 
 
 def _upgrade_postgresql() -> None:
@@ -53,9 +53,8 @@ def _upgrade_postgresql() -> None:
     for table, (who, _) in _SIGNED.items():
         op.execute(f"ALTER TABLE {table} ADD COLUMN account text")
         login = f"coalesce(database_role, {who})" if table in _HAD_LOGIN else who
-        op.execute(
-            f"ALTER TABLE {table} ALTER COLUMN account TYPE text USING {who}, ALTER COLUMN {who} TYPE text USING {login}"
-        )
+        account = f"ALTER COLUMN account TYPE text USING {who}"
+        op.execute(f"ALTER TABLE {table} {account}, ALTER COLUMN {who} TYPE text USING {login}")
         if table in _HAD_LOGIN:
             op.execute(f"ALTER TABLE {table} DROP COLUMN database_role")
         op.execute(f"COMMENT ON COLUMN {table}.account IS '{_CLAIMED}'")
@@ -68,9 +67,7 @@ def _upgrade_sqlite() -> None:
         with op.batch_alter_table(table) as changed:
             for column in columns:
                 nullable = column not in _REQUIRED
-                changed.alter_column(
-                    column, existing_type=sa.BigInteger(), type_=sa.Text(), existing_nullable=nullable
-                )
+                changed.alter_column(column, existing_type=sa.BigInteger(), type_=sa.Text(), existing_nullable=nullable)
     for table in _SIGNED:
         with op.batch_alter_table(table) as changed:
             changed.add_column(sa.Column("account", sa.Text(), nullable=True))
@@ -101,7 +98,7 @@ def _add_tables() -> None:
             "document",
             sa.Text(),
             nullable=False,
-            comment="what task.yaml allows and what the task measures, canonical JSON",
+            comment="what the task allows and measures, canonical JSON",
         ),
         sa.Column("recorded_by", sa.Text(), nullable=False, comment=_LOGIN),
         sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
