@@ -127,7 +127,11 @@ def chosen_benchmarks(bench: Workbench, tasks: Sequence[str], benchmark_ids: Seq
 
 
 def plan_from(bench: Workbench, ranked: Sequence[RankedBenchmark]) -> DecidedPlan:
-    """Return what these benchmarks would change, with the decisions. Stores nothing."""
+    """Return what these benchmarks would change, with the decisions. Stores nothing.
+
+    Raises `InputError` when it would be applied to another database than the one that is read.
+    """
+    bench.writer.check_target()
     return make_plan(bench, ranked, [read_task(bench.settings, one.benchmark.task_type) for one in ranked])
 
 

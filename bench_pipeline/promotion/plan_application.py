@@ -18,7 +18,8 @@ from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.facts import Observed
 from bench_pipeline.domain.promoting.fitness import outdated_row
 from bench_pipeline.domain.promoting.plan import PlanEvidence, PlanKind, PromotionPlan
-from bench_pipeline.domain.promoting.refusal import PlanRefused
+from bench_pipeline.domain.promoting.refusal import APPROVAL_REASONS, PlanRefused
+from bench_pipeline.promotion.gates import who_may_approve
 from bench_pipeline.promotion.observation import observe
 from bench_pipeline.promotion.plan import make_plan, task_terms
 from bench_pipeline.promotion.validation_hook import check_hook
@@ -44,7 +45,14 @@ def apply_plan(
     if not stored.intact:
         raise PlanRefused("plan_altered", {"plan_hash": stored.plan_hash})
     observed = [] if applied else _check_without_locks(bench, stored.plan)
-    promotion_id = bench.writer.apply(plan_hash, requested_by, dagster_run_id, observed)
+    try:
+        promotion_id = bench.writer.apply(plan_hash, requested_by, dagster_run_id, observed)
+    except PlanRefused as refused:
+        if refused.reason not in APPROVAL_REASONS or not stored.plan.terms.second_person:
+            raise
+        with bench.database.engine.connect() as connection:
+            note = who_may_approve(connection, stored.plan_hash)
+        raise PlanRefused(refused.reason, refused.facts, note) from None
     if promotion_id is None:
         return None
     with bench.database.engine.connect() as connection:

@@ -5,7 +5,6 @@ The tables themselves are in tables.py, the steps between versions in migrations
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insp
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.storage import triggers  # noqa: F401 - its listeners add them when the tables are created
-from bench_pipeline.storage.tables import installation, metadata
+from bench_pipeline.storage.tables import metadata
 
 SCHEMA_VERSION = "0007"
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -80,7 +79,6 @@ def _create(connection: Connection) -> None:
     metadata.create_all(connection, checkfirst=False)
     _VERSION.create(connection)
     connection.execute(_VERSION.insert().values(version_num=SCHEMA_VERSION))
-    connection.execute(installation.insert().values(database_id=str(uuid.uuid4())))
 
 
 def upgrade(connection: Connection, to: str = "head") -> None:

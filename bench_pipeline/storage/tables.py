@@ -211,12 +211,6 @@ plans = Table(
     Index("ix_benchmark_plans_hash", "plan_hash"),
 )
 
-installation = Table(
-    "benchmark_installation",
-    metadata,
-    Column("database_id", String(36), primary_key=True, comment="random; tells one database from its copies"),
-)
-
 task_terms = Table(
     "benchmark_task_terms",
     metadata,

@@ -83,12 +83,16 @@ APPROVAL_REASONS = ("approval_missing", "approval_expired", "approval_own")
 
 
 class PlanRefused(GateFailed):
-    """A plan was not applied and nothing was changed; `reason` is a key of `SENTENCES`, `facts` fill it."""
+    """A plan was not applied and nothing was changed.
 
-    def __init__(self, reason: str, facts: Mapping[str, Any]) -> None:
+    `reason` is a key of `SENTENCES`, `facts` fill it, `note` follows it.
+    """
+
+    def __init__(self, reason: str, facts: Mapping[str, Any], note: str = "") -> None:
         self.reason = reason
         self.facts = dict(facts)
-        super().__init__(SENTENCES[reason].format(**facts))
+        sentence = SENTENCES[reason].format(**facts)
+        super().__init__(f"{sentence} ({note})" if note else sentence)
 
 
 class OutcomeUnknown(GateFailed):

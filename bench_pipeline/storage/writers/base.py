@@ -25,5 +25,8 @@ class PromotionWriter(Protocol):
     def check(self) -> None:
         """Raise `InputError` when no plan could be applied."""
 
+    def check_target(self) -> None:
+        """Raise `InputError` when plans would be applied to another database than the one that is read."""
+
     def close(self) -> None:
         """Close what was opened."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -37,6 +38,12 @@ _RUNNING = text(
     "AND l.mode = 'ShareRowExclusiveLock')"
 )
 """Whether a promotion has, or waits for, the lock that there is one at a time."""
+_IS_LOCKED_HERE = text(
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database "
+    "WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted "
+    "AND l.classid = CAST(:high AS bigint)::oid AND l.objid = CAST(:low AS bigint)::oid)"
+)
+"""Whether a session of this database holds the advisory lock with this key."""
 
 
 class PostgresqlWriter:
@@ -56,6 +63,7 @@ class PostgresqlWriter:
         self, plan_hash: str, account: str, dagster_run_id: str | None, observed: Sequence[Observed]
     ) -> int | None:
         """See `PromotionWriter`. Raises `InputError` when the function is not installed or may not be called."""
+        self.check_target()
         self._check_installed()
         values = {
             "plan": plan_hash,
@@ -78,8 +86,30 @@ class PostgresqlWriter:
         if fault := installed_fault(self._database.engine, self._production):
             raise InputError(f"{self._database.name}: {fault}; run `bench db install` as the owner of the tables")
 
+    def check_target(self) -> None:
+        """See `PromotionWriter`.
+
+        The recorder takes a lock under a random key, which the promoter must see. An id kept in a table would not do:
+        a copy of a database has it too.
+        """
+        if self._promoter_url is None:
+            return
+        key = secrets.randbits(63)
+        halves = {"high": key >> 32, "low": key & 0xFFFFFFFF}  # as pg_locks shows a key of 64 bits
+        try:
+            with self._database.engine.begin() as recorder, self._connected() as promoter:
+                recorder.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+                same = promoter.scalar(_IS_LOCKED_HERE, halves)
+        except DBAPIError as error:
+            raise InputError(f"BENCH_PROMOTER_URL: cannot be checked: {driver_message(error)}") from None
+        if not same:
+            raise InputError(
+                "BENCH_PROMOTER_URL: is another database than BENCH_DATABASE_URL; write the same host, port and name"
+            )
+
     def check(self) -> None:
         """See `PromotionWriter`."""
+        self.check_target()
         self._check_installed()
         with self._connected() as connection:
             if not may_promote(connection, qualified(self._database.engine, SIGNATURE)):

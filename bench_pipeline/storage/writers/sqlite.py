@@ -53,6 +53,9 @@ class SqliteWriter:
     def check(self) -> None:
         """See `PromotionWriter`: whoever may open the file may promote."""
 
+    def check_target(self) -> None:
+        """See `PromotionWriter`: there is one file."""
+
     def close(self) -> None:
         """See `PromotionWriter`."""
 

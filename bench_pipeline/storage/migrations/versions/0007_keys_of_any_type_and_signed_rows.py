@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
-
 import sqlalchemy as sa
 from alembic import op
 
@@ -42,7 +40,6 @@ def upgrade() -> None:
         _upgrade_sqlite()
     _add_tables()
     _add_triggers(postgresql)
-    op.execute(f"INSERT INTO benchmark_installation (database_id) VALUES ('{uuid.uuid4()}')")  # noqa: S608 - a uuid
 
 
 def _upgrade_postgresql() -> None:
@@ -84,11 +81,6 @@ def _drop_triggers(table: str) -> None:
 
 
 def _add_tables() -> None:
-    op.create_table(
-        "benchmark_installation",
-        sa.Column("database_id", sa.String(36), nullable=False, comment="random; tells one database from its copies"),
-        sa.PrimaryKeyConstraint("database_id", name=op.f("pk_benchmark_installation")),
-    )
     op.create_table(
         "benchmark_task_terms",
         sa.Column("task_terms_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
