@@ -24,7 +24,7 @@ from bench_pipeline.promotion.observation import observe
 from bench_pipeline.promotion.plan import make_plan, task_terms
 from bench_pipeline.promotion.validation_hook import check_hook
 from bench_pipeline.storage import benchmarks, history
-from bench_pipeline.storage.plans import plan_by_hash, record_task_terms
+from bench_pipeline.storage.plans import plan_by_hash, record_task_terms, recorded_task_terms
 from bench_pipeline.storage.promotions import promotion_by_id, promotion_by_plan
 
 
@@ -60,7 +60,12 @@ def apply_plan(
 
 
 def _check_without_locks(bench: Workbench, plan: PromotionPlan) -> list[Observed]:
-    """Check what only the program can: its own files, the whole stored evidence, and the models' identities."""
+    """Check what only the program can: its own files, the whole stored evidence, and the models' identities.
+
+    The schema comes first: with another one nothing else could be read. The writer checks it again.
+    """
+    if bench.production.schema_hash(bench.database) != plan.terms.schema_hash:
+        raise PlanRefused("schema_changed", {})
     if plan.kind is PlanKind.ROLLBACK:
         return []
     if bench.settings.validation_hook is not None:
@@ -70,15 +75,19 @@ def _check_without_locks(bench: Workbench, plan: PromotionPlan) -> list[Observed
             _check_evidence(connection, evidence)
     if plan.kind is PlanKind.PROMOTION:
         for evidence in plan.evidence:
-            _record_terms(bench, evidence.task)
+            _record_terms(bench, evidence)
             _check_not_outdated(bench, plan, evidence)
     return observe(bench, plan)
 
 
-def _record_terms(bench: Workbench, task: str) -> None:
-    """Tell the database what the task's files allow and measure now, by which the writer decides."""
-    prepared = prepare(bench, task)
+def _record_terms(bench: Workbench, evidence: PlanEvidence) -> None:
+    """Tell the database what the task's files allow and measure now, unless it knows; the writer decides by that."""
+    prepared = prepare(bench, evidence.task)
     terms = task_terms(prepared.task, prepared.suite.hash, prepared.prompt_hash)
+    with bench.database.engine.connect() as connection:
+        known = recorded_task_terms(connection, [evidence.task]).get(evidence.task, evidence.task_terms)
+    if known == terms:
+        return
     with bench.database.writing() as connection:
         record_task_terms(connection, terms, account(), datetime.now(UTC))
 

@@ -29,6 +29,7 @@ from bench_pipeline.domain.promoting.champion import Champion
 from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.final import LOOKS
 from bench_pipeline.domain.promoting.plan import PromotionPlan
+from bench_pipeline.promotion.gates import approve, set_freeze
 from bench_pipeline.promotion.plan import DecidedPlan, make_plan
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.runtimes.registry import Runtimes
@@ -221,6 +222,16 @@ class World:
             missing = connection.scalar(known, {"name": name}) is None
         if missing:
             self.change(text(f'CREATE ROLE "{name}" LOGIN IN ROLE bench_recorder'))
+
+    def approve(self, plan_hash: str, name: str) -> None:
+        """What a person types."""
+        with self.signed_as(name) as database:
+            approve(database, plan_hash, name)
+
+    def freeze(self, frozen: bool, reason: str, name: str) -> None:
+        """What a person types."""
+        with self.signed_as(name) as database:
+            set_freeze(database, frozen, reason, name)
 
     def signer(self, name: str) -> str:
         """Whom the database records for what this person stores."""

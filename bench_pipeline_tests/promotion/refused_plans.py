@@ -13,7 +13,6 @@ from bench_pipeline.domain.promoting.facts import Observed
 from bench_pipeline.domain.promoting.plan import (
     ApprovalMode,
 )
-from bench_pipeline.promotion.gates import set_freeze
 from bench_pipeline.storage import tables
 from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
 from bench_pipeline_tests.kit.production import conversations
@@ -105,8 +104,7 @@ def deleted_after_it_was_applied(world: World) -> Attempt:
 
 
 def frozen_by_cem(world: World) -> None:
-    with world.signed_as("Cem") as database:
-        set_freeze(database, True, "the fair", "Cem")
+    world.freeze(True, "the fair", "Cem")
 
 
 FROZEN = {"set_by": "Cem", "set_at": MOMENT, "reason": "the fair"}

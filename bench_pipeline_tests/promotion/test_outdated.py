@@ -6,7 +6,6 @@ import pytest
 
 from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.domain.promoting.refusal import PlanRefused
-from bench_pipeline.promotion.gates import approve
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import FAST, SLOW
@@ -19,7 +18,7 @@ def approved(world: World) -> PromotionPlan:
     write_task(world.folder / "testcases", task=task_value() | {"promotion": {"auto": []}})
     plan = world.plan()
     world.store(plan, "Ann")
-    approve(world.database, plan.hash, "Ben")
+    world.approve(plan.hash, "Ben")
     return plan
 
 
@@ -67,9 +66,11 @@ def test_a_newer_benchmark_that_did_not_measure_the_planned_model_changes_nothin
 
 
 @ONE_ENGINE
-def test_a_new_suite_leaves_an_approved_plan_as_it_is(world: World) -> None:
+def test_a_new_suite_refuses_an_approved_plan_which_rests_on_the_old_one(world: World) -> None:
     plan = approved(world)
     suite = suite_value() | {"version": "2.0.0"}
     write_task(world.folder / "testcases", suite, task_value() | {"promotion": {"auto": []}})
 
-    assert apply_plan(world.bench, plan.hash, "Ann") is not None
+    with pytest.raises(PlanRefused, match="the suite of task grading is not the one that benchmark"):
+        apply_plan(world.bench, plan.hash, "Ann")
+    assert world.holds() == [SLOW] * 3

@@ -167,11 +167,13 @@ def _check_young(plan: PromotionPlan, facts: Facts) -> None:
 
 
 def _check_size(plan: PromotionPlan, facts: Facts) -> None:
-    """The limit is that of the plan and, where it rests on tasks, of these tasks in the plan and as recorded last."""
-    rows, most = len(plan.changes), plan.terms.max_rows
-    if plan.evidence:
-        pairs = [_terms(evidence, facts) for evidence in plan.evidence]
-        most = min(most, sum(planned.most_rows for planned, _ in pairs), sum(now.most_rows for _, now in pairs))
+    """The limit is that of the plan, and those that its tasks set, in the plan and as recorded last."""
+    rows, limits = len(plan.changes), [plan.terms.max_rows]
+    for of_tasks in zip(*(_terms(evidence, facts) for evidence in plan.evidence), strict=True):
+        stated = [terms.max_rows for terms in of_tasks if terms.max_rows is not None]
+        if len(stated) == len(of_tasks):
+            limits.append(sum(stated))
+    most = min(limits)
     if rows > most:
         _refuse("too_many_rows", rows=rows, max_rows=most)
 

@@ -239,10 +239,13 @@ BEGIN
                     'approval_hours', (terms->>'approval_hours')::float8, 'short', short);
             END IF;
         END IF;
-        SELECT least((terms->>'max_rows')::bigint, sum(t.planned), sum(t.recorded)) INTO most FROM (
-            SELECT coalesce((x.v->'task_terms'->>'max_rows')::bigint,
-                    json_array_length(x.v->'task_terms'->'conversations')) AS planned,
-                coalesce((d.terms->>'max_rows')::bigint, json_array_length(d.terms->'conversations')) AS recorded
+        -- A sum counts only if each task states a limit of its own.
+        SELECT least((terms->>'max_rows')::bigint,
+            CASE WHEN count(t.planned) = count(*) THEN sum(t.planned) END,
+            CASE WHEN count(t.recorded) = count(*) THEN sum(t.recorded) END)
+        INTO most FROM (
+            SELECT (x.v->'task_terms'->>'max_rows')::bigint AS planned,
+                (coalesce(d.terms, x.v->'task_terms')->>'max_rows')::bigint AS recorded
             FROM json_array_elements(plan->'evidence') AS x(v)
             LEFT JOIN LATERAL (SELECT k.document::json AS terms FROM {{ ours }}.benchmark_task_terms k
                 WHERE k.task_type = x.v->>'task' ORDER BY k.task_terms_id DESC LIMIT 1) AS d ON true) AS t;

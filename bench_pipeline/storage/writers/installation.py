@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, inspect, text
+from sqlalchemy import Column, Connection, Engine, Table, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.errors import InputError
@@ -45,10 +46,10 @@ def qualified(engine: Engine, function: str) -> str:
     return f"{_schema(engine)}.{function}"
 
 
-def function_sql(connection: Connection, production: Production, search_path: str) -> str:
-    """Return the statement that makes the function, for production's real names and types.
+def function_sql(connection: Connection, production: Production, types: Mapping[str, str], search_path: str) -> str:
+    """Return the statement that makes the function, for production's real names.
 
-    `search_path` is what the application's triggers run under.
+    `types` are those of the key columns, see `key_types`. `search_path` is what the application's triggers run under.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -58,7 +59,6 @@ def function_sql(connection: Connection, production: Production, search_path: st
     )
     engine = connection.engine
     actors, conversations = production.table("actors"), production.table("conversations")
-    types = _types(connection, conversations, ("actor_id", "conversation_id"))
     return template.render(
         ours=_schema(engine),
         actors=_name(engine, actors),
@@ -67,11 +67,11 @@ def function_sql(connection: Connection, production: Production, search_path: st
         conversations_oid=_oid(engine, conversations),
         a=_columns(actors),
         c=_columns(conversations),
-        types=types | {"key": _types(connection, actors, ("actor_id",))["actor_id"]},
+        types=types,
         held_json=_held_json(types["actor_id"]),
         is_model=f"coalesce(rtrim(a.{_columns(actors)['actor_type']}::text) = '{MODEL_ACTOR_TYPE}', false)",
         enabled=f"coalesce(CAST(a.{_columns(actors)['enabled']} AS integer), 0) <> 0",
-        prompts=_prompts(connection, production),
+        prompts=_prompts(connection.engine, production, types),
         schema_hash=production.live_schema_sql(connection),
         search_path=search_path,
     )
@@ -83,13 +83,21 @@ def search_path_of(connection: Connection) -> str:
     return ", ".join([*map(_quoted, schemas), "pg_temp"])
 
 
-def _types(connection: Connection, table: Table, keys: Sequence[str]) -> dict[str, str]:
-    """Return the types of columns as SQL that no search path is needed for."""
-    names = ", ".join(_literal(table.c[key].name) for key in keys)
-    query = _TYPES.format(table=_oid(connection.engine, table), names=names)
-    rows = connection.execution_options(no_parameters=True).exec_driver_sql(query)
-    found: dict[str, str] = {name: type_name for name, type_name in rows}  # noqa: C416 - mypy takes no row for a pair
-    return {key: found[table.c[key].name] for key in keys}
+def key_types(connection: Connection, production: Production) -> dict[str, str]:
+    """Return the types of the key columns as SQL that needs no search path."""
+    columns = {
+        "actor_id": production.table("conversations").c.actor_id,
+        "conversation_id": production.table("conversations").c.conversation_id,
+        "key": production.table("actors").c.actor_id,
+    }
+    if "prompt_templates" in production.optional:
+        columns["prompt"] = production.table("prompt_templates").c.conversation_id
+    return {name: _type_of(connection, column) for name, column in columns.items()}
+
+
+def _type_of(connection: Connection, column: Column[Any]) -> str:
+    query = _TYPE.format(table=_oid(connection.engine, column.table), name=_literal(column.name))
+    return str(connection.execution_options(no_parameters=True).exec_driver_sql(query).scalar_one())
 
 
 def _held_json(type_name: str) -> str:
@@ -101,16 +109,16 @@ def _held_json(type_name: str) -> str:
     return "to_json(held::text)"
 
 
-def _prompts(connection: Connection, production: Production) -> dict[str, object] | None:
+def _prompts(engine: Engine, production: Production, types: Mapping[str, str]) -> dict[str, object] | None:
     """Return the names of the table that keeps the conversations' own prompts, None without one."""
     if "prompt_templates" not in production.optional:
         return None
     table = production.table("prompt_templates")
     names = _columns(table)
     return {
-        "table": _name(connection.engine, table),
+        "table": _name(engine, table),
         "conversation_id": names["conversation_id"],
-        "type": _types(connection, table, ("conversation_id",))["conversation_id"],
+        "type": types["prompt"],
         "parts": [names[column.key] for column in prompt_parts(table)],
     }
 
@@ -124,7 +132,7 @@ def statements(connection: Connection, production: Production, roles: Roles) -> 
     engine = connection.engine
     function = qualified(engine, SIGNATURE)
     return [
-        function_sql(connection, production, search_path_of(connection)),
+        function_sql(connection, production, key_types(connection, production), search_path_of(connection)),
         f"COMMENT ON FUNCTION {function} IS '{_mark(connection, production)}'",
         *(f"REVOKE ALL ON FUNCTION {qualified(engine, name)} FROM PUBLIC" for name in (SIGNATURE, REFUSAL, SIGNING)),
         *(_make_role(role) for role in (roles.recorder, roles.promoter)),
@@ -177,8 +185,9 @@ def may_promote(connection: Connection, signature: str) -> bool:
 
 
 def _mark(connection: Connection, production: Production) -> str:
-    """Return what tells the function of this program from others; the owner's search path is not part of it."""
-    source = function_sql(connection, production, "pg_temp")
+    """Return what tells the function of this program from others, for whatever types and search path it was made."""
+    types = dict.fromkeys(("actor_id", "conversation_id", "key", "prompt"), "")
+    source = function_sql(connection, production, types, "")
     return f"bench_pipeline {hashlib.sha256(source.encode()).hexdigest()}"
 
 
@@ -199,11 +208,11 @@ def _check_roles(connection: Connection, roles: Roles) -> None:
             raise InputError(f"{variable}: {role} {why}, so it can do more than it should; name a role of its own")
 
 
-_TYPES = """
-SELECT a.attname, CASE WHEN n.nspname = 'pg_catalog' THEN pg_catalog.format_type(a.atttypid, a.atttypmod)
+_TYPE = """
+SELECT CASE WHEN n.nspname = 'pg_catalog' THEN pg_catalog.format_type(a.atttypid, a.atttypmod)
     ELSE pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname) END
 FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE a.attrelid = {table} AND a.attname IN ({names})
+JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE a.attrelid = {table} AND a.attname = {name}
 """
 _OWNER = """
 SELECT pg_catalog.pg_get_userbyid(relowner), current_user FROM pg_catalog.pg_class WHERE oid = {table}::regclass

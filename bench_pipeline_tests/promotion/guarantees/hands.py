@@ -213,6 +213,14 @@ def hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 # PostgreSQL: a promotion that halts
 
 
+def patient(world: World) -> None:
+    """Let a promotion not give way as long as a test may take: it would, shortly before the server's deadlock check."""
+    with world.owner.engine.connect() as connection:
+        name = connection.scalar(text("SELECT current_database()"))
+    for role in ("bench_promoter", "bench_recorder"):
+        world.change(text(f"ALTER ROLE {role} IN DATABASE {name} SET deadlock_timeout = '20s'"))
+
+
 def halt_after(world: World, conversation_id: int) -> None:
     """Let whoever changes this row wait, just after it, for the lock that `halting` holds."""
     _halt(
@@ -227,6 +235,7 @@ def halt_at_commit(world: World) -> None:
 
 
 def _halt(world: World, trigger: str) -> None:
+    patient(world)
     waits = f"$$ BEGIN PERFORM pg_catalog.pg_advisory_xact_lock({_HALT}); RETURN NULL; END $$"
     world.change(
         text(f"CREATE FUNCTION halt() RETURNS trigger LANGUAGE plpgsql AS {waits}"),

@@ -5,23 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, select, text
+from sqlalchemy import Engine, create_engine, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.plan import Bar
 from bench_pipeline.promotion.failover import fail_over
-from bench_pipeline.promotion.gates import approve, set_freeze
 from bench_pipeline.promotion.plan import make_plan, store_plan
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.promotion.rollback import undo
 from bench_pipeline.promotion.validation import validate_promotion
-from bench_pipeline.storage.tables import AUDIT, champions, promotion_rows, promotions
+from bench_pipeline.storage.tables import AUDIT, approvals, champions, freezes, plans, promotion_rows, promotions
 from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.models import FAST, SLOW
 from bench_pipeline_tests.kit.pipeline import Pipeline
@@ -46,10 +45,11 @@ def audited(world: World) -> Promotion:
     settings = world.settings.model_copy(update={"approval": "required", "second_person": True})
     ranked = world.ranked("fast", "slow")
     made = make_plan(replace(world.bench, settings=settings), [ranked], [read_task(settings, "grading")])
-    store_plan(world.database, made, "Ann")
-    approve(world.database, made.plan.hash, "Bob")
-    set_freeze(world.database, True, "the fair", "Cem")
-    set_freeze(world.database, False, "the fair is over", "Cem")
+    with world.signed_as("Ann") as database:
+        store_plan(database, made, "Ann")
+    world.approve(made.plan.hash, "Bob")
+    world.freeze(True, "the fair", "Cem")
+    world.freeze(False, "the fair is over", "Cem")
     promotion = apply_plan(world.bench, made.plan.hash, "Ann", "run 7")
     assert promotion is not None
     validate_promotion(world.bench, promotion, "Ann", world.events.append)
@@ -89,6 +89,7 @@ def test_g14_everything_that_leads_to_a_change_and_follows_it_is_audited(world: 
     kept = {table for table, rows in contents(world).items() if rows}
 
     assert kept == {
+        "benchmark_task_terms",
         "benchmark_plans",
         "benchmark_decisions",
         "benchmark_approvals",
@@ -150,7 +151,7 @@ def test_g14_an_audit_row_is_not_changed_by_inserting_it_again(world: World, aud
 
 
 def test_g14_a_promotion_tells_who_when_why_and_by_which_policy(world: World, audited: Promotion) -> None:
-    columns = ("kind", "plan_hash", "terms_hash", "requested_by", "approved_by", "dagster_run_id", "undoes")
+    columns = ("kind", "plan_hash", "terms_hash", "account", "approved_by", "dagster_run_id", "undoes")
     plan = only(world.rows("benchmark_promotions", "plan"))[0]
 
     assert world.rows("benchmark_promotions", *columns) == [
@@ -177,7 +178,7 @@ def test_g14_each_row_tells_the_old_and_the_new_actor_the_reason_and_the_evidenc
 def test_g14_a_rollback_tells_what_it_undoes_who_wanted_it_and_why(world: World, audited: Promotion) -> None:
     undo(world.bench, audited, "it was too terse", Bar.EVIDENCE, "Dee", "run 8")
 
-    columns = ("kind", "undoes", "requested_by", "reason", "dagster_run_id", "bar")
+    columns = ("kind", "undoes", "account", "reason", "dagster_run_id", "bar")
     assert world.rows("benchmark_promotions", *columns)[1] == (
         "rollback", audited.promotion_id, "Dee", "it was too terse", "run 8", "evidence",
     )  # fmt: skip
@@ -191,20 +192,31 @@ def test_g14_a_failover_tells_who_wanted_it_and_on_which_evidence(world: World, 
     made = fail_over(world.bench, GRADE_A, "Dee")
 
     (row,) = made.rows
-    assert (made.kind, made.requested_by, row.conversation_id) == ("failover", "Dee", GRADE_A)
+    assert (made.kind, made.account, row.conversation_id) == ("failover", "Dee", GRADE_A)
     assert (row.old_actor, row.new_actor, row.evidence_hash) == ("fast", "slow", audited.rows[0].evidence_hash)
 
 
 @ONLY_POSTGRESQL
-def test_g14_the_login_that_did_it_is_kept_beside_the_name_that_was_given(world: World, audited: Promotion) -> None:
-    logins = {table: only(set(world.rows(table, "database_role")))[0] for table in
-              ("benchmark_promotions", "benchmark_approvals", "benchmark_freezes")}  # fmt: skip
+def test_g14_the_database_says_who_and_when_whatever_the_client_claims(world: World, audited: Promotion) -> None:
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    forged = [
+        insert(approvals).values(plan_hash=audited.plan_hash, approved_by="the boss", approved_at=tomorrow),
+        insert(freezes).values(frozen=False, reason="", set_by="the boss", set_at=tomorrow),
+        insert(plans).values(plan_hash="p" * 64, kind="promotion", terms_hash="t", tasks="grading", document="{}",
+                             requested_by="the boss", made_at=tomorrow),
+    ]  # fmt: skip
+    with world.database.writing() as connection:
+        for statement in forged:
+            connection.execute(statement)
 
-    assert logins == {
-        "benchmark_promotions": "bench_promoter",
-        "benchmark_approvals": "bench_recorder",
-        "benchmark_freezes": "bench_recorder",
-    }
+    assert world.rows("benchmark_promotions", "requested_by", "account") == [("bench_promoter", "Ann")]
+    for table, who, when in (
+        ("benchmark_approvals", "approved_by", "approved_at"),
+        ("benchmark_freezes", "set_by", "set_at"),
+        ("benchmark_plans", "requested_by", "made_at"),
+    ):
+        last, at = world.rows(table, who, when)[-1]
+        assert (last, at < tomorrow - timedelta(hours=23)) == ("bench_recorder", True)
 
 
 def test_g14_approvals_freezes_and_validations_are_kept_with_their_people(world: World, audited: Promotion) -> None:
@@ -219,7 +231,7 @@ def test_g14_approvals_freezes_and_validations_are_kept_with_their_people(world:
 def test_g14_in_dagster_a_promotion_names_its_run(pipeline: Pipeline, world: World) -> None:
     run = pipeline.run()
 
-    assert world.rows("benchmark_promotions", "requested_by", "dagster_run_id") == [("dagster", run.run_id)]
+    assert world.rows("benchmark_promotions", "account", "dagster_run_id") == [("dagster", run.run_id)]
 
 
 # Together with the change
@@ -230,7 +242,7 @@ def test_g14_a_change_whose_record_cannot_be_written_is_not_made(world: World) -
     refuse = {
         "sqlite": "CREATE TRIGGER refuse BEFORE INSERT ON benchmark_promotion_rows "
         "BEGIN SELECT RAISE(ABORT, 'no more room'); END",
-        "postgresql": "ALTER TABLE benchmark_promotion_rows ADD CONSTRAINT room CHECK (conversation_id < 0)",
+        "postgresql": "ALTER TABLE benchmark_promotion_rows ADD CONSTRAINT room CHECK (conversation_id < '')",
     }
     world.change(text(refuse[world.owner.engine.dialect.name]))
     before = world.snapshot()

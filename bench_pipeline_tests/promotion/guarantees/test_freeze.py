@@ -14,17 +14,16 @@ from bench_pipeline.domain.errors import GateFailed
 from bench_pipeline.domain.promoting.plan import PromotionPlan
 from bench_pipeline.domain.promoting.refusal import PlanRefused
 from bench_pipeline.promotion.failover import fail_over
-from bench_pipeline.promotion.gates import set_freeze
 from bench_pipeline.promotion.observation import observe
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.promotion.rollback import roll_back
-from bench_pipeline.storage.database import lock_key
 from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.models import FAST, SLOW
 from bench_pipeline_tests.kit.pipeline import Pipeline, checks_of, failures_of
 from bench_pipeline_tests.kit.shell import Typed
 from bench_pipeline_tests.kit.tasks import GRADE_A
 from bench_pipeline_tests.kit.world import World
+from bench_pipeline_tests.promotion.guarantees.hands import patient, until, waiting
 
 pytestmark = pytest.mark.usefixtures("hurried")
 
@@ -33,11 +32,11 @@ _GATE = 4711
 
 
 def freeze(world: World) -> None:
-    set_freeze(world.database, True, "the fair", "Cem")
+    world.freeze(True, "the fair", "Cem")
 
 
 def thaw(world: World) -> None:
-    set_freeze(world.database, False, "", "Cem")
+    world.freeze(False, "", "Cem")
 
 
 def stored(world: World) -> PromotionPlan:
@@ -114,6 +113,7 @@ def test_g18_a_plan_that_was_applied_already_is_no_promotion_and_is_not_stopped(
 @contextmanager
 def gate(world: World) -> Iterator[Connection]:
     """Hold every promotion at its first row, within its transaction, until this connection is rolled back."""
+    patient(world)
     wait = f"BEGIN PERFORM pg_catalog.pg_advisory_xact_lock({_GATE}); RETURN NEW; END"
     world.change(
         text(f"CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS $$ {wait} $$"),
@@ -145,7 +145,7 @@ def test_g18_a_freeze_waits_for_the_promotion_under_way_and_stops_the_next(world
         promoting = pool.submit(apply_plan, world.bench, plan.hash, "Ann")
         wait_for(world, _GATE)
         freezing = pool.submit(freeze, world)
-        wait_for(world, lock_key("promotion"))
+        until(lambda: waiting(world, "Cem"))
         frozen_while_it_was_held = freezing.done()
         keeper.rollback()
         promotion, _ = promoting.result(AMPLE_S), freezing.result(AMPLE_S)
