@@ -70,7 +70,7 @@ def _measured(
     line = h.standing, h.correctness_score, h.cases, h.cases_correct, r.started_at
     query = (
         select(
-            h.benchmark_id,
+            h.benchmark_run_id,
             h.actor_id,
             *line,
             func.count(distinct(case((s.outcome == Outcome.CORRECT.value, s.case_id)))),
@@ -78,8 +78,8 @@ def _measured(
         )
         .join_from(benchmark_history, benchmark_model_runs, r.model_run_id == h.model_run_id)
         .outerjoin(benchmark_samples, s.model_run_id == h.model_run_id)
-        .where(h.benchmark_id.in_(list(benchmark_ids)), h.actor_id.in_(list(actor_ids)))
-        .group_by(h.benchmark_id, h.model_name, h.actor_id, *line)
+        .where(h.benchmark_run_id.in_(list(benchmark_ids)), h.actor_id.in_(list(actor_ids)))
+        .group_by(h.benchmark_run_id, h.model, h.actor_id, *line)
     )
     rows = connection.execute(query)
     found: dict[str, dict[ActorId, MeasuredActor]] = {}

@@ -55,7 +55,7 @@ RECORDER = {
 }
 COUNTED = {"benchmark_plans": "plan", "benchmark_decisions": "decision", "benchmark_approvals": "approval",
            "benchmark_freezes": "freeze", "benchmark_validations": "validation", "benchmark_model_runs": "model_run",
-           "benchmark_samples": "sample"}  # fmt: skip
+           "benchmark_samples": "sample", "benchmark_history": "benchmark"}  # fmt: skip
 SEQUENCES = {f"{table}_{key}_id_seq": {"USAGE"} for table, key in COUNTED.items()}
 
 

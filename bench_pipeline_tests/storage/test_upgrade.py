@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, inspect, text
@@ -59,6 +60,14 @@ def columns(engine: Engine) -> dict[str, set[str]]:
     return {name: {column["name"] for column in seen.get_columns(name)} for name in tables}
 
 
+def history_of_sqlite(file: Path) -> list[dict[str, Any]]:
+    """The rows of the history, which two columns identify in either version."""
+    with closing(sqlite3.connect(file)) as connection:
+        connection.row_factory = sqlite3.Row
+        rows = [dict(row) for row in connection.execute("SELECT * FROM benchmark_history")]
+    return sorted(rows, key=lambda row: (row["benchmark_date"], row["model_name"]))
+
+
 # What the file holds
 
 
@@ -76,9 +85,25 @@ def test_every_row_survives_with_all_its_values(file: Path) -> None:
     open_database(f"sqlite:///{file}").close()
 
     after = rows_of_sqlite(file)
-    for table in before.keys() - {VERSION_TABLE}:
+    for table in before.keys() - {VERSION_TABLE, "benchmark_history"}:
         kept = [row[: len(old)] for row, old in zip(after[table], before[table], strict=True)]
         assert kept == before[table], table
+
+
+def test_the_history_is_numbered_by_date_and_keeps_its_values(file: Path) -> None:
+    before = history_of_sqlite(file)
+
+    open_database(f"sqlite:///{file}").close()
+
+    after = history_of_sqlite(file)
+    for new, old in zip(after, before, strict=True):
+        assert new.items() >= (old | {"benchmark_id": new["benchmark_id"]}).items()
+        assert (new["benchmark_run_id"], new["model"], new["latency_ms"]) == (
+            old["benchmark_id"], old["model_name"], old["avg_latency_ms"]
+        )  # fmt: skip
+    by_date = sorted(after, key=lambda row: row["benchmark_id"])
+    assert [row["benchmark_id"] for row in by_date] == list(range(1, 11))
+    assert [row["benchmark_date"] for row in by_date] == sorted(row["benchmark_date"] for row in after)
 
 
 def test_every_change_of_production_is_told_as_before(upgraded: Engine) -> None:

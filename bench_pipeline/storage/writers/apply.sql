@@ -196,7 +196,7 @@ BEGIN
             SELECT h.standing, h.correctness_score, h.cases, h.cases_correct, h.model_run_id, m.started_at INTO line
             FROM {{ ours }}.benchmark_history h
             JOIN {{ ours }}.benchmark_model_runs m ON m.model_run_id = h.model_run_id
-            WHERE h.benchmark_id = evidence.benchmark_id AND h.actor_id = r.new_actor_id FOR SHARE;
+            WHERE h.benchmark_run_id = evidence.benchmark_id AND h.actor_id = r.new_actor_id FOR SHARE;
             IF NOT FOUND THEN
                 RAISE EXCEPTION USING ERRCODE = 'BP001', MESSAGE = 'evidence_gone',
                     DETAIL = json_build_object('benchmark_id', evidence.benchmark_id);
