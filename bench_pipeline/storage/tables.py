@@ -162,7 +162,6 @@ benchmark_pass_loads = Table(
 benchmark_history = Table(
     "benchmark_history",
     metadata,
-    # Other tools fill these columns too, and no others; their rows have no `benchmark_run_id`.
     Column("benchmark_id", Integer, primary_key=True),
     Column("task_type", String(60)),
     Column("model_name", String(300)),
@@ -201,6 +200,18 @@ benchmark_history = Table(
     Index("ix_benchmark_history_task", "task_type", "benchmark_date"),
     Index("uq_benchmark_history_run", "benchmark_run_id", "model", unique=True),
 )
+
+SHARED = (
+    "benchmark_id",
+    "task_type",
+    "model_name",
+    "correctness_score",
+    "avg_latency_ms",
+    "speed_score",
+    "rank",
+    "benchmark_date",
+)
+"""The columns of `benchmark_history` that other programs fill too: such a row has no `benchmark_run_id`."""
 
 plans = Table(
     "benchmark_plans",

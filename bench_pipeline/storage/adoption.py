@@ -1,0 +1,144 @@
+"""Adopts a `benchmark_history` that somebody else made: its rows and columns stay, and ours are added.
+
+It happens once, when our tables are created; see schema.py. What is read from it and written to it is in history.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import VARCHAR, Connection, DateTime, Enum, Integer, Numeric, SmallInteger, String, inspect, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateColumn, SetColumnComment
+from sqlalchemy.types import NumericCommon, TypeEngine
+
+from bench_pipeline.storage.tables import SHARED, benchmark_history
+
+HISTORY = benchmark_history.name
+_USED_BY_A_VIEW = "0A000"
+_NULL_IN_OURS = ("avg_latency_ms", "speed_score", "rank")
+_WIDTHS = {"task_type": 60, "model_name": 300}
+_DIGITS = {"correctness_score": 3, "avg_latency_ms": 8, "speed_score": 8}
+"""Digits before the point that a figure needs."""
+_IN_POSTGRESQL = text(
+    "SELECT relkind, pg_get_userbyid(relowner), pg_has_role(relowner, 'USAGE') FROM pg_catalog.pg_class "
+    "WHERE oid = 'benchmark_history'::regclass"
+)
+_IN_SQLITE = text("SELECT type, sql FROM sqlite_master WHERE lower(name) = 'benchmark_history'")
+
+_Column = Mapping[str, Any]
+
+
+def refusal(connection: Connection) -> str | None:
+    """Return why the table cannot be adopted, a clause that follows its name; None when it can."""
+    if connection.dialect.name == "sqlite":
+        kind, declared = connection.execute(_IN_SQLITE).one()
+        options = declared.rpartition(")")[2].strip()  # STRICT, WITHOUT ROWID
+        is_table = kind == "table" and not options
+    else:
+        kind, owner, is_owner = connection.execute(_IN_POSTGRESQL).one()
+        is_table = kind == "r"
+        if not is_owner:
+            return (
+                f"belongs to {owner}, and only its owner may add our columns: set BENCH_OWNER_URL to {owner}'s login "
+                "and run `bench db install`, or let a superuser transfer the table to the login that installs"
+            )
+    found = list(_differences(connection)) if is_table else ["it is not an ordinary table"]
+    if not found:
+        return None
+    return (
+        f"bench_pipeline did not create and cannot adopt: {'; '.join(found)}; change this, or rename it: "
+        f"ALTER TABLE {HISTORY} RENAME TO earlier_history"
+    )
+
+
+def adopt(connection: Connection) -> None:
+    """Add our columns and indexes to a table that `refusal` accepts, and widen its names where no view forbids it."""
+    present = _columns(connection)
+    for column in benchmark_history.columns:
+        if column.name in present:
+            continue
+        declared = CreateColumn(column).compile(dialect=connection.dialect)
+        connection.exec_driver_sql(f"ALTER TABLE {HISTORY} ADD COLUMN {declared}")
+        if column.comment and connection.dialect.supports_comments:
+            connection.execute(SetColumnComment(column))
+    for index in benchmark_history.indexes:
+        index.create(connection, checkfirst=True)
+    if connection.dialect.name == "postgresql":  # SQLite keeps to no width
+        for name, width in _WIDTHS.items():
+            kind = present[name]["type"]
+            if isinstance(kind, VARCHAR) and kind.length is not None and kind.length < width:
+                _widen(connection, name, width)
+
+
+def _widen(connection: Connection, column: str, width: int) -> None:
+    try:
+        with connection.begin_nested():
+            connection.exec_driver_sql(f"ALTER TABLE {HISTORY} ALTER COLUMN {column} TYPE varchar({width})")
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) != _USED_BY_A_VIEW:
+            raise
+
+
+def _columns(connection: Connection) -> dict[str, _Column]:
+    """Return the columns by name. SQLite does not tell apart names that differ in case."""
+    ignores_case = connection.dialect.name == "sqlite"
+    found: list[Any] = inspect(connection).get_columns(HISTORY)
+    return {column["name"].lower() if ignores_case else column["name"]: column for column in found}
+
+
+def _differences(connection: Connection) -> Iterator[str]:
+    """Yield one clause for each thing that stands in the way of our rows, or of our columns."""
+    is_sqlite = connection.dialect.name == "sqlite"
+    columns = _columns(connection)
+    if missing := [name for name in SHARED if name not in columns]:
+        yield f"it has no column {', '.join(missing)}"
+        return
+    if not _counts_up(columns["benchmark_id"], is_sqlite):
+        yield f"benchmark_id is not {'an INTEGER PRIMARY KEY' if is_sqlite else 'a whole number that counts up'}"
+    for name in SHARED[1:]:
+        kind = columns[name]["type"]
+        if (needed := _needed(name, kind, is_sqlite)) is not None:
+            yield f"{name} is {kind}, not {needed}"
+        if columns[name].get("computed"):
+            yield f"{name} is a generated column"
+        if name in _NULL_IN_OURS and not columns[name]["nullable"]:
+            yield f"{name} does not allow NULL"
+    was_adopted = "benchmark_run_id" in columns
+    for name in sorted(columns.keys() - set(SHARED)):
+        if name in benchmark_history.columns and not was_adopted:
+            yield f"{name} is the name of a column of ours"
+        elif name not in benchmark_history.columns and _must_be_given(columns[name]):
+            yield f"{name} neither allows NULL nor has a default"
+
+
+def _counts_up(column: _Column, is_sqlite: bool) -> bool:
+    if not isinstance(column["type"], Integer):
+        return False
+    return column["primary_key"] == 1 if is_sqlite else bool(column["default"] or column.get("identity"))
+
+
+def _must_be_given(column: _Column) -> bool:
+    fills_itself = column["default"] is not None or column.get("identity") or column.get("computed")
+    return not column["nullable"] and not fills_itself
+
+
+def _needed(name: str, kind: TypeEngine[Any], is_sqlite: bool) -> str | None:
+    """Return what the type of a column that others share needs to be; None when it is that."""
+    if name in _DIGITS:
+        return None if _holds(kind, 0 if is_sqlite else _DIGITS[name]) else "double precision"
+    if name in _WIDTHS:
+        return None if isinstance(kind, String) and not isinstance(kind, Enum) else "text"
+    if name == "rank":
+        return None if isinstance(kind, Integer) else "integer"
+    return None if isinstance(kind, DateTime) or (is_sqlite and isinstance(kind, String)) else "a timestamp"
+
+
+def _holds(kind: TypeEngine[Any], digits: int) -> bool:
+    """Return whether a column of this type takes any figure with so many digits before the point."""
+    if isinstance(kind, SmallInteger):
+        return digits < 5
+    if isinstance(kind, Numeric) and kind.precision is not None:
+        return kind.precision - (kind.scale or 0) >= digits
+    return isinstance(kind, Integer | NumericCommon)
