@@ -166,6 +166,12 @@ def past_benchmarks(connection: Connection, task: str) -> list[PastBenchmark]:
     return sorted(past, key=lambda one: (one.date, one.benchmark_id or ""))
 
 
+def benchmarks_before(connection: Connection, benchmark: BenchmarkRow, limit: int = 10) -> list[PastBenchmark]:
+    """Return the last ranked benchmarks of the task that began before this one, oldest first."""
+    past = past_benchmarks(connection, benchmark.task_type)
+    return [one for one in past if one.date < benchmark.started_at][-limit:]
+
+
 def model_trend(connection: Connection, task: str, model: str) -> list[ModelResult]:
     """Return the results of `model` in this program's benchmarks of the task, oldest first."""
     h = benchmark_history.c
