@@ -6,18 +6,31 @@ It happens once, when our tables are created; see schema.py. What is read from i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import VARCHAR, Connection, DateTime, Enum, Integer, Numeric, SmallInteger, String, inspect, text
+from sqlalchemy import (
+    VARCHAR,
+    Connection,
+    DateTime,
+    Enum,
+    Integer,
+    Numeric,
+    SmallInteger,
+    String,
+    insert,
+    inspect,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateColumn, SetColumnComment
 from sqlalchemy.types import NumericCommon, TypeEngine
 
-from bench_pipeline.storage.tables import SHARED, benchmark_history
+from bench_pipeline.storage.database_errors import driver_message
+from bench_pipeline.storage.tables import MOST, SHARED, benchmark_history
 
 HISTORY = benchmark_history.name
 _USED_BY_A_VIEW = "0A000"
-_NULL_IN_OURS = ("avg_latency_ms", "speed_score", "rank")
 _WIDTHS = {"task_type": 60, "model_name": 300}
 _DIGITS = {"correctness_score": 3, "avg_latency_ms": 8, "speed_score": 8}
 """Digits before the point that a figure needs."""
@@ -26,36 +39,30 @@ _IN_POSTGRESQL = text(
     "WHERE oid = 'benchmark_history'::regclass"
 )
 _IN_SQLITE = text("SELECT type, sql FROM sqlite_master WHERE lower(name) = 'benchmark_history'")
+# A ranked row and one that is not, of two benchmarks.
+_BEGAN = datetime(2000, 1, 1, tzinfo=UTC)
+_TRIAL: dict[str, Any] = {"task_type": "trial", "model_name": "trial", "model": "trial"}
+_RANKED: dict[str, Any] = {"correctness_score": 100.0, "avg_latency_ms": MOST, "speed_score": MOST, "rank": 1}
+_UNRANKED: dict[str, Any] = {"correctness_score": 0.0, "avg_latency_ms": None, "speed_score": None, "rank": None}
+_TRIALS = [
+    _TRIAL | figures | {"benchmark_run_id": f"trial {day}", "benchmark_date": _BEGAN + timedelta(days=day)}
+    for day, figures in enumerate((_RANKED, _UNRANKED))
+]
 
-_Column = Mapping[str, Any]
 
-
-def refusal(connection: Connection) -> str | None:
-    """Return why the table cannot be adopted, a clause that follows its name; None when it can."""
-    if connection.dialect.name == "sqlite":
-        kind, declared = connection.execute(_IN_SQLITE).one()
-        options = declared.rpartition(")")[2].strip()  # STRICT, WITHOUT ROWID
-        is_table = kind == "table" and not options
-    else:
-        kind, owner, is_owner = connection.execute(_IN_POSTGRESQL).one()
-        is_table = kind == "r"
-        if not is_owner:
-            return (
-                f"belongs to {owner}, and only its owner may add our columns: set BENCH_OWNER_URL to {owner}'s login "
-                "and run `bench db install`, or let a superuser transfer the table to the login that installs"
-            )
-    found = list(_differences(connection)) if is_table else ["it is not an ordinary table"]
-    if not found:
-        return None
-    return (
-        f"bench_pipeline did not create and cannot adopt: {'; '.join(found)}; change this, or rename it: "
-        f"ALTER TABLE {HISTORY} RENAME TO earlier_history"
-    )
+class NotAdoptable(Exception):
+    """The table cannot be adopted; the message is a clause that follows its name."""
 
 
 def adopt(connection: Connection) -> None:
-    """Add our columns and indexes to a table that `refusal` accepts, and widen its names where no view forbids it."""
+    """Add our columns and indexes to the table, and widen its names where no view forbids it.
+
+    Raises `NotAdoptable` for a table of another owner, of another shape, or that refuses rows like ours.
+    """
+    _check_kind_and_owner(connection)
     present = _columns(connection)
+    if found := list(_differences(present, connection.dialect.name == "sqlite")):
+        raise NotAdoptable(_unlike("; ".join(found)))
     for column in benchmark_history.columns:
         if column.name in present:
             continue
@@ -70,6 +77,7 @@ def adopt(connection: Connection) -> None:
             kind = present[name]["type"]
             if isinstance(kind, VARCHAR) and kind.length is not None and kind.length < width:
                 _widen(connection, name, width)
+    _try_rows(connection)
 
 
 def _widen(connection: Connection, column: str, width: int) -> None:
@@ -81,17 +89,49 @@ def _widen(connection: Connection, column: str, width: int) -> None:
             raise
 
 
-def _columns(connection: Connection) -> dict[str, _Column]:
+def _try_rows(connection: Connection) -> None:
+    """Insert rows like ours and take them back: constraints and triggers may refuse them, after hours of measuring."""
+    trial = connection.begin_nested()
+    try:
+        connection.execute(insert(benchmark_history), _TRIALS)
+    except DBAPIError as error:
+        raise NotAdoptable(_unlike(f"it refuses rows like ours: {driver_message(error)}")) from None
+    finally:
+        trial.rollback()
+
+
+def _unlike(why: str) -> str:
+    return (
+        f"bench_pipeline did not create and cannot adopt: {why}; change this, or rename it: "
+        f"ALTER TABLE {HISTORY} RENAME TO earlier_history"
+    )
+
+
+def _check_kind_and_owner(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        kind, declared = connection.execute(_IN_SQLITE).one()
+        options = declared.rpartition(")")[2].strip()  # STRICT, WITHOUT ROWID
+        is_table = kind == "table" and not options
+    else:
+        kind, owner, is_owner = connection.execute(_IN_POSTGRESQL).one()
+        is_table = kind == "r"
+        if not is_owner:
+            raise NotAdoptable(
+                f"belongs to {owner}, and only its owner may add our columns: set BENCH_OWNER_URL to {owner}'s login "
+                "and run `bench db install`, or let a superuser transfer the table to the login that installs"
+            )
+    if not is_table:
+        raise NotAdoptable(_unlike("it is not an ordinary table"))
+
+
+def _columns(connection: Connection) -> dict[str, Mapping[str, Any]]:
     """Return the columns by name. SQLite does not tell apart names that differ in case."""
     ignores_case = connection.dialect.name == "sqlite"
     found: list[Any] = inspect(connection).get_columns(HISTORY)
     return {column["name"].lower() if ignores_case else column["name"]: column for column in found}
 
 
-def _differences(connection: Connection) -> Iterator[str]:
-    """Yield one clause for each thing that stands in the way of our rows, or of our columns."""
-    is_sqlite = connection.dialect.name == "sqlite"
-    columns = _columns(connection)
+def _differences(columns: Mapping[str, Mapping[str, Any]], is_sqlite: bool) -> Iterator[str]:
     if missing := [name for name in SHARED if name not in columns]:
         yield f"it has no column {', '.join(missing)}"
         return
@@ -101,27 +141,15 @@ def _differences(connection: Connection) -> Iterator[str]:
         kind = columns[name]["type"]
         if (needed := _needed(name, kind, is_sqlite)) is not None:
             yield f"{name} is {kind}, not {needed}"
-        if columns[name].get("computed"):
-            yield f"{name} is a generated column"
-        if name in _NULL_IN_OURS and not columns[name]["nullable"]:
-            yield f"{name} does not allow NULL"
-    was_adopted = "benchmark_run_id" in columns
-    for name in sorted(columns.keys() - set(SHARED)):
-        if name in benchmark_history.columns and not was_adopted:
+    if "benchmark_run_id" not in columns:  # else it was adopted before
+        for name in sorted(columns.keys() & set(benchmark_history.columns.keys()) - set(SHARED)):
             yield f"{name} is the name of a column of ours"
-        elif name not in benchmark_history.columns and _must_be_given(columns[name]):
-            yield f"{name} neither allows NULL nor has a default"
 
 
-def _counts_up(column: _Column, is_sqlite: bool) -> bool:
+def _counts_up(column: Mapping[str, Any], is_sqlite: bool) -> bool:
     if not isinstance(column["type"], Integer):
         return False
     return column["primary_key"] == 1 if is_sqlite else bool(column["default"] or column.get("identity"))
-
-
-def _must_be_given(column: _Column) -> bool:
-    fills_itself = column["default"] is not None or column.get("identity") or column.get("computed")
-    return not column["nullable"] and not fills_itself
 
 
 def _needed(name: str, kind: TypeEngine[Any], is_sqlite: bool) -> str | None:

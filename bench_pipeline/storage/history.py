@@ -27,11 +27,9 @@ from bench_pipeline.domain.models.identity import ModelIdentity
 from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.storage.benchmarks import BenchmarkRow
-from bench_pipeline.storage.tables import benchmark_history, benchmark_model_runs, benchmark_runs
+from bench_pipeline.storage.tables import MOST, benchmark_history, benchmark_model_runs, benchmark_runs
 
 _KEY = ("benchmark_run_id", "model")
-MOST = 99_999_999
-"""The highest latency (ms) and speed score of the columns that other programs share: DECIMAL(10,2) holds no more."""
 # A column without time zone holds the time of the server's zone, which is the session's. SQLite's may hold any text.
 _MOMENT = DateTime(timezone=True).with_variant(Text(), "sqlite")
 _WIDTHS = text(

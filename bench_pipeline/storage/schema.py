@@ -12,7 +12,7 @@ from pathlib import Path
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
-from bench_pipeline.storage.adoption import HISTORY, adopt, refusal
+from bench_pipeline.storage.adoption import HISTORY, NotAdoptable, adopt
 from bench_pipeline.storage.tables import metadata
 
 SCHEMA_VERSION = "0008"
@@ -75,14 +75,15 @@ def _make_or_migrate(connection: Connection) -> None:
 def _create(connection: Connection) -> None:
     # Importing Alembic would cost 0.2 s of the first run; a test checks that migrations give the same tables.
     seen = inspect(connection)
-    taken = sorted(name for name in metadata.tables if seen.has_table(name))
+    taken = sorted(name for name in metadata.tables if seen.has_table(name, seen.default_schema_name))
     if others := [name for name in taken if name != HISTORY]:
         raise SchemaRefused(f"has a table {', '.join(others)} that bench_pipeline did not create; rename it")
-    if taken and (why := refusal(connection)):
-        raise SchemaRefused(f"has a table {HISTORY} that {why}")
-    metadata.create_all(connection, [table for table in metadata.sorted_tables if table.name not in taken], False)
     if taken:
-        adopt(connection)
+        try:
+            adopt(connection)
+        except NotAdoptable as why:
+            raise SchemaRefused(f"has a table {HISTORY} that {why}") from None
+    metadata.create_all(connection, [table for table in metadata.sorted_tables if table.name not in taken], False)
     _VERSION.create(connection)
     connection.execute(_VERSION.insert().values(version_num=SCHEMA_VERSION))
 

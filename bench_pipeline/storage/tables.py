@@ -212,6 +212,8 @@ SHARED = (
     "benchmark_date",
 )
 """The columns of `benchmark_history` that other programs fill too: such a row has no `benchmark_run_id`."""
+MOST = 99_999_999
+"""The highest latency (ms) and speed score that is stored in them: DECIMAL(10,2) holds no more."""
 
 plans = Table(
     "benchmark_plans",

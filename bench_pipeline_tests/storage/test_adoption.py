@@ -7,7 +7,6 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, inspect, make_url, text
@@ -16,6 +15,7 @@ from sqlalchemy.pool import NullPool
 from bench_pipeline.benchmark.evidence import hash_of_evidence
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing, rank, speed_score
+from bench_pipeline.storage.adoption import adopt
 from bench_pipeline.storage.benchmarks import insert_benchmark
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.history import PastBenchmark, past_benchmarks, replace_history, stored_scoreboard
@@ -23,8 +23,9 @@ from bench_pipeline.storage.production import open_production
 from bench_pipeline.storage.tables import SHARED, metadata
 from bench_pipeline.storage.writers.installation import Roles, install
 from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
+from bench_pipeline_tests.kit.models import FAST
 from bench_pipeline_tests.kit.production import fill_production
-from bench_pipeline_tests.kit.world import as_role
+from bench_pipeline_tests.kit.world import World, as_role, install_roles
 from bench_pipeline_tests.reporting.examples import benchmark
 
 COLUMNS = """
@@ -212,20 +213,40 @@ def test_dates_of_both_programs_are_in_the_servers_zone(engine: Engine, database
     assert set(local) == {datetime(2026, 7, 1, 21), datetime(2026, 7, 1, 21, 30, 15, 250_000)}
 
 
+def test_a_promotion_rests_on_an_adopted_table_as_on_ours(world: World) -> None:
+    owner = world.owner
+    with owner.writing() as connection:
+        connection.execute(text("DROP TABLE benchmark_history"))
+    make_history(owner.engine)
+    add(owner.engine, "slow", 1)
+    with owner.writing() as connection:
+        adopt(connection)
+    install_roles(owner, world.url, {})
+
+    world.promoted()
+
+    assert world.holds() == [FAST] * 3
+
+
 # What is refused
 
 REFUSED: dict[str, dict[str, str]] = {
     "it has no column rank": {"rank": "place INTEGER"},
-    "rank does not allow NULL": {"rank": "rank INTEGER NOT NULL"},
+    "it refuses rows like ours: .*rank.*": {"rank": "rank INTEGER NOT NULL"},
+    "it refuses rows like ours: .*(FOREIGN|foreign).*": {
+        "model_name": "model_name VARCHAR(100) REFERENCES models (name)"
+    },
+    "it refuses rows like ours: .*model_name.*": {"once": "UNIQUE (task_type, model_name)"},
+    "it refuses rows like ours: .*fast_enough.*": {"limit": "CONSTRAINT fast_enough CHECK (avg_latency_ms < 9999)"},
+    "it refuses rows like ours: .*speed_score.*": {
+        "speed_score": "speed_score REAL GENERATED ALWAYS AS (1000000.0 / avg_latency_ms) STORED"
+    },
+    "it refuses rows like ours: .*author.*": {"author": "author TEXT NOT NULL"},
     "rank is TEXT, not integer": {"rank": "rank TEXT"},
     "avg_latency_ms is TEXT, not double precision": {"avg_latency_ms": "avg_latency_ms TEXT"},
     "model_name is INTEGER, not text": {"model_name": "model_name INTEGER"},
     "benchmark_date is DATE, not a timestamp": {"benchmark_date": "benchmark_date DATE"},
-    "speed_score is a generated column": {
-        "speed_score": "speed_score REAL GENERATED ALWAYS AS (1000000.0 / avg_latency_ms) STORED"
-    },
     "digest is the name of a column of ours": {"digest": "digest TEXT"},
-    "author neither allows NULL nor has a default": {"author": "author TEXT NOT NULL"},
 }
 REFUSED_BY_POSTGRESQL: dict[str, dict[str, str]] = {
     "benchmark_id is not a whole number that counts up": {"benchmark_id": "benchmark_id INTEGER PRIMARY KEY"},
@@ -251,15 +272,16 @@ ACCEPTED = {
 def test_a_table_of_another_shape_is_refused_with_what_differs(engine: Engine, database_url: str) -> None:
     is_sqlite = engine.dialect.name == "sqlite"
     drop = text("DROP TABLE benchmark_history")
-    if not is_sqlite:
-        with engine.begin() as connection:
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE models (name VARCHAR(100) PRIMARY KEY)"))
+        if not is_sqlite:
             connection.execute(text("CREATE TYPE kind AS ENUM ('grading')"))
     for says, changes in (REFUSED | (REFUSED_BY_SQLITE if is_sqlite else REFUSED_BY_POSTGRESQL)).items():
         make_history(engine, **changes)
         with pytest.raises(InputError, match=f"cannot adopt: {says}; change this, or rename it: ALTER TABLE"):
             open_database(database_url)
         with engine.begin() as connection:
-            assert set(inspect(connection).get_table_names()) == {"benchmark_history"}
+            assert set(inspect(connection).get_table_names()) == {"benchmark_history", "models"}
             connection.execute(drop)
 
 
@@ -318,6 +340,20 @@ def test_another_owners_table_is_refused_with_the_missing_right(engine: Engine, 
         open_database(as_role(database_url, "an_owner"))
 
 
+@ONLY_POSTGRESQL
+def test_a_table_of_a_schema_that_is_not_ours_is_left_alone(engine: Engine, database_url: str) -> None:
+    make_history(engine)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA ours"))
+        connection.execute(text(f"ALTER DATABASE {make_url(database_url).database} SET search_path = ours, public"))
+
+    open_database(database_url).close()
+
+    seen = inspect(engine)
+    assert len(seen.get_columns("benchmark_history", "public")) == len(SHARED)
+    assert seen.has_table("benchmark_history", "ours")
+
+
 # By a statement
 
 
@@ -333,6 +369,6 @@ def test_the_documented_statement_imports_a_table_that_was_renamed(engine: Engin
     with closing(open_database(database_url)) as database:
         with engine.begin() as connection:
             connection.execute(text(statement.partition("```")[0]))
-        shown: list[Any] = [(one.champion, one.runner_up, one.measured_here) for one in past(database)]
+        shown = [(one.champion, one.runner_up, one.measured_here) for one in past(database)]
 
     assert shown == [("older", None, False), ("fast", "slow", False)]
