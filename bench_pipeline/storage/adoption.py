@@ -30,7 +30,6 @@ from bench_pipeline.storage.database_errors import driver_message
 from bench_pipeline.storage.tables import MOST, SHARED, benchmark_history
 
 HISTORY = benchmark_history.name
-_USED_BY_A_VIEW = "0A000"
 _WIDTHS = {"task_type": 60, "model_name": 300}
 _DIGITS = {"correctness_score": 3, "avg_latency_ms": 8, "speed_score": 8}
 """Digits before the point that a figure needs."""
@@ -39,6 +38,12 @@ _IN_POSTGRESQL = text(
     "WHERE oid = 'benchmark_history'::regclass"
 )
 _IN_SQLITE = text("SELECT type, sql FROM sqlite_master WHERE lower(name) = 'benchmark_history'")
+# Each is one statement, so that it is safe in a script as well.
+_WIDEN = (
+    "DO $do$ BEGIN ALTER TABLE benchmark_history ALTER COLUMN {} TYPE varchar({}); "
+    "EXCEPTION WHEN feature_not_supported THEN NULL; END $do$"  # a view uses the column
+)
+_TAKEN_BACK = "DO $do$ BEGIN {}; RAISE SQLSTATE 'BP002'; EXCEPTION WHEN SQLSTATE 'BP002' THEN NULL; END $do$"
 # A ranked row and one that is not, of two benchmarks.
 _BEGAN = datetime(2000, 1, 1, tzinfo=UTC)
 _TRIAL: dict[str, Any] = {"task_type": "trial", "model_name": "trial", "model": "trial"}
@@ -76,28 +81,23 @@ def adopt(connection: Connection) -> None:
         for name, width in _WIDTHS.items():
             kind = present[name]["type"]
             if isinstance(kind, VARCHAR) and kind.length is not None and kind.length < width:
-                _widen(connection, name, width)
+                connection.exec_driver_sql(_WIDEN.format(name, width))
     _try_rows(connection)
-
-
-def _widen(connection: Connection, column: str, width: int) -> None:
-    try:
-        with connection.begin_nested():
-            connection.exec_driver_sql(f"ALTER TABLE {HISTORY} ALTER COLUMN {column} TYPE varchar({width})")
-    except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) != _USED_BY_A_VIEW:
-            raise
 
 
 def _try_rows(connection: Connection) -> None:
     """Insert rows like ours and take them back: constraints and triggers may refuse them, after hours of measuring."""
-    trial = connection.begin_nested()
+    rows = insert(benchmark_history).values(_TRIALS)
+    trial = rows.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
     try:
-        connection.execute(insert(benchmark_history), _TRIALS)
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(_TAKEN_BACK.format(trial))
+        else:
+            with connection.begin_nested() as nested:
+                connection.exec_driver_sql(str(trial))
+                nested.rollback()
     except DBAPIError as error:
         raise NotAdoptable(_unlike(f"it refuses rows like ours: {driver_message(error)}")) from None
-    finally:
-        trial.rollback()
 
 
 def _unlike(why: str) -> str:
