@@ -27,7 +27,13 @@ from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import BenchmarkRow, ExcludedModel, ModelRun
 from bench_pipeline.storage.database import Database
-from bench_pipeline.storage.history import model_run_ids, replace_history, stored_scoreboard
+from bench_pipeline.storage.history import (
+    PastBenchmark,
+    benchmarks_before,
+    model_run_ids,
+    replace_history,
+    stored_scoreboard,
+)
 from bench_pipeline.storage.ledger import looked_at, record_ledger
 from bench_pipeline.storage.pass_loads import pass_loads_of
 from bench_pipeline.storage.samples import samples_of
@@ -43,6 +49,7 @@ class RankedBenchmark:
     samples: Mapping[str, Sequence[Sample]]
     excluded: Sequence[ExcludedModel]
     loads: Mapping[str, Sequence[PassLoad]] = field(default_factory=dict)
+    before: Sequence[PastBenchmark] = ()
 
     @property
     def incumbents(self) -> frozenset[str]:
@@ -106,7 +113,8 @@ def read_ranked(database: Database, benchmark_id: str) -> RankedBenchmark:
         samples = _samples_by_model(connection, runs)
         excluded = store.excluded_candidates(connection, benchmark_id)
         board = replace(scoreboard, invalid=benchmark.invalid or "")
-        return RankedBenchmark(benchmark, board, runs, samples, excluded, _loads_by_model(connection, runs))
+        loads, before = _loads_by_model(connection, runs), benchmarks_before(connection, benchmark)
+        return RankedBenchmark(benchmark, board, runs, samples, excluded, loads, before)
 
 
 def latest_benchmark_id(database: Database, task: str) -> str:
@@ -229,6 +237,7 @@ def _ranked(
         samples,
         store.excluded_candidates(connection, benchmark.benchmark_id),
         _loads_by_model(connection, runs),
+        benchmarks_before(connection, benchmark),
     )
 
 

@@ -18,6 +18,7 @@ from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.history import PastBenchmark, model_trend, past_benchmarks
 
 _BARS = "▁▂▃▄▅▆▇█"
+_OF_OTHERS = "rows of another program are shown as it stored them; no decision rests on them"
 _MODEL_COLUMNS = ("standing", "correct", "latency", "median", "valid calls", "rank", "digest")
 
 
@@ -29,7 +30,8 @@ _MODEL_COLUMNS = ("standing", "correct", "latency", "median", "valid calls", "ra
 def history(task: str, model: str | None, benchmark_id: str | None, as_json: bool) -> int:
     """Show a task's champions over time.
 
-    With --model, the results of one model over time; with --benchmark, all results of one benchmark.
+    With --model, the results of one model over time; with --benchmark, all results of one benchmark. Champions that
+    another program stored in benchmark_history are shown with the others.
     Exit status: 0 found, 1 the task was never benchmarked.
     """
     with open_workbench(load_settings()) as bench:
@@ -68,7 +70,8 @@ def _text(found: Sequence[PastBenchmark | ModelResult]) -> str:
         rows = [_champion_row(line, before) for line, before in zip(champions, [None, *champions], strict=False)]
         header = ("date (UTC)", "champion", "latency", "", "runner-up", "qualified", "benchmark")
         trend = _trend([line.champion_latency_ms for line in champions])
-        return f"{table(header, rows)}\n\nchampion's latency, oldest first (n={len(champions)}): {trend}"
+        shown = f"{table(header, rows)}\n\nchampion's latency, oldest first (n={len(champions)}): {trend}"
+        return shown if all(line.measured_here for line in champions) else f"{shown}\n{_OF_OTHERS}"
     results = [line for line in found if isinstance(line, ModelResult)]
     trend = _trend([result.avg_latency_ms for result in results])
     rows = [_model_row(result) for result in results]
@@ -96,7 +99,7 @@ def _champion_row(line: PastBenchmark, before: PastBenchmark | None) -> tuple[ob
         change,
         line.runner_up or "none",
         f"{line.qualified}/{line.models}",
-        line.benchmark_id,
+        line.benchmark_id or "another program's",
     )
 
 

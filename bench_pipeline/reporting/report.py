@@ -25,6 +25,7 @@ from bench_pipeline.reporting.markdown import number, render
 from bench_pipeline.reporting.reply_times import reply_times, runs_on
 from bench_pipeline.reporting.report_statistics import certainty
 from bench_pipeline.storage.benchmarks import BenchmarkRow, ModelRun
+from bench_pipeline.storage.history import PastBenchmark
 
 _NOTED = 5
 
@@ -45,6 +46,7 @@ def render_report_json(ranked: RankedBenchmark) -> dict[str, Any]:
         "result": _result_line(ranked.scoreboard),
         "rankings": [_ranking(result) for result in ranked.scoreboard.ranked],
         "top_five": [_notes(result, ranked) for result in ranked.scoreboard.ranked[:_NOTED]],
+        "before": [_before(one) for one in ranked.before],
         "disqualified": [_failed(result) for result in results if result.standing is Standing.DISQUALIFIED],
         "inconclusive": [_failed(result) for result in results if result.standing is Standing.INCONCLUSIVE],
         **certainty(ranked),
@@ -123,6 +125,10 @@ def _notes(result: ModelResult, ranked: RankedBenchmark) -> dict[str, Any]:
         **reply_times(samples),
         "reused": _reused(ranked.reused.get(result.model)),
     }
+
+
+def _before(past: PastBenchmark) -> dict[str, Any]:
+    return asdict(past) | {"date": _moment(past.date)}
 
 
 def _tokens_per_s(samples: Sequence[Sample]) -> float | None:

@@ -55,8 +55,8 @@ def last_benchmarks(connection: Connection) -> dict[ConversationId, LastBenchmar
 def latencies(connection: Connection, benchmark_ids: Iterable[str]) -> dict[tuple[str, ActorId], float]:
     """Return the mean latency (ms) of every actor in these benchmarks, by benchmark and actor."""
     h = benchmark_history.c
-    query = select(h.benchmark_id, h.actor_id, h.avg_latency_ms).where(
-        h.benchmark_id.in_(list(benchmark_ids)), h.actor_id.is_not(None), h.avg_latency_ms.is_not(None)
+    query = select(h.benchmark_run_id, h.actor_id, h.latency_ms).where(
+        h.benchmark_run_id.in_(list(benchmark_ids)), h.actor_id.is_not(None), h.latency_ms.is_not(None)
     )
     return {(benchmark, actor): latency for benchmark, actor, latency in connection.execute(query)}
 

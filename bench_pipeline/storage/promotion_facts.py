@@ -85,8 +85,8 @@ def _newer(connection: Connection, than: RowMapping) -> tuple[NewerBenchmark, ..
     b, h = benchmark_runs.c, benchmark_history.c
     same = [b[name] == than[name] for name in ("task_type", "suite_hash", "prompt_hash")]
     query = (
-        select(b.benchmark_id, b.protocol_hash, h.actor_id, h.standing, h.rank, h.avg_latency_ms, h.final_passes)
-        .join_from(benchmark_runs, benchmark_history, h.benchmark_id == b.benchmark_id)
+        select(b.benchmark_id, b.protocol_hash, h.actor_id, h.standing, h.rank, h.latency_ms, h.final_passes)
+        .join_from(benchmark_runs, benchmark_history, h.benchmark_run_id == b.benchmark_id)
         .where(*same, b.purpose == Purpose.BENCHMARK, b.status == RunStatus.FINISHED, b.invalid.is_(None))
         .where(b.started_at > than["started_at"], h.actor_id.is_not(None))
         .order_by(b.started_at.desc(), b.benchmark_id)
@@ -102,10 +102,10 @@ def _measured(
     connection: Connection, benchmark_ids: Iterable[str], actor_ids: Iterable[ActorId]
 ) -> dict[str, dict[ActorId, MeasuredActor]]:
     h, r, s = benchmark_history.c, benchmark_model_runs.c, benchmark_samples.c
-    line = h.standing, h.correctness_score, h.cases, h.cases_correct, r.started_at, h.avg_latency_ms
+    line = h.standing, h.correctness_score, h.cases, h.cases_correct, r.started_at, h.latency_ms
     query = (
         select(
-            h.benchmark_id,
+            h.benchmark_run_id,
             h.actor_id,
             *line,
             func.count(distinct(case((s.outcome == Outcome.CORRECT.value, s.case_id)))),
@@ -113,8 +113,8 @@ def _measured(
         )
         .join_from(benchmark_history, benchmark_model_runs, r.model_run_id == h.model_run_id)
         .outerjoin(benchmark_samples, s.model_run_id == h.model_run_id)
-        .where(h.benchmark_id.in_(list(benchmark_ids)), h.actor_id.in_(list(actor_ids)))
-        .group_by(h.benchmark_id, h.model_name, h.actor_id, *line)
+        .where(h.benchmark_run_id.in_(list(benchmark_ids)), h.actor_id.in_(list(actor_ids)))
+        .group_by(h.benchmark_run_id, h.model, h.actor_id, *line)
     )
     rows = connection.execute(query)
     found: dict[str, dict[ActorId, MeasuredActor]] = {}

@@ -92,7 +92,7 @@ def _measured(connection: Connection, benchmark_ids: Iterable[str]) -> dict[tupl
     b, h, r = benchmark_runs.c, benchmark_history.c, benchmark_model_runs.c
     query = (
         select(b.benchmark_id, h.actor_id, b.evidence_key, r.identity)
-        .join_from(benchmark_runs, benchmark_history, h.benchmark_id == b.benchmark_id)
+        .join_from(benchmark_runs, benchmark_history, h.benchmark_run_id == b.benchmark_id)
         .join(benchmark_model_runs, r.model_run_id == h.model_run_id)
         .where(b.benchmark_id.in_(sorted(benchmark_ids)), h.actor_id.is_not(None))
     )

@@ -13,9 +13,10 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insp
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.storage import triggers  # noqa: F401 - its listeners add them when the tables are created
+from bench_pipeline.storage.adoption import HISTORY, NotAdoptable, adopt
 from bench_pipeline.storage.tables import metadata
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0008"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION = Table(
     "benchmark_schema_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False)
@@ -74,9 +75,16 @@ def _make_or_migrate(connection: Connection) -> None:
 
 def _create(connection: Connection) -> None:
     # Importing Alembic would cost 0.2 s of the first run; a test checks that migrations give the same tables.
-    if taken := sorted(metadata.tables.keys() & set(inspect(connection).get_table_names())):
-        raise SchemaRefused(f"has a table {', '.join(taken)} that bench_pipeline did not create; rename it")
-    metadata.create_all(connection, checkfirst=False)
+    seen = inspect(connection)
+    taken = sorted(name for name in metadata.tables if seen.has_table(name, seen.default_schema_name))
+    if others := [name for name in taken if name != HISTORY]:
+        raise SchemaRefused(f"has a table {', '.join(others)} that bench_pipeline did not create; rename it")
+    if taken:
+        try:
+            adopt(connection)
+        except NotAdoptable as why:
+            raise SchemaRefused(f"has a table {HISTORY} that {why}") from None
+    metadata.create_all(connection, [table for table in metadata.sorted_tables if table.name not in taken], False)
     _VERSION.create(connection)
     connection.execute(_VERSION.insert().values(version_num=SCHEMA_VERSION))
 

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
 )
 
 from bench_pipeline.storage.types import ForeignText, KeyText, UtcDateTime
@@ -161,24 +162,27 @@ benchmark_pass_loads = Table(
 benchmark_history = Table(
     "benchmark_history",
     metadata,
-    Column("benchmark_id", String(120), primary_key=True),
-    Column("task_type", String(60), nullable=False),
-    Column("model_name", String(300), primary_key=True),
-    Column("correctness_score", Double, nullable=False),
+    Column("benchmark_id", Integer, primary_key=True),
+    Column("task_type", String(60)),
+    Column("model_name", String(300)),
+    Column("correctness_score", Double),
     Column("avg_latency_ms", Double),
     Column("speed_score", Double),
     Column("rank", Integer, comment="NULL when not qualified"),
-    Column("benchmark_date", UtcDateTime, nullable=False),
-    Column("standing", String(20), nullable=False),
+    Column("benchmark_date", UtcDateTime, server_default=func.current_timestamp()),
+    Column("benchmark_run_id", String(120), comment="the benchmark; NULL in rows of other programs"),
+    Column("model", Text, comment="the whole name, where model_name may be cut"),
+    Column("latency_ms", Double, comment="the exact figure, where avg_latency_ms may be rounded"),
+    Column("standing", String(20)),
     Column("actor_id", KeyText),
     Column("digest", ForeignText),
     Column("model_run_id", BigInteger, comment="the model run behind it, possibly of an earlier benchmark"),
-    Column("cases", Integer, nullable=False),
-    Column("cases_correct", Integer, nullable=False),
-    Column("calls", Integer, nullable=False),
-    Column("failures", JSON, nullable=False),
-    Column("reason", ForeignText, nullable=False),
-    Column("tied_with", JSON, nullable=False),
+    Column("cases", Integer),
+    Column("cases_correct", Integer),
+    Column("calls", Integer),
+    Column("failures", JSON),
+    Column("reason", ForeignText),
+    Column("tied_with", JSON),
     Column("size_bytes", BigInteger),
     Column("family", ForeignText),
     Column("cases_seen", Integer, nullable=False, server_default="0"),
@@ -194,7 +198,22 @@ benchmark_history = Table(
     Column("pass_means_ms", JSON, comment="mean latency of each main pass"),
     Column("final_latencies_ms", JSON, comment="latencies of the final: one object per pass, by case"),
     Index("ix_benchmark_history_task", "task_type", "benchmark_date"),
+    Index("uq_benchmark_history_run", "benchmark_run_id", "model", unique=True),
 )
+
+SHARED = (
+    "benchmark_id",
+    "task_type",
+    "model_name",
+    "correctness_score",
+    "avg_latency_ms",
+    "speed_score",
+    "rank",
+    "benchmark_date",
+)
+"""The columns of `benchmark_history` that other programs fill too: such a row has no `benchmark_run_id`."""
+MOST = 99_999_999
+"""The highest latency (ms) and speed score that is stored in them: DECIMAL(10,2) holds no more."""
 
 plans = Table(
     "benchmark_plans",

@@ -53,7 +53,7 @@ def an_invalid_run(world: World) -> str:
 
 def an_unranked_run(world: World) -> str:
     benchmark_id = ranked_id(world)
-    world.change(delete(benchmark_history).where(benchmark_history.c.benchmark_id == benchmark_id))
+    world.change(delete(benchmark_history).where(benchmark_history.c.benchmark_run_id == benchmark_id))
     return benchmark_id
 
 

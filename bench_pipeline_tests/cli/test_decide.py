@@ -82,7 +82,7 @@ def test_decide_gives_its_figures_as_json(typed: Typed, world: World) -> None:
 
 def test_a_replay_gives_the_same(typed: Typed, world: World) -> None:
     store(world)
-    world.change(update(tables.benchmark_history).values(avg_latency_ms=1.0, final_latencies_ms=[]))
+    world.change(update(tables.benchmark_history).values(latency_ms=1.0, final_latencies_ms=[]))
     done = typed("decide", "--replay", "1")
     assert done.returncode == 0
     _, stored, again, rule, verdict = done.stdout.splitlines()

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 
+from bench_pipeline.storage.tables import benchmark_history
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.models import FAST
 from bench_pipeline_tests.kit.shell import Typed
 from bench_pipeline_tests.kit.tasks import suite_value, task_value, write_task
 from bench_pipeline_tests.kit.text import only
@@ -126,6 +130,25 @@ def test_history_as_json_is_what_the_table_shows(typed: Typed, world: World) -> 
     world.ranked("slow", "fast", "wrong")
     line = only(json.loads(typed("history", "--task", "grading", "--json").stdout))
     assert (line["champion"], line["runner_up"], line["qualified"], line["models"]) == ("fast", "slow", 2, 3)
+
+
+def test_champions_of_another_program_are_shown_and_decide_nothing(typed: Typed, world: World) -> None:
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    legend = {"task_type": "grading", "model_name": "legend", "avg_latency_ms": 0.5, "benchmark_date": tomorrow}
+    world.change(insert(benchmark_history).values(legend | {"correctness_score": 100.0, "rank": 1}))
+
+    world.promoted()
+
+    assert world.holds() == [FAST] * 3
+    shown = typed("history", "--task", "grading").stdout
+    assert only([line for line in shown.splitlines() if "legend" in line]).endswith("another program's")
+    assert "no decision rests on them" in shown
+    ours, theirs = json.loads(typed("history", "--task", "grading", "--json").stdout)
+    assert (ours["champion"], ours["measured_here"]) == ("fast", True)
+    assert (theirs["champion"], theirs["champion_latency_ms"], theirs["benchmark_id"], theirs["measured_here"]) == (
+        "legend", 0.5, None, False
+    )  # fmt: skip
+    assert typed("history", "--task", "grading", "--model", "legend").returncode == 1
 
 
 def test_history_tells_what_became_of_one_model(typed: Typed, world: World) -> None:

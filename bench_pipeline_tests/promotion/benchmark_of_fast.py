@@ -108,7 +108,7 @@ def store_benchmark(world: World, benchmark_id: str = BENCHMARK, **of_line: obje
         insert(tables.benchmark_samples).values([sample | {"case_id": case_id} for case_id in CASES]),
         insert(tables.benchmark_history).values(
             task_type="grading", model_run_id=number, benchmark_date=now, calls=len(CASES), failures=[], reason="",
-            tied_with=[], **line, **named
+            tied_with=[], benchmark_run_id=benchmark_id, model="fast", model_name="fast", actor_id=FAST, **line
         ),
     )  # fmt: skip
 

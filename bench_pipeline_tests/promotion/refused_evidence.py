@@ -210,8 +210,9 @@ def newer(**of_line: object) -> SetUp:
         rank = 1 if of_line.get("rank") != 1 else 2
         world.change(
             insert(_LINES).values(
-                benchmark_id="grading-2", task_type="grading", model_name="slow", actor_id=SLOW, rank=rank,
-                benchmark_date=datetime.now(UTC), failures=[], reason="", tied_with=[], avg_latency_ms=100.0, **line
+                benchmark_run_id="grading-2", task_type="grading", model="slow", model_name="slow", actor_id=SLOW,
+                rank=rank, benchmark_date=datetime.now(UTC), failures=[], reason="", tied_with=[],
+                latency_ms=100.0, **line
             )
         )  # fmt: skip
         ids = {"planned_id": BENCHMARK, "newer_id": "grading-2", "task": "grading"}
@@ -222,8 +223,8 @@ def newer(**of_line: object) -> SetUp:
 
 TABLE += [
     ("plan_outdated", newer(standing="disqualified", cases_correct=3, rank=None)),
-    ("plan_outdated", newer(rank=2, avg_latency_ms=50.0)),
-    ("plan_outdated", newer(rank=1, avg_latency_ms=100.0)),
+    ("plan_outdated", newer(rank=2, latency_ms=50.0)),
+    ("plan_outdated", newer(rank=1, latency_ms=100.0)),
 ]
 
 

@@ -17,6 +17,7 @@ from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import rank
 from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.reporting.report import render_report, render_report_json, report_path
+from bench_pipeline.storage.history import PastBenchmark
 from bench_pipeline_tests.reporting.examples import HOSTILE, benchmark, ranked_example, unranked_example
 from bench_pipeline_tests.reporting.reading import links, rows
 
@@ -36,6 +37,20 @@ def test_the_whole_report_is_the_one_that_was_agreed_on() -> None:
 
 def test_the_same_data_give_the_same_bytes() -> None:
     assert render_report(ranked_example()) == render_report(ranked_example())
+
+
+def test_the_champions_before_are_listed_with_those_of_another_program() -> None:
+    theirs = PastBenchmark(None, datetime(2024, 12, 1, tzinfo=UTC), HOSTILE, 2110.0, None, 1, 1, measured_here=False)
+    ours = PastBenchmark("grading-1", datetime(2025, 1, 1, tzinfo=UTC), None, None, None, 0, 2)
+    ranked = replace(ranked_example(), before=[theirs, ours])
+    told = section(render_report(ranked), "Champions before")
+    assert (rows(told), links(told)) == ([5] * 4, [])
+    assert [line.split(" | ")[2:] for line in told.splitlines() if line.startswith("| 202")] == [
+        ["2,110", "–", "another program's |"],
+        ["–", "–", "grading-1 |"],
+    ]
+    assert "no decision rests on them" in told
+    assert "no decision rests on them" not in render_report(replace(ranked, before=[ours]))
 
 
 @given(st.text(), st.text())

@@ -64,7 +64,8 @@ def test_an_older_function_is_brought_up_to_date(world: World) -> None:
     parameters = "p_plan_hash text, p_requested_by text, p_dagster_run_id text, p_observed json"
     older = f"benchmark_apply({parameters}) RETURNS bigint LANGUAGE sql SECURITY DEFINER SET search_path = public"
     world.change(
-        text(f"CREATE OR REPLACE FUNCTION {older} RETURN 7"),
+        text(f"DROP FUNCTION {SIGNATURE}"),
+        text(f"CREATE FUNCTION {older} RETURN 7"),
         text(f"COMMENT ON FUNCTION {SIGNATURE} IS 'bench_pipeline 0123'"),
     )
     plan = world.plan()
@@ -373,4 +374,5 @@ def test_showing_the_statements_changes_nothing(typed: Typed, world: World, monk
 
     assert fault(world) == "the promotion's function is not installed"
     assert shown["installed"] is False
-    assert shown["sql"] == statements(world.owner, open_production(world.owner, {}), ROLES)
+    with world.owner.engine.connect() as connection:
+        assert shown["sql"] == statements(connection, open_production(world.owner, {}), ROLES)

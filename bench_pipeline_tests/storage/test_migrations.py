@@ -192,6 +192,38 @@ def test_a_case_has_one_sample_for_each_pass_and_take(database_url: str) -> None
     engine.dispose()
 
 
+def test_the_history_of_version_0006_is_numbered_by_date_and_others_add_to_it(database_url: str) -> None:
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        upgrade(connection, "0006")
+    for benchmark, model, day, place in (("b2", "fast", 2, 1), ("b1", "slow", 1, None), ("b1", "fast", 1, 1)):
+        insert(
+            engine, "benchmark_history", benchmark_id=benchmark, task_type="grading", model_name=model,
+            correctness_score=100.0, avg_latency_ms=1.5, rank=place, benchmark_date=f"2026-02-0{day} 00:00:00+00:00",
+            standing="qualified", cases=1, cases_correct=1, calls=2, failures="[]", reason="", tied_with="[]",
+            digest=f"{benchmark} {model}",
+        )  # fmt: skip
+    with engine.begin() as connection:
+        connection.execute(text("CREATE VIEW champions AS SELECT model_name FROM benchmark_history WHERE rank = 1"))
+
+    open_database(database_url).close()
+    insert(engine, "benchmark_history", task_type="grading", model_name="fast", rank=1)
+
+    h = benchmark_history.c
+    kept = h.benchmark_id, h.benchmark_run_id, h.model, h.model_name, h.rank, h.latency_ms, h.digest, h.final_passes
+    with engine.connect() as connection:
+        rows = connection.execute(select(*kept).order_by(h.benchmark_id)).all()
+        assert connection.scalar(select(func.count()).where(h.benchmark_date.is_(None))) == 0
+        assert connection.scalars(text("SELECT model_name FROM champions")).all() == ["fast"] * 3
+    engine.dispose()
+    assert [tuple(row) for row in rows] == [
+        (1, "b1", "fast", "fast", 1, 1.5, "b1 fast", 0),
+        (2, "b1", "slow", "slow", None, 1.5, "b1 slow", 0),
+        (3, "b2", "fast", "fast", 1, 1.5, "b2 fast", 0),
+        (4, None, None, "fast", 1, None, None, 0),
+    ]
+
+
 def benchmark_of_old(engine: Engine) -> None:
     """A benchmark of version 0004 with a model run and its line of history, without samples."""
     insert(

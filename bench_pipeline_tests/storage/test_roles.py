@@ -39,6 +39,7 @@ RECORDER = {
     "benchmark_promotion_rows": READ,
     "benchmark_champions": READ,
     # what is only added to
+    "benchmark_task_terms": ADD,
     "benchmark_plans": ADD,
     "benchmark_decisions": ADD,
     "benchmark_approvals": ADD,
@@ -53,9 +54,10 @@ RECORDER = {
     "benchmark_pass_loads": WRITE,
     "benchmark_history": WRITE,
 }
-COUNTED = {"benchmark_plans": "plan", "benchmark_decisions": "decision", "benchmark_approvals": "approval",
+COUNTED = {"benchmark_task_terms": "task_terms",
+           "benchmark_plans": "plan", "benchmark_decisions": "decision", "benchmark_approvals": "approval",
            "benchmark_freezes": "freeze", "benchmark_validations": "validation", "benchmark_model_runs": "model_run",
-           "benchmark_samples": "sample"}  # fmt: skip
+           "benchmark_samples": "sample", "benchmark_history": "benchmark"}  # fmt: skip
 SEQUENCES = {f"{table}_{key}_id_seq": {"USAGE"} for table, key in COUNTED.items()}
 
 
@@ -118,7 +120,7 @@ def test_only_the_promoter_calls_a_function_of_ours_and_only_the_one(
     known = list(owner.scalars(text(FUNCTIONS)))
 
     assert {name for name in known if can(owner, role, "function", name, "EXECUTE")} == functions
-    assert len(known) == 2
+    assert len(known) == 3
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -148,13 +150,13 @@ def test_a_role_owns_nothing(owner: Connection, role: str) -> None:
     assert owner.scalar(query, {"role": role}) == 0
 
 
-def test_the_function_runs_as_its_owner_and_finds_nothing_by_a_search_path(owner: Connection) -> None:
+def test_the_function_runs_as_its_owner_under_the_owners_search_path(owner: Connection) -> None:
     query = text("SELECT prosecdef, proconfig FROM pg_proc WHERE proname = 'benchmark_apply'")
 
     definer, configuration = owner.execute(query).one()
 
     assert definer is True
-    assert "search_path=pg_catalog, pg_temp" in configuration
+    assert configuration == ["search_path=public, pg_temp"]
 
 
 # Real attempts

@@ -311,10 +311,10 @@ BEGIN
                 WHERE x.place = 1 OR x.actor_key IS NOT NULL ORDER BY x.place
             LOOP
                 SELECT h.standing, h.correctness_score, h.cases, h.cases_correct, h.model_run_id, m.started_at,
-                    m.identity, h.avg_latency_ms AS latency_ms INTO was
+                    m.identity, h.latency_ms INTO was
                 FROM {{ ours }}.benchmark_history h
                 JOIN {{ ours }}.benchmark_model_runs m ON m.model_run_id = h.model_run_id
-                WHERE h.benchmark_id = e.benchmark_id AND h.actor_id = second.actor_key FOR SHARE;
+                WHERE h.benchmark_run_id = e.benchmark_id AND h.actor_id = second.actor_key FOR SHARE;
                 IF NOT FOUND AND second.place = 1 THEN
                     {{ refuse('evidence_gone') }}'benchmark_id', e.benchmark_id);
                 END IF;
@@ -369,7 +369,7 @@ BEGIN
                 CONTINUE WHEN links % 2 = 1;
                 IF was.evidence_hash IS NOT DISTINCT FROM e.evidence_hash OR was.bar = 'evidence' AND EXISTS (
                     SELECT FROM {{ ours }}.benchmark_runs b
-                    JOIN {{ ours }}.benchmark_history h ON h.benchmark_id = b.benchmark_id AND h.actor_id = r.new_key
+                    JOIN {{ ours }}.benchmark_history h ON h.benchmark_run_id = b.benchmark_id AND h.actor_id = r.new_key
                     JOIN {{ ours }}.benchmark_model_runs m ON m.model_run_id = h.model_run_id
                     WHERE b.benchmark_id = was.benchmark_id AND b.evidence_key = run.evidence_key
                         AND jsonb_strip_nulls(m.identity::jsonb) = jsonb_strip_nulls(line.identity::jsonb))
@@ -391,12 +391,12 @@ BEGIN
                 CONTINUE;
             END IF;
             -- The latest newer benchmark that says something about this row: it must not disagree
-            SELECT b.benchmark_id, h.standing, h.avg_latency_ms AS latency_ms, o.standing AS old_standing,
-                o.avg_latency_ms AS old_latency_ms, coalesce(o.standing = 'qualified' AND o.final_passes > 0, false) AS met
+            SELECT b.benchmark_id, h.standing, h.latency_ms, o.standing AS old_standing,
+                o.latency_ms AS old_latency_ms, coalesce(o.standing = 'qualified' AND o.final_passes > 0, false) AS met
             INTO newer
             FROM {{ ours }}.benchmark_runs b
-            JOIN {{ ours }}.benchmark_history h ON h.benchmark_id = b.benchmark_id AND h.actor_id = r.new_key
-            LEFT JOIN {{ ours }}.benchmark_history o ON o.benchmark_id = b.benchmark_id AND o.actor_id = r.old_key
+            JOIN {{ ours }}.benchmark_history h ON h.benchmark_run_id = b.benchmark_id AND h.actor_id = r.new_key
+            LEFT JOIN {{ ours }}.benchmark_history o ON o.benchmark_run_id = b.benchmark_id AND o.actor_id = r.old_key
             WHERE b.task_type = e.task AND b.suite_hash = run.suite_hash AND b.prompt_hash = run.prompt_hash
                 AND b.purpose = 'benchmark' AND b.status = 'finished' AND b.invalid IS NULL
                 AND b.started_at > run.started_at
@@ -405,7 +405,7 @@ BEGIN
             ORDER BY b.started_at DESC, b.benchmark_id LIMIT 1;
             IF FOUND AND (newer.standing <> 'qualified'
                 OR r.new_key IS DISTINCT FROM (SELECT h.actor_id FROM {{ ours }}.benchmark_history h
-                    WHERE h.benchmark_id = newer.benchmark_id AND h.rank IS NOT NULL AND h.actor_id IS NOT NULL
+                    WHERE h.benchmark_run_id = newer.benchmark_id AND h.rank IS NOT NULL AND h.actor_id IS NOT NULL
                     ORDER BY newer.met AND h.final_passes = 0, h.rank LIMIT 1)
                 OR newer.old_standing = 'qualified' AND NOT coalesce(newer.latency_ms < newer.old_latency_ms, false))
             THEN

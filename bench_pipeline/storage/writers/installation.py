@@ -18,7 +18,15 @@ from bench_pipeline.storage.database_errors import driver_message
 from bench_pipeline.storage.production import Production
 from bench_pipeline.storage.production_texts import prompt_parts
 from bench_pipeline.storage.schema import VERSION_TABLE
-from bench_pipeline.storage.tables import AUDIT, champions, intents, metadata, promotion_rows, promotions
+from bench_pipeline.storage.tables import (
+    AUDIT,
+    benchmark_history,
+    champions,
+    intents,
+    metadata,
+    promotion_rows,
+    promotions,
+)
 from bench_pipeline.storage.triggers import REFUSAL
 from bench_pipeline.storage.triggers import SIGNATURE as SIGNING
 
@@ -132,6 +140,7 @@ def statements(connection: Connection, production: Production, roles: Roles) -> 
     engine = connection.engine
     function = qualified(engine, SIGNATURE)
     return [
+        f"DROP FUNCTION IF EXISTS {function}",  # its parameters had other names
         function_sql(connection, production, key_types(connection, production), search_path_of(connection)),
         f"COMMENT ON FUNCTION {function} IS '{_mark(connection, production)}'",
         *(f"REVOKE ALL ON FUNCTION {qualified(engine, name)} FROM PUBLIC" for name in (SIGNATURE, REFUSAL, SIGNING)),
@@ -234,6 +243,16 @@ _TAKE_ALL = """DO $do$ DECLARE kind text; name regclass; BEGIN
         EXECUTE format('REVOKE ALL ON %s %s FROM %I, %I', kind, name, {recorder}, {promoter});
     END LOOP;
 END $do$"""
+# A history that was adopted counts up with a sequence of any name, or as an identity, which needs no right.
+_COUNT_UP = """DO $do$ DECLARE counter regclass; BEGIN
+    FOR counter IN SELECT s.oid FROM pg_catalog.pg_attrdef d
+        JOIN pg_catalog.pg_depend u ON u.classid = 'pg_catalog.pg_attrdef'::regclass AND u.objid = d.oid
+        JOIN pg_catalog.pg_class s ON s.oid = u.refobjid AND s.relkind = 'S'
+        WHERE u.refclassid = 'pg_catalog.pg_class'::regclass AND d.adrelid = {table}::regclass
+    LOOP
+        EXECUTE format('GRANT USAGE ON SEQUENCE %s TO %I', counter, {recorder});
+    END LOOP;
+END $do$"""
 
 
 def _grants(engine: Engine, production: Production, roles: Roles) -> Iterator[str]:
@@ -250,7 +269,9 @@ def _grants(engine: Engine, production: Production, roles: Roles) -> Iterator[st
         rights = _RIGHTS.get(name, _ALL_RIGHTS)
         yield f"GRANT {rights} ON {ours}.{_quoted(name)} TO {recorder}"
         key = own.autoincrement_column
-        if key is not None and "INSERT" in rights:
+        if own is benchmark_history:
+            yield _COUNT_UP.format(table=_literal(f"{ours}.{_quoted(name)}"), recorder=names["recorder"])
+        elif key is not None and "INSERT" in rights:
             yield f"GRANT USAGE ON SEQUENCE {ours}.{_quoted(f'{name}_{key.name}_seq')} TO {recorder}"
     yield f"GRANT EXECUTE ON FUNCTION {qualified(engine, SIGNATURE)} TO {promoter}"
 

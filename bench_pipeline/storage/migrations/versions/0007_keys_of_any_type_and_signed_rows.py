@@ -18,6 +18,7 @@ _KEYS = {
     "benchmark_promotion_rows": ("conversation_id", "old_actor_id", "new_actor_id", "runner_up_actor_id"),
     "benchmark_champions": ("conversation_id", "champion_actor_id", "runner_up_actor_id"),
 }
+_COPIED = ("benchmark_decisions", "benchmark_promotion_rows", "benchmark_champions")
 _REQUIRED = ("conversation_id", "champion_actor_id")
 _SIGNED = {
     "benchmark_plans": ("requested_by", "made_at"),
@@ -59,20 +60,28 @@ def _upgrade_postgresql() -> None:
 
 
 def _upgrade_sqlite() -> None:
-    """SQLite copies a table to change a column, which also drops its triggers."""
-    for table, columns in _KEYS.items():
-        with op.batch_alter_table(table) as changed:
-            for column in columns:
-                nullable = column not in _REQUIRED
-                changed.alter_column(column, existing_type=sa.BigInteger(), type_=sa.Text(), existing_nullable=nullable)
-    for table in _SIGNED:
-        with op.batch_alter_table(table) as changed:
-            changed.add_column(sa.Column("account", sa.Text(), nullable=True))
-            if table in _HAD_LOGIN:
-                changed.drop_column("database_role")
+    """Replace columns, and copy a table only where a key of its own changes: others refer to some of these tables."""
+    for table in _APPEND_ONLY:
         _drop_triggers(table)
-        who = _SIGNED[table][0]
+    for table, columns in _KEYS.items():
+        if table in _COPIED:
+            with op.batch_alter_table(table) as changed:
+                for column in columns:
+                    nullable = column not in _REQUIRED
+                    changed.alter_column(
+                        column, existing_type=sa.BigInteger(), type_=sa.Text(), existing_nullable=nullable
+                    )
+            continue
+        for column in columns:
+            op.execute(f"ALTER TABLE {table} ADD COLUMN key_of_any_type TEXT")
+            op.execute(f"UPDATE {table} SET key_of_any_type = {column}")  # noqa: S608 - names of this module
+            op.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+            op.execute(f"ALTER TABLE {table} RENAME COLUMN key_of_any_type TO {column}")
+    for table, (who, _) in _SIGNED.items():
+        op.execute(f"ALTER TABLE {table} ADD COLUMN account TEXT")
         op.execute(f"UPDATE {table} SET account = {who}")  # noqa: S608 - names of this module
+        if table in _HAD_LOGIN:
+            op.execute(f"ALTER TABLE {table} DROP COLUMN database_role")
 
 
 def _drop_triggers(table: str) -> None:
@@ -102,7 +111,6 @@ def _add_tables() -> None:
 def _add_triggers(postgresql: bool) -> None:
     if not postgresql:
         for table in (*_APPEND_ONLY, "benchmark_task_terms"):
-            _drop_triggers(table)
             for verb in ("UPDATE", "DELETE"):
                 op.execute(
                     f"CREATE TRIGGER {table}_no_{verb.lower()} BEFORE {verb} ON {table} "
