@@ -52,6 +52,7 @@ RECORDER = {
     "benchmark_samples": WRITE,
     "benchmark_pass_loads": WRITE,
     "benchmark_history": WRITE,
+    "benchmark_locks": WRITE,
 }
 COUNTED = {"benchmark_plans": "plan", "benchmark_decisions": "decision", "benchmark_approvals": "approval",
            "benchmark_freezes": "freeze", "benchmark_validations": "validation", "benchmark_model_runs": "model_run",
@@ -200,6 +201,7 @@ DENIED_TO_THE_PROMOTER = {
     "SELECT * FROM benchmark_plans": "permission denied for table benchmark_plans",
     "SELECT * FROM benchmark_promotions": "permission denied for table benchmark_promotions",
     "INSERT INTO benchmark_approvals DEFAULT VALUES": "permission denied for table benchmark_approvals",
+    "INSERT INTO benchmark_locks DEFAULT VALUES": "permission denied for table benchmark_locks",
 }
 
 
