@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.storage.database_errors import driver_message
+from bench_pipeline.storage.lock_timeout import explain_lock_timeout, limit_lock_wait
 from bench_pipeline.storage.locks import HeldLock, LockPurpose, OnWait, hold
 from bench_pipeline.storage.schema import NO_RIGHT, REMEDY, SchemaRefused, begin_immediate, bring_up_to_date
 
@@ -83,6 +84,9 @@ def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
         engine = create_engine(address, **_engine_options(address))
         if address.get_backend_name() == "sqlite":
             _prepare_sqlite(engine, address)
+        else:
+            event.listen(engine, "begin", limit_lock_wait)
+            event.listen(engine, "handle_error", explain_lock_timeout)
         bring_up_to_date(engine)
         event.listen(engine, "handle_error", _explain_missing_privilege)
     except SchemaRefused as error:

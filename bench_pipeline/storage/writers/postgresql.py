@@ -80,7 +80,7 @@ class PostgresqlWriter:
     def _call(self, values: dict[str, str | None]) -> int | None:
         function = qualified(self._database.engine, FUNCTION).replace(":", r"\:")
         call = text(f"SELECT {function}(:plan, :by, :run, CAST(:observed AS json))")
-        with self._connected() as connection, connection.begin():
+        with self._connected().execution_options(own_lock_timeout=True) as connection, connection.begin():
             promotion_id: int | None = connection.scalar(call, values)
         return promotion_id
 
@@ -98,7 +98,7 @@ class PostgresqlWriter:
         The attempt holds the promotion's lock until it ends, so its result is visible once this gets the lock.
         """
         try:
-            with self._database.engine.begin() as connection:
+            with self._database.engine.execution_options(own_lock_timeout=True).begin() as connection:
                 connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": lock_key("promotion")})
                 known = promotion_by_plan(connection, plan_hash)
