@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import os
 import secrets
-import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+from socket import gethostname
+from time import monotonic, sleep
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, exists, func, insert, or_, select, text, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, exists, func, insert, or_, select, text, update
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -50,7 +50,7 @@ class LockPurpose:
     @property
     def key(self) -> str:
         """The key of its row."""
-        return f"{self.name} on {socket.gethostname()}" if self.per_host else self.name
+        return f"{self.name} on {gethostname()}" if self.per_host else self.name
 
 
 BENCHMARK = LockPurpose("benchmark", per_host=True)
@@ -70,7 +70,7 @@ class Holder:
     @property
     def is_dead(self) -> bool:
         """Whether the process ended. False for one that this process cannot see."""
-        if (self.host, self.pid_namespace) != (socket.gethostname(), _pid_namespace()):
+        if (self.host, self.pid_namespace) != (gethostname(), _pid_namespace()):
             return False
         import psutil  # takes a moment; most commands take no lock
 
@@ -93,6 +93,9 @@ class HeldLock(Protocol):
     def claim(self, connection: Connection, benchmark_id: str) -> bool:
         """Reserve a benchmark for this holder; return False when another one measures it now."""
 
+    def check_claim(self, connection: Connection, benchmark_id: str) -> None:
+        """Raise `LockLost` when another holder claimed the benchmark in the meantime."""
+
 
 OnWait = Callable[[str], None]
 """Called with the holder in words, at once and every few minutes, while a lock is waited for."""
@@ -110,17 +113,17 @@ def hold(engine: Engine, purpose: LockPurpose, wait_s: float, on_wait: OnWait) -
 
 
 def _take(lock: _Lease | _LockedFile, purpose: LockPurpose, wait_s: float, on_wait: OnWait) -> None:
-    give_up = time.monotonic() + wait_s
+    give_up = monotonic() + wait_s
     tell_at = 0.0
     while not lock.take():
-        now = time.monotonic()
+        now = monotonic()
         taken = f"another process holds the {purpose.name} lock{lock.holder()}"
         if now >= give_up:
             raise LockTaken(f"{taken}; wait until it ends, then try again")
         if now >= tell_at:
             on_wait(taken)
             tell_at = now + TOLD_EVERY_S
-        time.sleep(min(POLL_S, give_up - now))
+        sleep(min(POLL_S, give_up - now))
 
 
 class _Lease:
@@ -140,7 +143,7 @@ class _Lease:
         now = func.clock_timestamp()
         row = _this_process() | {"token": self._token, "login": text("session_user"), "benchmark_id": None}
         row |= {"taken_at": now, "renewed_at": now, "lease_s": LEASE_S}
-        self._renewed = time.monotonic()
+        self._renewed = monotonic()
         with self._engine.begin() as connection:
             free = or_(_expired(), locks.c.token == _token_of_the_dead(connection, self._purpose))
             put = postgresql.insert(locks).values(row | {"purpose": self._purpose.key})
@@ -160,7 +163,7 @@ class _Lease:
         try:
             held = self._renew()
         except (SQLAlchemyError, BenchError):
-            silent_s = time.monotonic() - self._renewed
+            silent_s = monotonic() - self._renewed
             if silent_s < LEASE_S:
                 return
             raise self._lost(f"the database has not answered for {silent_s:.0f} s") from None
@@ -170,12 +173,17 @@ class _Lease:
 
     def claim(self, connection: Connection, benchmark_id: str) -> bool:
         """See `HeldLock`. A holder whose lease ran out loses its lock, because it may still believe to hold it."""
-        others = (locks.c.benchmark_id == benchmark_id, locks.c.token != self._token)
-        connection.execute(delete(locks).where(*others, _expired()))
-        if connection.scalar(select(exists().where(*others))):
+        others = self._others(benchmark_id)
+        connection.execute(delete(locks).where(others, _expired()))
+        if connection.scalar(select(exists().where(others))):
             return False
         connection.execute(update(locks).where(*self._mine).values(benchmark_id=benchmark_id))
         return True
+
+    def check_claim(self, connection: Connection, benchmark_id: str) -> None:
+        """See `HeldLock`."""
+        if connection.scalar(select(exists().where(self._others(benchmark_id)))):
+            raise self._lost(f"another process continues {benchmark_id}")
 
     def release(self) -> None:
         """Free the lock. When the database does not answer, the lease frees it, and the work under it stands."""
@@ -183,8 +191,11 @@ class _Lease:
         with suppress(SQLAlchemyError, BenchError), self._engine.begin() as connection:
             connection.execute(delete(locks).where(*self._mine))
 
+    def _others(self, benchmark_id: str) -> ColumnElement[bool]:
+        return and_(locks.c.benchmark_id == benchmark_id, locks.c.token != self._token)
+
     def _renew(self) -> bool:
-        asked = time.monotonic()
+        asked = monotonic()
         with self._engine.begin() as connection:
             renewed = update(locks).where(*self._mine).values(renewed_at=func.clock_timestamp())
             held = connection.execute(renewed).rowcount > 0
@@ -242,6 +253,9 @@ class _LockedFile:
         """See `HeldLock`: one process measures on this database."""
         return True
 
+    def check_claim(self, connection: Connection, benchmark_id: str) -> None:
+        """See `HeldLock`: one process measures on this database."""
+
     def release(self) -> None:
         """Free the lock."""
         with suppress(SQLAlchemyError):
@@ -285,7 +299,7 @@ def _start_of(pid: int) -> float:
 
 def _this_process() -> dict[str, Any]:
     pid = os.getpid()
-    facts = {"host": socket.gethostname(), "pid": pid, "process_started": _start_of(pid)}
+    facts = {"host": gethostname(), "pid": pid, "process_started": _start_of(pid)}
     return facts | {"pid_namespace": _pid_namespace()}
 
 

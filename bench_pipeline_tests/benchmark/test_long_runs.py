@@ -82,7 +82,7 @@ def delete_its_row(world: World) -> None:
 
 
 def let_another_take_it(world: World) -> None:
-    world.change(update(table).values({"token": "another", "host": "elsewhere"}))
+    world.change(update(table).values({"token": "another", "host": "elsewhere", "benchmark_id": None}))
 
 
 @pytest.mark.parametrize("lose", [delete_its_row, let_another_take_it])
@@ -100,6 +100,15 @@ def test_a_run_whose_lock_is_lost_ends_before_its_next_call_and_goes_on_later(
     assert typed(*RUN).returncode == 0
     assert calls_of_fast(world) == Counter(list(CASES))
     assert sorted(world.rows("benchmark_history", "model_name", "rank")) == [("fast", 1), ("slow", 2)]
+
+
+def test_a_call_in_flight_is_left_to_the_process_that_continues_its_benchmark(world: World, typed: Typed) -> None:
+    """As when the database was away for longer than the lease, while the call took."""
+    during_call(world, 3, lambda: world.change(update(table).values({"token": "another"})))
+    done = typed(*RUN)
+    assert (done.returncode, done.stderr.count("\n")) == (130, 1)
+    assert "another process continues grading-" in done.stderr
+    assert world.rows("benchmark_samples", "case_id") == [(next(iter(CASES)),)]
 
 
 def test_a_run_whose_calls_are_complete_is_ranked_even_if_its_lock_is_lost_in_the_last_one(
@@ -128,7 +137,7 @@ def test_two_hosts_measure_at_once_and_neither_takes_the_others_benchmark(
         note(event)
         if isinstance(event, ModelLoaded):
             with monkeypatch.context() as patch:
-                patch.setattr(locks.socket, "gethostname", lambda: "elsewhere")
+                patch.setattr(locks, "gethostname", lambda: "elsewhere")
                 bench = replace(world.bench, database=other)
                 run_benchmark(bench, world.prepared(), Field(tuple(world.candidates("fast"))), note)
 
@@ -157,7 +166,7 @@ def freed_while_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> thr
         delete_its_row(world)
         waited.set()
 
-    monkeypatch.setattr(locks.time, "sleep", end)
+    monkeypatch.setattr(locks, "sleep", end)
     return waited
 
 
@@ -188,6 +197,6 @@ def test_an_interruption_while_waiting_ends_the_command_at_once(
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(locks.time, "sleep", interrupt)
+    monkeypatch.setattr(locks, "sleep", interrupt)
     assert typed(*RUN, "--wait").returncode == 130
     assert world.rows("benchmark_locks", "host") == [("gpu-7",)]

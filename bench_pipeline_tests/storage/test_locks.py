@@ -150,7 +150,7 @@ def test_two_hosts_hold_a_lock_of_the_host_at_once(database: Database, monkeypat
     with database.exclusive(per_host):
         with pytest.raises(LockTaken), database.exclusive(per_host):
             pass
-        monkeypatch.setattr(locks.socket, "gethostname", lambda: "elsewhere")
+        monkeypatch.setattr(locks, "gethostname", lambda: "elsewhere")
         with database.exclusive(per_host):
             pass
 
