@@ -17,7 +17,7 @@ from typing import Literal
 
 import click
 
-from bench_pipeline.domain.errors import BenchError, FileRefused, InputError, LockLost, RuntimeFailure
+from bench_pipeline.domain.errors import BenchError, DatabaseBusy, FileRefused, InputError, LockLost, RuntimeFailure
 
 Kind = Literal["input", "usage", "refused", "unavailable", "interrupted", "internal"]
 
@@ -26,7 +26,9 @@ STATUSES: dict[Kind, int] = {
 }  # fmt: skip
 """The exit status of each kind of failure; `docs/reference/commands.md` describes them."""
 
-_KINDS: dict[type[BenchError], Kind] = {InputError: "input", RuntimeFailure: "unavailable", LockLost: "interrupted"}
+_KINDS: dict[type[BenchError], Kind] = {
+    InputError: "input", RuntimeFailure: "unavailable", DatabaseBusy: "unavailable", LockLost: "interrupted",
+}  # fmt: skip
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 

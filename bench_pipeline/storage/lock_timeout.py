@@ -13,14 +13,10 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 
-from bench_pipeline.domain.errors import BenchError
+from bench_pipeline.domain.errors import DatabaseBusy
 
 LOCK_TIMEOUT_MS = 10_000
 _TIMED_OUT = "55P03"
-
-
-class DatabaseBusy(BenchError):
-    """A lock in the database did not come in time."""
 
 
 def limit_lock_wait(connection: Connection) -> None:

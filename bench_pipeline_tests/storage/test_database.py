@@ -45,6 +45,21 @@ with open_database(sys.argv[1]).exclusive(LockPurpose(sys.argv[2])):
     sys.stdin.readline()
 """
 
+RACES_FOR_A_LOCK = """
+import sys
+from bench_pipeline.storage.database import open_database
+from bench_pipeline.storage.locks import BENCHMARK, LockTaken
+database = open_database(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    with database.exclusive(BENCHMARK):
+        print("held", flush=True)
+        sys.stdin.readline()
+except LockTaken:
+    print("taken", flush=True)
+"""
+
 
 @contextmanager
 def another_process(code: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
@@ -240,6 +255,15 @@ def test_a_lock_is_refused_to_a_second_process_and_freed_when_its_holder_ends(
         tell(holder)
         assert holder.wait(AMPLE_S) == 0
     assert is_free(database, BENCHMARK)
+
+
+def test_of_two_processes_that_race_for_a_lock_one_gets_it(database_url: str) -> None:
+    with ExitStack() as stack:
+        racers = [stack.enter_context(another_process(RACES_FOR_A_LOCK, database_url)) for _ in range(2)]
+        assert [says(racer) for racer in racers] == ["ready"] * 2
+        for racer in racers:
+            tell(racer)
+        assert sorted(says(racer) for racer in racers) == ["held", "taken"]
 
 
 def test_a_lock_is_freed_when_its_holder_is_killed(database: Database, database_url: str) -> None:

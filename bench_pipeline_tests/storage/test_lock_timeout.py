@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, create_engine, text
 
-from bench_pipeline.domain.errors import BenchError
+from bench_pipeline.domain.errors import BenchError, DatabaseBusy
 from bench_pipeline.storage import lock_timeout
 from bench_pipeline.storage.database import Database, lock_key, open_database
-from bench_pipeline.storage.lock_timeout import DatabaseBusy
 from bench_pipeline_tests.fakes.transaction_pooler import transaction_pooler
 from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.shell import Typed
