@@ -81,12 +81,9 @@ def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
     """
     address = _checked_url(variable, url)
     try:
-        engine = create_engine(address, **_engine_options(address))
+        engine = _engine(address)
         if address.get_backend_name() == "sqlite":
             _prepare_sqlite(engine, address)
-        else:
-            event.listen(engine, "begin", limit_lock_wait)
-            event.listen(engine, "handle_error", explain_lock_timeout)
         bring_up_to_date(engine)
         event.listen(engine, "handle_error", _explain_missing_privilege)
     except SchemaRefused as error:
@@ -111,8 +108,7 @@ def _shown(address: URL) -> str:
 
 def connect_to(variable: str, url: str) -> Engine:
     """Return an engine for the address in `variable`; it connects on first use. Raises `InputError`."""
-    address = _checked_url(variable, url)
-    return create_engine(address, **_engine_options(address))
+    return _engine(_checked_url(variable, url))
 
 
 def _checked_url(variable: str, url: str) -> URL:
@@ -138,11 +134,14 @@ def _checked_url(variable: str, url: str) -> URL:
     return address
 
 
-def _engine_options(address: URL) -> dict[str, Any]:
+def _engine(address: URL) -> Engine:
     if address.get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": SQLITE_BUSY_LIMIT_S}}
+        return create_engine(address, connect_args={"timeout": SQLITE_BUSY_LIMIT_S})
     arguments = {name: value for name, value in _CONNECT_ARGUMENTS.items() if name not in address.query}
-    return {"pool_pre_ping": True, "connect_args": arguments}
+    engine = create_engine(address, pool_pre_ping=True, connect_args=arguments)
+    event.listen(engine, "begin", limit_lock_wait)
+    event.listen(engine, "handle_error", explain_lock_timeout)
+    return engine
 
 
 def _prepare_sqlite(engine: Engine, address: URL) -> None:

@@ -94,6 +94,16 @@ def test_a_lock_is_free_when_its_lease_ran_out_or_its_holder_is_known_to_be_dead
     assert is_free(database) is free
 
 
+def test_a_lock_is_free_when_its_holder_was_killed_and_its_parent_has_not_noticed(database: Database) -> None:
+    """As in a container whose first process waits for none of its orphans."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        killed = psutil.Process(process.pid)
+        while killed.status() != psutil.STATUS_ZOMBIE:
+            assert killed.is_running()
+        held_by(database, pid=process.pid, process_started=killed.create_time())
+        assert is_free(database)
+
+
 def test_of_many_who_race_for_a_lock_one_gets_it(database: Database, database_url: str) -> None:
     """Each session sees the row of a dead holder at the same time."""
     racers = 6
