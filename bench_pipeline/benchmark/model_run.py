@@ -262,7 +262,7 @@ class ModelMeasurement:
             first = next((s.timings for s in other if s.ranks), None)
             sample = self._judged(call, answered.reply, answered.placement, request.chars, first, answered.attempts)
         with self._database.writing() as connection:
-            self._lock.check_claim(connection, self.benchmark_id)  # who continues it makes this call as well
+            self._lock.check_claim(connection, self.benchmark_id)  # a process that continues it makes this call too
             insert_sample(connection, run.model_run_id, sample, called_at)
             if sample.take > 1 and sample.ranks:
                 exclude_first_take(connection, run.model_run_id, sample, ValidityRule.DISTURBED)

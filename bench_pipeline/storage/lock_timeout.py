@@ -42,8 +42,8 @@ def explain_lock_timeout(context: ExceptionContext) -> None:
     ) from None
 
 
-# A statement that only reads waits for ACCESS EXCLUSIVE alone, and for whoever waits for that in front of it. The
-# table may be one behind a view, which the statement does not name.
+# A statement that only reads waits for ACCESS EXCLUSIVE alone, or behind a session that waits for it. The table may be
+# one behind a view, which the statement does not name.
 _BLOCKER = text("""
 SELECT coalesce(c.oid::regclass::text, 'the promotions') AS name, l.pid, l.mode, l.granted, a.usename,
     extract(epoch FROM clock_timestamp() - a.xact_start) AS age_s

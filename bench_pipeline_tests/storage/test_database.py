@@ -257,7 +257,7 @@ def test_a_lock_is_refused_to_a_second_process_and_freed_when_its_holder_ends(
     assert is_free(database, BENCHMARK)
 
 
-def test_of_two_processes_that_race_for_a_lock_one_gets_it(database_url: str) -> None:
+def test_one_of_two_racing_processes_gets_the_lock(database_url: str) -> None:
     with ExitStack() as stack:
         racers = [stack.enter_context(another_process(RACES_FOR_A_LOCK, database_url)) for _ in range(2)]
         assert [says(racer) for racer in racers] == ["ready"] * 2

@@ -94,7 +94,7 @@ def test_the_line_names_the_holder_and_what_it_holds(
     )
 
 
-def test_who_waits_for_the_table_in_front_is_named(world: World, another: Connection) -> None:
+def test_a_session_that_waits_in_front_is_named(world: World, another: Connection) -> None:
     """A migration that waits for a reader keeps all later readers waiting."""
     another.execute(text("SELECT count(*) FROM actors"))
     migration = create_engine(world.owner.engine.url)

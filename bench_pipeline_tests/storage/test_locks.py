@@ -104,7 +104,7 @@ def test_a_lock_is_free_when_its_holder_was_killed_and_its_parent_has_not_notice
         assert is_free(database)
 
 
-def test_of_many_who_race_for_a_lock_one_gets_it(database: Database, database_url: str) -> None:
+def test_one_of_many_racing_sessions_gets_the_lock(database: Database, database_url: str) -> None:
     """Each session sees the row of a dead holder at the same time."""
     racers = 6
     start = threading.Barrier(racers)
@@ -139,7 +139,7 @@ def test_a_refusal_names_the_holder(database: Database) -> None:
         pass
 
 
-def test_who_waits_is_told_for_whom_again_and_again(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_process_is_told_the_holder_repeatedly(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "POLL_S", 0.0)
     monkeypatch.setattr(locks, "TOLD_EVERY_S", 0.0)
     held_by(database, host="gpu-7", pid=4711)
