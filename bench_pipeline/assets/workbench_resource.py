@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
@@ -9,7 +10,7 @@ from typing import ClassVar
 import dagster as dg
 
 from bench_pipeline.benchmark.eligibility import candidates
-from bench_pipeline.benchmark.events import OnEvent
+from bench_pipeline.benchmark.events import LockAwaited, OnEvent
 from bench_pipeline.benchmark.workbench import Workbench, open_workbench
 from bench_pipeline.domain.errors import BenchError
 from bench_pipeline.domain.models.actor import Candidate
@@ -31,12 +32,17 @@ class WorkbenchResource(dg.ConfigurableResource[Workbench]):
 
     @contextmanager
     def open(self) -> Iterator[Workbench]:
-        """Yield an open workbench; a `BenchError` becomes a readable failure of the step."""
-        with readable_failures(), open_workbench(self.settings) as bench:
+        """Yield an open workbench; a `BenchError` becomes a readable failure of the step.
+
+        A benchmark waits for another one on this machine, because a scheduled run is not repeated.
+        """
+        with readable_failures(), open_workbench(self.settings, lock_wait_s=math.inf) as bench:
             yield bench
 
     def hear(self, event: DeliveryEvent) -> None:
-        """Hand a benchmark's event to the listeners."""
+        """Hand a benchmark's event to the listeners, and log what it waits for."""
+        if isinstance(event, LockAwaited):
+            dg.get_dagster_logger().info(f"waiting: {event.why}")
         if not isinstance(event, PlanMade | PlanApplied):
             for listener in self.listeners:
                 listener(event)

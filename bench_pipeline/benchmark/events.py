@@ -11,6 +11,13 @@ from bench_pipeline.domain.measuring.scoreboard import ModelResult
 
 
 @dataclass(frozen=True, slots=True)
+class LockAwaited:
+    """Another benchmark runs on this machine and is waited for; `why` names its process. Comes every few minutes."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class BenchmarkStarted:
     """The models are about to run; `resumed` means that an interrupted benchmark continues."""
 
@@ -117,7 +124,8 @@ class FinalPass:
 
 
 Event = (
-    BenchmarkStarted
+    LockAwaited
+    | BenchmarkStarted
     | ServerOnCpu
     | AnchorStarted
     | ModelStarted

@@ -66,7 +66,7 @@ def run_models(bench: Workbench, request: MeasurementRequest, on_event: OnEvent)
     """Run the requested models without ranking them; each runtime describes each model once.
 
     Raises `InputError` when the request names something that does not exist, `FileRefused` for a faulty suite,
-    `GateFailed` when no model is eligible, `LockTaken` while another benchmark runs on this database.
+    `GateFailed` when no model is eligible, `LockTaken` while another benchmark runs on this machine.
     """
     prepared = prepare(bench, request.task, request.suite_file).with_terms(**request.terms)
     everyone = request.roster or (_everyone(bench) if request.models is None or request.among_all else [])

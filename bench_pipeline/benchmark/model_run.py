@@ -38,6 +38,7 @@ from bench_pipeline.domain.tasks.suite import TestCase
 from bench_pipeline.domain.tasks.verdict import judge
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import ModelRun
+from bench_pipeline.storage.locks import HeldLock
 from bench_pipeline.storage.pass_loads import record_pass_load
 from bench_pipeline.storage.samples import exclude_first_take, exclude_samples, insert_sample, samples_of
 
@@ -64,26 +65,29 @@ class Measured:
 
 
 class ModelMeasurement:
-    """Makes the calls of one benchmark, model by model."""
+    """Makes the calls of one benchmark, model by model. Raises `LockLost` before a call that `lock` does not cover."""
 
-    def __init__(self, bench: Workbench, prepared: PreparedTask, on_event: OnEvent, benchmark_id: str) -> None:
+    def __init__(
+        self, bench: Workbench, prepared: PreparedTask, on_event: OnEvent, benchmark_id: str, lock: HeldLock
+    ) -> None:
+        self.benchmark_id = benchmark_id
+        self._lock = lock
         self._database = bench.database
         self._prepared = prepared
         self._runtimes = bench.runtimes
         self._machine = Machine(bench.settings.ollama_host, bench.system)
         self._on_event = on_event
-        self._benchmark_id = benchmark_id
         self._shared_chars = prepared.prompt.shared_chars
 
     def begin(self, entrant: Entrant, role: Role = Role.CANDIDATE) -> Measured:
         """Return the model's run in this benchmark with its samples; it is new, or from before an interruption."""
         with self._database.writing() as connection:
-            run = store.model_run(connection, self._benchmark_id, entrant.name)
+            run = store.model_run(connection, self.benchmark_id, entrant.name)
             if run is not None and run.identity != entrant.identity:
                 store.delete_model_run(connection, run.model_run_id)
                 run = None
             if run is None:
-                store.insert_model_run(connection, self._benchmark_id, entrant, datetime.now(UTC), role)
+                store.insert_model_run(connection, self.benchmark_id, entrant, datetime.now(UTC), role)
             return self._stored(connection, entrant.name)
 
     def take(self, measured: Measured, calls: Sequence[PlannedCall], stop: Stop | None = None) -> Measured:
@@ -120,9 +124,9 @@ class ModelMeasurement:
             return self._stored(connection, measured.run.model)
 
     def _stored(self, connection: Connection, model: str) -> Measured:
-        run = store.model_run(connection, self._benchmark_id, model)
+        run = store.model_run(connection, self.benchmark_id, model)
         if run is None:
-            raise LookupError(f"the run of {model} in {self._benchmark_id} is gone from the database")
+            raise LookupError(f"the run of {model} in {self.benchmark_id} is gone from the database")
         return Measured(run, tuple(samples_of(connection, [run.model_run_id])[run.model_run_id]))
 
     def _loads(
@@ -144,6 +148,7 @@ class ModelMeasurement:
         self, run: ModelRun, calls: Sequence[PlannedCall], samples: list[Sample], stop: Stop | None, *, ends_turn: bool
     ) -> StopReason | None:
         """Load, warm up, call, unload, and check that the identity did not change. Raises `RuntimeFailure`."""
+        self._lock.check()
         model = self._model(run)
         stopped = None
         try:
@@ -244,6 +249,7 @@ class ModelMeasurement:
     # One call
 
     def _sample(self, model: LoadedModel, run: ModelRun, call: PlannedCall, earlier: Sequence[Sample]) -> Sample:
+        self._lock.check()
         request = self._prepared.prompt.render(call.case.prompt_fields)
         called_at = datetime.now(UTC)
         try:
@@ -256,6 +262,7 @@ class ModelMeasurement:
             first = next((s.timings for s in other if s.ranks), None)
             sample = self._judged(call, answered.reply, answered.placement, request.chars, first, answered.attempts)
         with self._database.writing() as connection:
+            self._lock.check_claim(connection, self.benchmark_id)  # a process that continues it makes this call too
             insert_sample(connection, run.model_run_id, sample, called_at)
             if sample.take > 1 and sample.ranks:
                 exclude_first_take(connection, run.model_run_id, sample, ValidityRule.DISTURBED)

@@ -14,7 +14,6 @@ from bench_pipeline.benchmark.ranking import (
     rank_benchmark,
     read_ranked,
 )
-from bench_pipeline.benchmark.runner import BENCHMARK_LOCK
 from bench_pipeline.benchmark.task_folders import read_task, task_names
 from bench_pipeline.domain.errors import FileRefused, InputError
 from bench_pipeline.domain.measuring.benchmark import RunStatus
@@ -31,6 +30,7 @@ from bench_pipeline.settings import Settings
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.copies import copy_model_run, stored_candidates, update_judgement
 from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.locks import BENCHMARK
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +148,10 @@ def save_rescored(database: Database, rescoring: Rescoring) -> RankedBenchmark:
     """Store and rank the rescored benchmark as a new one; its model runs keep their times.
 
     Raises `InputError` unless it is the task's latest benchmark, because the new one becomes the latest and a plan
-    rests on that. Raises `LockTaken` while a benchmark runs on this database.
+    rests on that. Raises `LockTaken` while a benchmark runs on this machine.
     """
     old = rescoring.ranked.benchmark
-    with database.exclusive(BENCHMARK_LOCK):
+    with database.exclusive(BENCHMARK):
         if (latest := latest_benchmark_id(database, old.task_type)) != old.benchmark_id:
             raise InputError(
                 f"{latest} is newer than {old.benchmark_id}; a plan rests on the latest benchmark, so only the "

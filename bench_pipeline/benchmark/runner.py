@@ -18,6 +18,7 @@ from bench_pipeline.benchmark.events import (
     AnchorStarted,
     BenchmarkStarted,
     FinalPass,
+    LockAwaited,
     ModelFinished,
     ModelStarted,
     OnEvent,
@@ -46,9 +47,8 @@ from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.locks import BENCHMARK, HeldLock
 from bench_pipeline.storage.samples import case_failures
-
-BENCHMARK_LOCK = "benchmark"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +83,18 @@ def run_benchmark(
     the others. A candidate whose runtime does not support the protocol is excluded before the first call. The models
     beside the field are recorded for the ranking.
 
-    Raises `GateFailed` when no model is eligible, `LockTaken` while another benchmark runs on this database, because
-    the two would slow each other down.
+    Raises `GateFailed` when no model is eligible, `LockTaken` while another benchmark runs on this machine, because
+    the two would slow each other down, and `LockLost` when that can happen from now on.
     """
     candidates = [bound(line, prepared, bench.runtimes) for line in field.candidates]
     hardware = common_hardware(bench, candidates, field.incumbents)
     candidates = comparable(bench, candidates, hardware)
     _check_any(prepared, candidates, field)
     database = bench.database
-    with database.exclusive(BENCHMARK_LOCK):
+    with database.exclusive(BENCHMARK, bench.lock_wait_s, lambda why: on_event(LockAwaited(why))) as lock:
         candidates = surveyed(bench, prepared, candidates, on_event)
         eligible = _check_any(prepared, candidates, field)
-        row, resumed = _begin(database, prepared, hardware, terms)
+        row, resumed = _begin(database, lock, prepared, hardware, terms)
         with database.writing() as connection:
             store.replace_candidates(connection, row.benchmark_id, candidates)
             store.add_candidates(connection, row.benchmark_id, field.beside, field.reused)
@@ -105,7 +105,8 @@ def run_benchmark(
                 row.benchmark_id, prepared.name, names, len(prepared.case_ids), prepared.protocol.repeats, resumed
             )
         )
-        _BenchmarkRun(bench, prepared, field, on_event, row.benchmark_id).measure(eligible, terms)
+        measurement = ModelMeasurement(bench, prepared, on_event, row.benchmark_id, lock)
+        _BenchmarkRun(bench, prepared, field, on_event, measurement).measure(eligible, terms)
         with database.writing() as connection:
             store.finish_benchmark(connection, row.benchmark_id, _now())
     return row.benchmark_id
@@ -129,14 +130,16 @@ def bound(candidate: Candidate, prepared: PreparedTask, runtimes: Runtimes) -> C
 
 
 def _begin(
-    database: Database, prepared: PreparedTask, hardware: Hardware, terms: RunTerms
+    database: Database, lock: HeldLock, prepared: PreparedTask, hardware: Hardware, terms: RunTerms
 ) -> tuple[BenchmarkRow, bool]:
     key = prepared.evidence_key(hardware)
     now = _now()
     with database.writing() as connection:
         since = now - timedelta(hours=terms.resume_hours)
-        if interrupted := store.interrupted_benchmark(connection, terms.purpose, key, since):
-            return interrupted, True
+        unfinished = store.unfinished_benchmarks(connection, terms.purpose, key, since)
+        for interrupted in unfinished:
+            if lock.claim(connection, interrupted.benchmark_id):
+                return interrupted, True
         row = BenchmarkRow(
             benchmark_id=new_benchmark_id(prepared.name, now),
             task_type=prepared.name,
@@ -161,6 +164,7 @@ def _begin(
             finished_at=None,
         )
         store.insert_benchmark(connection, row)
+        lock.claim(connection, row.benchmark_id)
     return row, False
 
 
@@ -172,14 +176,19 @@ class _BenchmarkRun:
     """The shared state of one running benchmark."""
 
     def __init__(
-        self, bench: Workbench, prepared: PreparedTask, field: Field, on_event: OnEvent, benchmark_id: str
+        self,
+        bench: Workbench,
+        prepared: PreparedTask,
+        field: Field,
+        on_event: OnEvent,
+        measurement: ModelMeasurement,
     ) -> None:
         self._database = bench.database
         self._prepared = prepared
         self._protocol = prepared.protocol
-        self._measurement = ModelMeasurement(bench, prepared, on_event, benchmark_id)
+        self._measurement = measurement
         self._on_event = on_event
-        self._benchmark_id = benchmark_id
+        self._benchmark_id = measurement.benchmark_id
         self._incumbents = field.incumbents
         self._anchor = field.anchor.entrant if field.anchor else None
         self._policy = bench.settings.promotion_policy

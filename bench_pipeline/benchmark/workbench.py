@@ -30,7 +30,7 @@ class Workbench:
     """Open resources. `application` and `application_writer` are None when the database has no `actors` table.
 
     All reads and records go through `database`; changes to production go through `writer`. `system` tells what else
-    runs on this machine.
+    runs on this machine. `lock_wait_s` says how long a benchmark waits while another one runs on this machine.
     """
 
     settings: Settings
@@ -39,6 +39,7 @@ class Workbench:
     application_writer: PromotionWriter | None
     runtimes: Runtimes
     system: System = field(default_factory=_this_system)
+    lock_wait_s: float = 0.0
 
     @property
     def production(self) -> Production:
@@ -68,11 +69,15 @@ class Workbench:
 
 
 def make_workbench(
-    settings: Settings, database: Database, application: Production | None, runtimes: Runtimes
+    settings: Settings,
+    database: Database,
+    application: Production | None,
+    runtimes: Runtimes,
+    lock_wait_s: float = 0.0,
 ) -> Workbench:
     """Return a workbench with the writer for this database, which connects to BENCH_PROMOTER_URL on first use."""
     writer = writer_for(settings, database, application) if application is not None else None
-    return Workbench(settings, database, application, writer, runtimes)
+    return Workbench(settings, database, application, writer, runtimes, lock_wait_s=lock_wait_s)
 
 
 def writer_for(settings: Settings, database: Database, production: Production) -> PromotionWriter:
@@ -88,9 +93,10 @@ def writer_for(settings: Settings, database: Database, production: Production) -
 
 
 @contextmanager
-def open_workbench(settings: Settings) -> Iterator[Workbench]:
+def open_workbench(settings: Settings, lock_wait_s: float = 0.0) -> Iterator[Workbench]:
     """Open the database; close it, and every runtime that was used, at the end.
 
+    A benchmark waits up to `lock_wait_s` seconds for another one on this machine.
     Raises `InputError` when the database cannot be used or application tables are incomplete.
     """
     database = open_database(settings.database_url.get_secret_value())
@@ -99,7 +105,7 @@ def open_workbench(settings: Settings) -> Iterator[Workbench]:
         application = open_production(database, names) if has_production(database, names) else None
         with (
             Runtimes(settings) as runtimes,
-            closing(make_workbench(settings, database, application, runtimes)) as bench,
+            closing(make_workbench(settings, database, application, runtimes, lock_wait_s)) as bench,
         ):
             yield bench
     finally:

@@ -17,7 +17,7 @@ from typing import Literal
 
 import click
 
-from bench_pipeline.domain.errors import BenchError, FileRefused, InputError, RuntimeFailure
+from bench_pipeline.domain.errors import BenchError, DatabaseBusy, FileRefused, InputError, LockLost, RuntimeFailure
 
 Kind = Literal["input", "usage", "refused", "unavailable", "interrupted", "internal"]
 
@@ -26,6 +26,9 @@ STATUSES: dict[Kind, int] = {
 }  # fmt: skip
 """The exit status of each kind of failure; `docs/reference/commands.md` describes them."""
 
+_KINDS: dict[type[BenchError], Kind] = {
+    InputError: "input", RuntimeFailure: "unavailable", DatabaseBusy: "unavailable", LockLost: "interrupted",
+}  # fmt: skip
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
@@ -54,12 +57,8 @@ def failure_of(error: BaseException) -> Failure:
             )
         case FileRefused():
             return Failure("input", str(error), {"faults": [asdict(fault) for fault in error.faults]})
-        case InputError():
-            return Failure("input", str(error))
-        case RuntimeFailure():
-            return Failure("unavailable", str(error))
         case BenchError():
-            return Failure("refused", str(error))
+            return Failure(next((kind for of, kind in _KINDS.items() if isinstance(error, of)), "refused"), str(error))
         case FileNotFoundError(filename=None):  # of `os.getcwd`
             return Failure("input", "the working folder was deleted; change to a folder that exists")
         case UnicodeEncodeError(reason="surrogates not allowed"):  # how Python keeps such bytes; they may be a secret

@@ -14,6 +14,7 @@ from bench_pipeline.benchmark.events import (
     CallsRepeated,
     Event,
     FinalPass,
+    LockAwaited,
     ModelFinished,
     ModelStarted,
     SampleTaken,
@@ -42,7 +43,7 @@ class LiveTree:
     def __call__(self, event: Event) -> None:
         """Print one event."""
         match event:
-            case BenchmarkStarted() | ServerOnCpu():
+            case LockAwaited() | BenchmarkStarted() | ServerOnCpu():
                 self._begin(event)
             case ModelStarted():
                 self._model = event.model
@@ -74,8 +75,10 @@ class LiveTree:
                 self._name(event.model)
                 self._write(f"  {_result(event.result)}")
 
-    def _begin(self, event: BenchmarkStarted | ServerOnCpu) -> None:
-        if isinstance(event, BenchmarkStarted):
+    def _begin(self, event: LockAwaited | BenchmarkStarted | ServerOnCpu) -> None:
+        if isinstance(event, LockAwaited):
+            self._write(f"⏳ waiting: {safe(event.why)}")
+        elif isinstance(event, BenchmarkStarted):
             self._repeats = event.repeats
             verb = "continuing" if event.resumed else "starting"
             models = f"{len(event.models)} model{'s' * (len(event.models) != 1)}"

@@ -19,6 +19,8 @@ from bench_pipeline.reporting.files import write_if_changed, write_new
 from bench_pipeline.reporting.report import render_report, render_report_json, report_path
 from bench_pipeline.settings import load_settings
 
+_NO_LIMIT_S = 10**9
+
 
 class _Given(TypedDict):
     """The options that determine what is measured, and how."""
@@ -68,8 +70,18 @@ class _Given(TypedDict):
 @click.option("--reuse", is_flag=True, help="Reuse earlier runs under the same evidence instead of repeating them.")
 @click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="Also write the report to this file.")
 @click.option("--fresh", is_flag=True, help="Start a new benchmark instead of continuing an interrupted one.")
+@click.option(
+    "--wait",
+    "wait_s",
+    type=click.IntRange(min=0),
+    is_flag=False,
+    flag_value=_NO_LIMIT_S,
+    default=0,
+    metavar="[SECONDS]",
+    help="Wait while another benchmark runs on this machine, for SECONDS or until it ends.  [default: refuse]",
+)
 @json_option
-def run(as_json: bool, output: Path | None, fresh: bool, **given: Unpack[_Given]) -> int:
+def run(as_json: bool, output: Path | None, fresh: bool, wait_s: int, **given: Unpack[_Given]) -> int:
     """Measure models on a task, rank them and write the report.
 
     Every eligible actor runs through all test cases, one model after another. Models that are correct in every
@@ -84,12 +96,13 @@ def run(as_json: bool, output: Path | None, fresh: bool, **given: Unpack[_Given]
       bench run --task grading --models qwen2.5:7b --among-all
       bench run --task grading --strategy race --repeats 3
       bench run --task grading --models-file models.txt --output report.md
+      bench run --task grading --wait 3600
 
     Run the same command again to continue an interrupted run.
     Exit status: 0 a champion was found, 1 no model qualified, 2 invalid input.
     """
     request = _request(given, fresh)
-    with open_workbench(load_settings()) as bench:
+    with open_workbench(load_settings(), wait_s) as bench:
         ranked = measure(bench, request, LiveTree(err=as_json))
         _report(bench, ranked, output, as_json)
     return 0 if ranked.scoreboard.champion else 1

@@ -22,6 +22,14 @@ class GateFailed(BenchError):
     """A check failed or a request was refused: nothing qualified, a validation failed, a plan is stale."""
 
 
+class LockLost(BenchError):
+    """A lock is not, or not surely, held any longer. What was measured is stored, and the work under it has to stop."""
+
+
+class DatabaseBusy(BenchError):
+    """Another session of the database holds what a statement needs, and did not release it in time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One fault in a user's file."""

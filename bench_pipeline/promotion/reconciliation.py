@@ -16,6 +16,7 @@ from bench_pipeline.promotion.rollback import Rollback
 from bench_pipeline.promotion.validation import undo_failed
 from bench_pipeline.reporting.workflow_docs import write_documents
 from bench_pipeline.storage import promotions
+from bench_pipeline.storage.locks import DOCUMENTS
 from bench_pipeline.storage.promotions import Validation
 
 _WAIT_S = 60  # for another process that writes the same documents
@@ -70,7 +71,7 @@ def write_open_documents(bench: Workbench) -> tuple[tuple[Path, ...], int]:
     cannot be written; the intents then stay open.
     """
     settings = bench.settings
-    with bench.database.exclusive("documents", _WAIT_S):
+    with bench.database.exclusive(DOCUMENTS, _WAIT_S):
         with bench.database.engine.connect() as connection:
             intents = promotions.open_intents(connection)
         changed = write_documents(bench.database, bench.production, settings.production_dir, settings.max_model_bytes)

@@ -124,17 +124,18 @@ def finished_benchmarks(connection: Connection, task: str) -> list[BenchmarkRow]
     return [_benchmark_row(row) for row in connection.execute(_newest_first(*_finished(task))).mappings()]
 
 
-def interrupted_benchmark(
+def unfinished_benchmarks(
     connection: Connection, purpose: Purpose, evidence_key: str, since: datetime
-) -> BenchmarkRow | None:
-    """Return the latest unfinished run of `purpose` under this evidence key that began after `since`."""
-    return _first_benchmark(
-        connection,
-        benchmark_runs.c.purpose == purpose,
-        benchmark_runs.c.evidence_key == evidence_key,
-        benchmark_runs.c.status == RunStatus.RUNNING,
-        benchmark_runs.c.started_at >= since,
+) -> list[BenchmarkRow]:
+    """Return the unfinished runs of `purpose` under this evidence key that began after `since`, latest first.
+
+    They are locked until the transaction ends, so that two processes do not choose the same one.
+    """
+    c = benchmark_runs.c
+    query = _newest_first(
+        c.purpose == purpose, c.evidence_key == evidence_key, c.status == RunStatus.RUNNING, c.started_at >= since
     )
+    return [_benchmark_row(row) for row in connection.execute(query.with_for_update()).mappings()]
 
 
 def _first_benchmark(connection: Connection, *conditions: ColumnElement[bool]) -> BenchmarkRow | None:

@@ -1,4 +1,6 @@
-"""The database connection: engine, transactions and locks. Tables are in tables.py, their version in schema.py."""
+"""The database connection: engine and transactions.
+
+Tables are in tables.py, their version in schema.py, locks in locks.py."""
 
 from __future__ import annotations
 
@@ -9,21 +11,29 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from bench_pipeline.domain.errors import BenchError, InputError
+from bench_pipeline.domain.errors import InputError
 from bench_pipeline.storage.database_errors import driver_message
+from bench_pipeline.storage.lock_timeout import explain_lock_timeout, limit_lock_wait
+from bench_pipeline.storage.locks import HeldLock, LockPurpose, OnWait, hold
 from bench_pipeline.storage.schema import NO_RIGHT, REMEDY, SchemaRefused, begin_immediate, bring_up_to_date
 
-_LOCK_NOT_AVAILABLE = "55P03"
 SQLITE_BUSY_LIMIT_S = 30
 """How long a transaction waits for another writer."""
 
-
-class LockTaken(BenchError):
-    """Another process holds a lock that only one may hold."""
+_CONNECT_ARGUMENTS = {
+    "connect_timeout": 10,
+    "application_name": "bench_pipeline",
+    # A server that vanished without a word is noticed within a minute, also while an answer is waited for.
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""What libpq is told unless the address says otherwise: in seconds, the last one in milliseconds."""
 
 
 class Database:
@@ -44,66 +54,24 @@ class Database:
             yield connection
 
     @contextmanager
-    def exclusive(self, purpose: str, wait_s: int = 0) -> Iterator[None]:
-        """Hold the lock named `purpose` across processes; it is released when the process ends.
+    def exclusive(
+        self, purpose: LockPurpose, wait_s: float = 0.0, on_wait: OnWait = lambda _: None
+    ) -> Iterator[HeldLock]:
+        """Hold the lock for `purpose` across processes; it is free again soon after the process ended.
 
         Raises `LockTaken` when another process still holds it after `wait_s` seconds.
         """
-        lock = self._advisory_lock if self.engine.dialect.name == "postgresql" else self._file_lock
-        with lock(purpose, wait_s):
-            yield
-
-    @contextmanager
-    def _advisory_lock(self, purpose: str, wait_s: int) -> Iterator[None]:
-        key = lock_key(purpose)
-        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": key}):
-                _wait_for_advisory_lock(connection, purpose, wait_s)
-            try:
-                yield
-            finally:
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": key})
-
-    @contextmanager
-    def _file_lock(self, purpose: str, wait_s: int) -> Iterator[None]:
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(f"{self.engine.url.database}.{purpose}.lock", timeout=wait_s)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise LockTaken(_taken(purpose)) from None
-        try:
-            yield
-        finally:
-            lock.release()
+        with hold(self.engine, purpose, wait_s, on_wait) as lock:
+            yield lock
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
 
 
-def _wait_for_advisory_lock(connection: Connection, purpose: str, wait_s: int) -> None:
-    if wait_s <= 0:
-        raise LockTaken(_taken(purpose))
-    connection.execute(text("SELECT set_config('lock_timeout', :limit, false)"), {"limit": f"{wait_s}s"})
-    try:
-        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": lock_key(purpose)})
-    except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
-            raise
-        raise LockTaken(_taken(purpose)) from None
-    finally:
-        connection.execute(text("RESET lock_timeout"))
-
-
 def lock_key(purpose: str) -> int:
     """Return the key of the advisory lock for a purpose, in PostgreSQL's range."""
     return int.from_bytes(hashlib.sha256(f"bench_pipeline:{purpose}".encode()).digest()[:8], signed=True)
-
-
-def _taken(purpose: str) -> str:
-    return f"another process holds the {purpose} lock on this database; wait until it ends, then try again"
 
 
 def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
@@ -113,7 +81,7 @@ def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
     """
     address = _checked_url(variable, url)
     try:
-        engine = create_engine(address, **_engine_options(address))
+        engine = _engine(address)
         if address.get_backend_name() == "sqlite":
             _prepare_sqlite(engine, address)
         bring_up_to_date(engine)
@@ -140,8 +108,7 @@ def _shown(address: URL) -> str:
 
 def connect_to(variable: str, url: str) -> Engine:
     """Return an engine for the address in `variable`; it connects on first use. Raises `InputError`."""
-    address = _checked_url(variable, url)
-    return create_engine(address, **_engine_options(address))
+    return _engine(_checked_url(variable, url))
 
 
 def _checked_url(variable: str, url: str) -> URL:
@@ -167,10 +134,14 @@ def _checked_url(variable: str, url: str) -> URL:
     return address
 
 
-def _engine_options(address: URL) -> dict[str, Any]:
+def _engine(address: URL) -> Engine:
     if address.get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": SQLITE_BUSY_LIMIT_S}}
-    return {"pool_pre_ping": True, "connect_args": {"connect_timeout": 10, "application_name": "bench_pipeline"}}
+        return create_engine(address, connect_args={"timeout": SQLITE_BUSY_LIMIT_S})
+    arguments = {name: value for name, value in _CONNECT_ARGUMENTS.items() if name not in address.query}
+    engine = create_engine(address, pool_pre_ping=True, connect_args=arguments)
+    event.listen(engine, "begin", limit_lock_wait)
+    event.listen(engine, "handle_error", explain_lock_timeout)
+    return engine
 
 
 def _prepare_sqlite(engine: Engine, address: URL) -> None:

@@ -16,7 +16,7 @@ from bench_pipeline.storage import triggers  # noqa: F401 - its listeners add th
 from bench_pipeline.storage.adoption import HISTORY, NotAdoptable, adopt
 from bench_pipeline.storage.tables import metadata
 
-SCHEMA_VERSION = "0008"
+SCHEMA_VERSION = "0009"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION = Table(
     "benchmark_schema_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False)

@@ -356,5 +356,21 @@ validations = Table(
     Column("validated_at", UtcDateTime, nullable=False),
 )
 
+locks = Table(
+    "benchmark_locks",
+    metadata,
+    Column("purpose", String(300), primary_key=True, comment="what only its holder does, and on which host"),
+    Column("token", String(32), nullable=False, comment="random, new for each holding"),
+    Column("host", ForeignText, nullable=False),
+    Column("pid", BigInteger, nullable=False),
+    Column("process_started", Double, nullable=False, comment="seconds since 1970"),
+    Column("pid_namespace", String(60), nullable=False, comment="tells a container's pids from the host's"),
+    Column("login", String(63), comment="NULL in SQLite"),
+    Column("benchmark_id", String(120), comment="what its holder measures"),
+    Column("taken_at", UtcDateTime, nullable=False),
+    Column("renewed_at", UtcDateTime, nullable=False),
+    Column("lease_s", Integer, nullable=False, comment="how long it stays taken after renewed_at"),
+)
+
 AUDIT = (task_terms, plans, decisions, approvals, freezes, promotions, promotion_rows, validations)
 """Append-only tables: triggers refuse every change of a row, see triggers.py."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 
 import pytest
 from sqlalchemy import update
 
+from bench_pipeline.storage import locks
+from bench_pipeline.storage.locks import BENCHMARK
 from bench_pipeline.storage.tables import benchmark_runs
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
@@ -21,6 +24,21 @@ def test_one_run_measures_all_models_and_promotes_the_fastest_that_is_always_cor
     assert pipeline.world.holds() == [FAST] * 3
     assert pipeline.metadata("grading/scoreboard")["champion"] == "fast"
     assert pipeline.metadata("grading/scoreboard")["runner_up"] == "slow"
+
+
+@ONE_ENGINE
+def test_a_run_waits_for_another_benchmark_on_this_machine_and_logs_for_whom(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ExitStack() as another:
+        another.enter_context(pipeline.world.database.exclusive(BENCHMARK))
+        monkeypatch.setattr(locks, "sleep", lambda _: another.close())
+        run = pipeline.run(assets=["grading/test_cases", "eligible_models", "grading/model_runs"])
+    messages = [entry.user_message for entry in pipeline.instance.all_logs(run.run_id)]
+    assert any(
+        message.startswith("waiting: another process holds the benchmark lock: process ") for message in messages
+    )
+    assert "fast" in pipeline.partitions()
 
 
 def test_the_scoreboard_tells_of_every_model_what_became_of_it(pipeline: Pipeline) -> None:

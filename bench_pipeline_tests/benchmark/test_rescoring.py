@@ -26,7 +26,7 @@ from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.domain.tasks.readers.contracts import FinalLine, LeadingTag
 from bench_pipeline.domain.tasks.verdict import READER_VERSION
 from bench_pipeline.storage import tables
-from bench_pipeline.storage.database import LockTaken
+from bench_pipeline.storage.locks import BENCHMARK, LockTaken
 from bench_pipeline_tests.domain.tasks.judging import case_of
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.tasks import task_value, write_task
@@ -334,5 +334,5 @@ def test_only_the_latest_benchmark_can_be_stored_again(world: World) -> None:
 def test_nothing_is_stored_while_a_benchmark_runs(world: World) -> None:
     world.ranked("fast")
     state_contract(world, LAST_LINE)
-    with world.database.exclusive("benchmark"), pytest.raises(LockTaken):
+    with world.database.exclusive(BENCHMARK), pytest.raises(LockTaken):
         saved(world)

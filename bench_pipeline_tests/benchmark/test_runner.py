@@ -26,7 +26,8 @@ from bench_pipeline.benchmark.runner import run_benchmark
 from bench_pipeline.domain.errors import GateFailed
 from bench_pipeline.domain.measuring.scoreboard import Standing
 from bench_pipeline.storage import tables
-from bench_pipeline.storage.database import LockTaken, open_database
+from bench_pipeline.storage.database import open_database
+from bench_pipeline.storage.locks import LockTaken
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import FAST
@@ -251,7 +252,7 @@ def test_without_any_actor_it_says_so(world: World) -> None:
 # One benchmark at a time
 
 
-def test_a_second_benchmark_on_the_database_is_refused_while_one_runs(world: World) -> None:
+def test_a_second_benchmark_on_the_machine_is_refused_while_one_runs(world: World) -> None:
     other = open_database(world.url)
     refused = []
 

@@ -180,13 +180,13 @@ class _Connection(threading.Thread):
 
     def _carry_questions(self) -> None:
         with suppress(OSError), self._client.makefile("rb") as stream:
-            self._server.sendall(_startup(stream, self._client))
+            self._server.sendall(startup(stream, self._client))
             self._forward_questions(stream)
         _shut(self._server, socket.SHUT_WR)
 
     def _forward_questions(self, stream: BufferedReader) -> None:
         """Forward what the client sends until it ends or is cut off; the server then ends when it is through."""
-        for message in _messages(stream):
+        for message in messages(stream):
             plan = self._note_question(message)
             if plan is None:
                 self._server.sendall(message)
@@ -220,7 +220,7 @@ class _Connection(threading.Thread):
 
     def _forward_answers(self, stream: BufferedReader) -> None:
         """Forward what the server sends until it ends, except the answer to what was cut."""
-        for message in _messages(stream):
+        for message in messages(stream):
             kind = message[:1]
             if self._awaits_commit and self._answered == self._asked - 1 and kind in _OUTCOMES:
                 self._awaits_commit = False
@@ -231,7 +231,7 @@ class _Connection(threading.Thread):
                 self._client.sendall(message)
 
 
-def _startup(stream: BufferedReader, client: socket.socket) -> bytes:
+def startup(stream: BufferedReader, client: socket.socket) -> bytes:
     """Return the client's first message, the only one without a type; before it, decline encryption."""
     while True:
         head = stream.read(8)
@@ -240,7 +240,7 @@ def _startup(stream: BufferedReader, client: socket.socket) -> bytes:
         client.sendall(b"N")
 
 
-def _messages(stream: BufferedReader) -> Iterator[bytes]:
+def messages(stream: BufferedReader) -> Iterator[bytes]:
     """Yield each whole message: a letter, the length of the rest in four bytes, the rest."""
     while len(head := stream.read(5)) == 5:
         size = int.from_bytes(head[1:]) - 4

@@ -287,8 +287,8 @@ def test_only_a_young_benchmark_of_the_same_evidence_goes_on(
 ) -> None:
     with database.writing() as connection:
         store.insert_benchmark(connection, row)
-        interrupted = store.interrupted_benchmark(connection, Purpose.BENCHMARK, ROW.evidence_key, NOW - HOUR)
-    assert (interrupted == row) is found
+        unfinished = store.unfinished_benchmarks(connection, Purpose.BENCHMARK, ROW.evidence_key, NOW - HOUR)
+    assert unfinished == [row] * found
 
 
 # Candidates

@@ -17,7 +17,8 @@ from sqlalchemy import Connection, column, create_engine, inspect, select, table
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.storage.database import Database, LockTaken, open_database
+from bench_pipeline.storage.database import Database, open_database
+from bench_pipeline.storage.locks import LockPurpose, LockTaken
 from bench_pipeline.storage.schema import SCHEMA_VERSION, VERSION_TABLE, is_ours, upgrade
 from bench_pipeline.storage.tables import metadata
 
@@ -25,6 +26,7 @@ VERSIONS = table(VERSION_TABLE, column("version_num"))
 VERSION = select(VERSIONS.c.version_num)
 REPOSITORY = Path(__file__).parents[2]
 AMPLE_S = 60
+BENCHMARK, DOCUMENTS = LockPurpose("benchmark"), LockPurpose("documents")
 
 OPENS = """
 import sys
@@ -37,9 +39,25 @@ print("open", flush=True)
 HOLDS_A_LOCK = """
 import sys
 from bench_pipeline.storage.database import open_database
-with open_database(sys.argv[1]).exclusive(sys.argv[2]):
+from bench_pipeline.storage.locks import LockPurpose
+with open_database(sys.argv[1]).exclusive(LockPurpose(sys.argv[2])):
     print("held", flush=True)
     sys.stdin.readline()
+"""
+
+RACES_FOR_A_LOCK = """
+import sys
+from bench_pipeline.storage.database import open_database
+from bench_pipeline.storage.locks import BENCHMARK, LockTaken
+database = open_database(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    with database.exclusive(BENCHMARK):
+        print("held", flush=True)
+        sys.stdin.readline()
+except LockTaken:
+    print("taken", flush=True)
 """
 
 
@@ -231,12 +249,21 @@ def test_a_lock_is_refused_to_a_second_process_and_freed_when_its_holder_ends(
         assert says(holder) == "held"
         with (
             pytest.raises(LockTaken, match="another process holds the benchmark lock"),
-            database.exclusive("benchmark"),
+            database.exclusive(BENCHMARK),
         ):
             pass
         tell(holder)
         assert holder.wait(AMPLE_S) == 0
-    assert is_free(database, "benchmark")
+    assert is_free(database, BENCHMARK)
+
+
+def test_one_of_two_racing_processes_gets_the_lock(database_url: str) -> None:
+    with ExitStack() as stack:
+        racers = [stack.enter_context(another_process(RACES_FOR_A_LOCK, database_url)) for _ in range(2)]
+        assert [says(racer) for racer in racers] == ["ready"] * 2
+        for racer in racers:
+            tell(racer)
+        assert sorted(says(racer) for racer in racers) == ["held", "taken"]
 
 
 def test_a_lock_is_freed_when_its_holder_is_killed(database: Database, database_url: str) -> None:
@@ -244,10 +271,10 @@ def test_a_lock_is_freed_when_its_holder_is_killed(database: Database, database_
         assert says(holder) == "held"
         holder.kill()
         assert holder.wait(AMPLE_S) != 0
-    assert is_free(database, "benchmark")
+    assert is_free(database, BENCHMARK)
 
 
-def is_free(database: Database, purpose: str) -> bool:
+def is_free(database: Database, purpose: LockPurpose) -> bool:
     """Try until a server has noticed that the holder is gone."""
     give_up = time.monotonic() + AMPLE_S
     while time.monotonic() < give_up:
@@ -264,7 +291,7 @@ def test_who_may_wait_gets_the_lock_when_its_holder_ends(database: Database, dat
         assert says(holder) == "held"
 
         def wait_for_it() -> bool:
-            with database.exclusive("documents", AMPLE_S):
+            with database.exclusive(DOCUMENTS, AMPLE_S):
                 return holder.poll() is not None or holder.wait(AMPLE_S) == 0
 
         waiting = pool.submit(wait_for_it)
@@ -275,28 +302,28 @@ def test_who_may_wait_gets_the_lock_when_its_holder_ends(database: Database, dat
 def test_who_has_waited_long_enough_is_refused_and_may_try_again(database: Database, database_url: str) -> None:
     with another_process(HOLDS_A_LOCK, database_url, "documents") as holder:
         assert says(holder) == "held"
-        with pytest.raises(LockTaken), database.exclusive("documents", 1):
+        with pytest.raises(LockTaken), database.exclusive(DOCUMENTS, 1):
             pass
         tell(holder)
-    assert is_free(database, "documents")
+    assert is_free(database, DOCUMENTS)
 
 
 def test_locks_of_different_purposes_do_not_meet(database: Database, database_url: str) -> None:
     with another_process(HOLDS_A_LOCK, database_url, "benchmark") as holder:
         assert says(holder) == "held"
-        with database.exclusive("promotion"):
+        with database.exclusive(DOCUMENTS):
             assert holder.poll() is None
 
 
 def test_a_lock_is_freed_when_its_work_fails(database: Database) -> None:
-    with pytest.raises(ZeroDivisionError), database.exclusive("benchmark"):
+    with pytest.raises(ZeroDivisionError), database.exclusive(BENCHMARK):
         raise ZeroDivisionError
-    with database.exclusive("benchmark"):
+    with database.exclusive(BENCHMARK):
         pass
 
 
 def test_a_lock_is_refused_to_the_same_process(database: Database) -> None:
-    with database.exclusive("benchmark"), pytest.raises(LockTaken), database.exclusive("benchmark"):
+    with database.exclusive(BENCHMARK), pytest.raises(LockTaken), database.exclusive(BENCHMARK):
         pass
 
 

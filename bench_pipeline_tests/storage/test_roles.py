@@ -53,6 +53,7 @@ RECORDER = {
     "benchmark_samples": WRITE,
     "benchmark_pass_loads": WRITE,
     "benchmark_history": WRITE,
+    "benchmark_locks": WRITE,
 }
 COUNTED = {"benchmark_task_terms": "task_terms",
            "benchmark_plans": "plan", "benchmark_decisions": "decision", "benchmark_approvals": "approval",
@@ -202,6 +203,7 @@ DENIED_TO_THE_PROMOTER = {
     "SELECT * FROM benchmark_plans": "permission denied for table benchmark_plans",
     "SELECT * FROM benchmark_promotions": "permission denied for table benchmark_promotions",
     "INSERT INTO benchmark_approvals DEFAULT VALUES": "permission denied for table benchmark_approvals",
+    "INSERT INTO benchmark_locks DEFAULT VALUES": "permission denied for table benchmark_locks",
 }
 
 

@@ -131,7 +131,7 @@ class PostgresqlWriter:
         call = text(f"SELECT {function}(:plan, :by, :run, CAST(:observed AS json))")
         with self._connected() as raw:
             # The function sees what others commit; a database may have another isolation as its default.
-            connection = raw.execution_options(isolation_level="READ COMMITTED")
+            connection = raw.execution_options(isolation_level="READ COMMITTED", own_lock_timeout=True)
             return self._called(connection, call, values)
 
     def _called(self, connection: Connection, call: TextClause, values: dict[str, str | None]) -> int | None:
@@ -154,7 +154,7 @@ class PostgresqlWriter:
         """
         try:
             with self._database.engine.connect() as raw:
-                connection = raw.execution_options(isolation_level="AUTOCOMMIT")
+                connection = raw.execution_options(isolation_level="AUTOCOMMIT", own_lock_timeout=True)
                 until = time.monotonic() + LOCK_TIMEOUT_S
                 promotions = {"promotions": qualified(self._database.engine, "benchmark_promotions")}
                 while connection.scalar(_RUNNING, promotions):
