@@ -96,7 +96,9 @@ def open_workbench(settings: Settings) -> Iterator[Workbench]:
     database = open_database(settings.database_url.get_secret_value())
     try:
         names = settings.production_names
-        application = open_production(database, names) if has_production(database, names) else None
+        application = (
+            open_production(database, names, settings.model_actor_types) if has_production(database, names) else None
+        )
         with (
             Runtimes(settings) as runtimes,
             closing(make_workbench(settings, database, application, runtimes)) as bench,

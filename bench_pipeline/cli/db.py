@@ -36,7 +36,7 @@ def install_(only_show: bool, as_json: bool) -> int:
         owner.get_secret_value(), "BENCH_OWNER_URL" if settings.owner_url else "BENCH_DATABASE_URL"
     )
     try:
-        production = open_production(database, settings.production_names)
+        production = open_production(database, settings.production_names, settings.model_actor_types)
         roles = Roles(settings.recorder_role, settings.promoter_role)
         if only_show:
             shown = statements(database, production, roles)

@@ -10,7 +10,8 @@ import yaml
 
 from bench_pipeline.domain.text import first_line
 
-_LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
+LEADING_ZERO = re.compile(r"[-+]?0[0-9_]+")
+"""A whole number that YAML 1.1 does not read as people do; as a text it needs quotes."""
 
 
 class YamlRefused(ValueError):
@@ -37,7 +38,7 @@ class _StrictLoader(yaml.SafeLoader):
 def _refuse_leading_zero(node: yaml.ScalarNode) -> None:
     """Refuse what YAML 1.1 reads as octal, so that 03336 would be 1758, or as text, as it does 089."""
     written = str(node.value)
-    if node.style is None and _LEADING_ZERO.fullmatch(written):
+    if node.style is None and LEADING_ZERO.fullmatch(written):
         plain = re.sub(r"0[0_]*(?=[0-9])", "", written, count=1)
         raise YamlRefused(
             f"the number {written} in line {node.start_mark.line + 1} begins with a zero",
