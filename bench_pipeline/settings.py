@@ -88,6 +88,12 @@ class Settings(BaseSettings):
     model_actor_types: tuple[str, ...] = Field(
         default=(MODEL_ACTOR_TYPE,), min_length=1, description="values of actor_type that mean a model, a JSON list"
     )
+    own_schema: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("BENCH_SCHEMA"),
+        description="PostgreSQL schema of bench's own tables; default: where they are, else the first schema of the "
+        "owner's search_path",
+    )
     testcases_dir: Path | None = Field(
         default=None,
         description="directory with one subdirectory per task; default: ./testcases, else the bundled tasks",

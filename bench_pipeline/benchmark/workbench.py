@@ -93,7 +93,7 @@ def open_workbench(settings: Settings) -> Iterator[Workbench]:
 
     Raises `InputError` when the database cannot be used or application tables are incomplete.
     """
-    database = open_database(settings.database_url.get_secret_value())
+    database = open_database(settings.database_url.get_secret_value(), schema=settings.own_schema)
     try:
         names = settings.production_names
         application = (

@@ -33,7 +33,9 @@ def install_(only_show: bool, as_json: bool) -> int:
     settings = load_settings()
     owner = settings.owner_url or settings.database_url
     database = open_database(
-        owner.get_secret_value(), "BENCH_OWNER_URL" if settings.owner_url else "BENCH_DATABASE_URL"
+        owner.get_secret_value(),
+        "BENCH_OWNER_URL" if settings.owner_url else "BENCH_DATABASE_URL",
+        settings.own_schema,
     )
     try:
         production = open_production(database, settings.production_names, settings.model_actor_types)

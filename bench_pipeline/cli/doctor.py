@@ -76,7 +76,7 @@ def _finding(what: str, check: Callable[[], str], needed: bool = True) -> Findin
 
 def _database(settings: Settings) -> list[Finding]:
     try:
-        database = open_database(settings.database_url.get_secret_value())
+        database = open_database(settings.database_url.get_secret_value(), schema=settings.own_schema)
     except InputError as error:
         return [Finding("database", False, str(error))]
     try:

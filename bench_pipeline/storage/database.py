@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bench_pipeline.domain.errors import BenchError, InputError
 from bench_pipeline.storage.database_errors import driver_message
+from bench_pipeline.storage.own_schema import NoOwnSchema, in_own_schema
 from bench_pipeline.storage.schema import NO_RIGHT, REMEDY, SchemaRefused, begin_immediate, bring_up_to_date
 
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -106,8 +107,10 @@ def _taken(purpose: str) -> str:
     return f"another process holds the {purpose} lock on this database; wait until it ends, then try again"
 
 
-def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
+def open_database(url: str, variable: str = "BENCH_DATABASE_URL", schema: str | None = None) -> Database:
     """Open the database at `url` and bring our tables up to date; SQLite's file and directory are created.
+
+    In PostgreSQL our tables are in `schema`, or where `in_own_schema` finds them.
 
     Raises `InputError` when the address is invalid or the server does not answer.
     """
@@ -116,9 +119,10 @@ def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
         engine = create_engine(address, **_engine_options(address))
         if address.get_backend_name() == "sqlite":
             _prepare_sqlite(engine, address)
+        engine = in_own_schema(engine, schema)
         bring_up_to_date(engine)
         event.listen(engine, "handle_error", _explain_missing_privilege)
-    except SchemaRefused as error:
+    except (SchemaRefused, NoOwnSchema) as error:
         raise InputError(f"{variable}: {_shown(address)} {error}") from None
     except (DBAPIError, ArgumentError, ImportError, OSError) as error:
         raise InputError(f"{variable}: {_shown(address)} cannot be used: {driver_message(error)}") from None

@@ -14,14 +14,12 @@ from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, insp
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.storage import triggers  # noqa: F401 - its listeners add them when the tables are created
+from bench_pipeline.storage.own_schema import VERSION_TABLE, own_schema, search_only
 from bench_pipeline.storage.tables import installation, metadata
 
 SCHEMA_VERSION = "0007"
 MIGRATIONS = Path(__file__).parent / "migrations"
-_VERSION = Table(
-    "benchmark_schema_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False)
-)
-VERSION_TABLE = _VERSION.name
+_VERSION = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True, nullable=False))
 NO_RIGHT = ("42501", "25006")
 """SQLSTATE of a missing privilege and of a read-only session."""
 REMEDY = "log in as the recorder, and run `bench db install` as the owner of the tables"
@@ -66,6 +64,7 @@ def bring_up_to_date(engine: Engine) -> None:
 def _make_or_migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('bench_pipeline:schema'))"))
+        search_only(connection)
     version = _version_of(connection)
     if version is None:
         _create(connection)
@@ -75,7 +74,7 @@ def _make_or_migrate(connection: Connection) -> None:
 
 def _create(connection: Connection) -> None:
     # Importing Alembic would cost 0.2 s of the first run; a test checks that migrations give the same tables.
-    if taken := sorted(metadata.tables.keys() & set(inspect(connection).get_table_names())):
+    if taken := sorted(metadata.tables.keys() & set(inspect(connection).get_table_names(own_schema(connection)))):
         raise SchemaRefused(f"has a table {', '.join(taken)} that bench_pipeline did not create; rename it")
     metadata.create_all(connection, checkfirst=False)
     _VERSION.create(connection)
@@ -99,7 +98,7 @@ def upgrade(connection: Connection, to: str = "head") -> None:
 
 
 def _version_of(connection: Connection) -> str | None:
-    if not inspect(connection).has_table(VERSION_TABLE):
+    if not inspect(connection).has_table(VERSION_TABLE, own_schema(connection)):
         return None
     version: str | None = connection.scalar(select(_VERSION.c.version_num))
     return version

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, Table, inspect, text
+from sqlalchemy import Connection, Engine, Table, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.storage.database import Database, lock_key
 from bench_pipeline.storage.database_errors import driver_message
+from bench_pipeline.storage.own_schema import VERSION_TABLE, own_schema
 from bench_pipeline.storage.production import Production
-from bench_pipeline.storage.schema import VERSION_TABLE
-from bench_pipeline.storage.triggers import REFUSAL
 from bench_pipeline.storage.tables import AUDIT, champions, intents, metadata, promotion_rows, promotions
+from bench_pipeline.storage.triggers import REFUSAL
 
 FUNCTION = "benchmark_apply"
 SIGNATURE = f"{FUNCTION}(text, text, text, json)"
@@ -200,7 +200,7 @@ def _set_password(connection: Connection, role: str, password: str) -> None:
 
 
 def _schema(engine: Engine, name: str | None = None) -> str:
-    return _quoted(name or inspect(engine).default_schema_name or "public")
+    return _quoted(name or own_schema(engine) or "public")
 
 
 def _name(engine: Engine, table: Table) -> str:
