@@ -27,7 +27,7 @@ from bench_pipeline.domain.tasks.task import parse_task
 from bench_pipeline.domain.tasks.verdict import contract_faults
 from bench_pipeline.runtimes import openai_servers
 from bench_pipeline.settings import REMOVED_NAMES, Settings
-from bench_pipeline.storage.schema import VERSION_TABLE
+from bench_pipeline.storage.own_schema import VERSION_TABLE
 from bench_pipeline.storage.tables import metadata
 from bench_pipeline_tests.domain.tasks.judging import judged, verdict_of
 from bench_pipeline_tests.runtimes.test_openai_servers import SAID

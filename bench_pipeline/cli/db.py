@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from bench_pipeline.cli.db_map import map_
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.settings import Settings, load_settings
 from bench_pipeline.storage.database import open_database
@@ -14,6 +15,9 @@ from bench_pipeline.storage.writers.installation import Roles, install, statemen
 @click.group()
 def db() -> None:
     """Prepare a PostgreSQL database."""
+
+
+db.add_command(map_)
 
 
 @db.command("install")
