@@ -46,7 +46,7 @@ def named_candidates(bench: Workbench, names: Sequence[str], patience_s: float =
     A name that is not an actor's is read as an execution path, else as a model of the Ollama server. Such a
     model is measured and ranked, never promoted. `patience_s` is as for `candidates`.
     """
-    by_name = {actor.name: actor for actor in _actors(bench)}
+    by_name = {name: actor for actor in _actors(bench) if actor.name for name in (actor.name, short_name(actor.name))}
     chosen = unique_names(
         _addressed(bench, actor, _line(actor)) if (actor := by_name.get(name)) else _unregistered(name)
         for name in dict.fromkeys(names)

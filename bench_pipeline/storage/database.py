@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bench_pipeline.domain.errors import BenchError, InputError
 from bench_pipeline.storage.database_errors import driver_message
@@ -19,6 +19,7 @@ from bench_pipeline.storage.own_schema import NoOwnSchema, in_own_schema
 from bench_pipeline.storage.schema import NO_RIGHT, REMEDY, SchemaRefused, begin_immediate, bring_up_to_date
 
 _LOCK_NOT_AVAILABLE = "55P03"
+_DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg2"}  # errors and passwords are read as these have them
 SQLITE_BUSY_LIMIT_S = 30
 """How long a transaction waits for another writer."""
 
@@ -163,24 +164,15 @@ def _checked_url(variable: str, url: str) -> URL:
         address = address.set(drivername="postgresql+psycopg2")
     if address.get_backend_name() not in ("sqlite", "postgresql"):
         raise InputError(f"{variable}: {address.drivername} is not supported; use SQLite or PostgreSQL")
-    _check_driver(variable, address)
+    if address.get_driver_name() != _DRIVERS[address.get_backend_name()]:
+        known = "sqlite" if address.get_backend_name() == "sqlite" else "postgresql+psycopg2"
+        raise InputError(f"{variable}: the driver of {address.drivername} is not supported; write {known}://")
     file = address.database or ":memory:"
     if address.get_backend_name() == "sqlite" and file.startswith((":memory:", "file:")):
         raise InputError(
             f"{variable}: SQLite needs a file, because several processes share the database; write sqlite:///FILE"
         )
     return address
-
-
-def _check_driver(variable: str, address: URL) -> None:
-    try:
-        address.get_dialect().import_dbapi()
-    except (ImportError, NoSuchModuleError):
-        backend = address.get_backend_name()
-        known = "postgresql+psycopg2" if backend == "postgresql" else backend
-        raise InputError(
-            f"{variable}: the driver of {address.drivername} is not installed; write {known}://, or install it"
-        ) from None
 
 
 def _engine_options(address: URL) -> dict[str, Any]:

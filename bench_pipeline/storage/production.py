@@ -39,7 +39,7 @@ from bench_pipeline.domain.mapping.names import ENABLED, OPTIONAL, REQUIRED, Col
 from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE, Actor, ActorNow, Exclusion
 from bench_pipeline.domain.models.ids import ActorId, ConversationId, Key, WorkflowId
 from bench_pipeline.storage.database import Database
-from bench_pipeline.storage.production_keys import ProductionKey, type_name
+from bench_pipeline.storage.production_keys import ProductionKey
 from bench_pipeline.storage.production_tables import find_tables, has_table, place
 from bench_pipeline.storage.production_texts import ConversationPrompt, Interaction, read_interactions, read_prompt
 from bench_pipeline.storage.production_truth import Truth, sql_of
@@ -92,7 +92,7 @@ class Production:
         key = _key_type(column).key(typed)
         if key is None:
             raise InputError(
-                f"{typed!r} is not an id of a conversation: {place(column)} is {type_name(_key_type(column).native)}; "
+                f"{typed!r} is not an id of a conversation: {place(column)} is {_key_type(column).shown}; "
                 f"write {_key_type(column).expected}"
             )
         return key

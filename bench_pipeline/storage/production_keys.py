@@ -38,15 +38,19 @@ _MAX_DIGITS = 1000
 
 
 class ProductionKey(TypeDecorator[Key]):
-    """The type of a column that holds ids. `native` is its type in the database, `kind` what an id of it is."""
+    """The type of a column that holds ids.
+
+    `native` is how it is bound, `kind` what an id of it is, `shown` the type's name in messages.
+    """
 
     impl: TypeEngine[Any] | type[TypeEngine[Any]] = NullType
     cache_ok = True
 
-    def __init__(self, native: TypeEngine[Any], kind: KeyKind) -> None:
+    def __init__(self, native: TypeEngine[Any], kind: KeyKind, shown: str) -> None:
         super().__init__()
         self.native = native
         self.kind = kind
+        self.shown = shown
         self.impl = native
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
@@ -115,12 +119,12 @@ def key_type(native: TypeEngine[Any], dialect: str, stored: KeyKind | None = Non
         return None
     if dialect == "sqlite":
         kind = _sqlite_kind(native) or stored
-        return None if kind is None else ProductionKey(NullType(), kind)
+        return None if kind is None else ProductionKey(NullType(), kind, type_name(native))
     if isinstance(native, Uuid):
-        return ProductionKey(native, "uuid")
+        return ProductionKey(native, "uuid", type_name(native))
     if isinstance(native, Integer | Numeric | OID):
-        return ProductionKey(BigInteger() if isinstance(native, OID) else native, "number")
-    return ProductionKey(native, "text") if isinstance(native, String) else None
+        return ProductionKey(BigInteger() if isinstance(native, OID) else native, "number", type_name(native))
+    return ProductionKey(native, "text", type_name(native)) if isinstance(native, String) else None
 
 
 def type_name(native: TypeEngine[Any]) -> str:

@@ -171,10 +171,7 @@ def _unlike_keys(tables: Mapping[str, Table]) -> Iterator[str]:
         one, other = (_column(tables, name) for name in (reference, key))
         if one is None or other is None or not _differ(one, other):
             continue
-        yield (
-            f"{place(one)} is {type_name(_native(one))}, {place(other)} is {type_name(_native(other))}; "
-            f"they cannot be compared: {_VIEW}"
-        )
+        yield (f"{place(one)} is {_shown(one)}, {place(other)} is {_shown(other)}; they cannot be compared: {_VIEW}")
 
 
 def _column(tables: Mapping[str, Table], name: str) -> Column[Any] | None:
@@ -182,18 +179,20 @@ def _column(tables: Mapping[str, Table], name: str) -> Column[Any] | None:
     return tables[table].c[column] if table in tables else None
 
 
-def _native(column: Column[Any]) -> TypeEngine[Any]:
-    return column.type.native if isinstance(column.type, ProductionKey) else column.type
+def _shown(column: Column[Any]) -> str:
+    return column.type.shown if isinstance(column.type, ProductionKey) else type_name(column.type)
 
 
 def _differ(one: Column[Any], other: Column[Any]) -> bool:
-    """Whether PostgreSQL has no operator that compares two columns of ids; SQLite compares any."""
+    """Whether the ids of two columns cannot be the same."""
     if not (isinstance(one.type, ProductionKey) and isinstance(other.type, ProductionKey)):
         return False
-    kinds = [
-        (key.kind, type_name(key.native) if isinstance(key.native, Enum) else "") for key in (one.type, other.type)
-    ]
-    return kinds[0] != kinds[1]
+    kinds = {
+        (key.kind, key.shown if isinstance(key.native, Enum) else "")
+        for key in (one.type, other.type)
+        if key.kind != "any"
+    }
+    return len(kinds) > 1
 
 
 def place(column: Column[Any]) -> str:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 from dotenv import dotenv_values
 from sqlalchemy import create_engine, inspect
 
-from bench_pipeline.cli.main import main
 from bench_pipeline.settings import load_settings
 from bench_pipeline.storage.database import open_database
 from bench_pipeline.storage.production import open_production
@@ -23,32 +18,10 @@ from bench_pipeline_tests.fakes.ollama_server import FakeOllama
 from bench_pipeline_tests.fakes.ollama_state import FakeModel
 from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.schemas import SCHEMAS, TeamSchema
+from bench_pipeline_tests.kit.shell import Typed
 
-Typed = Callable[..., CompletedProcess[str]]
 ON_POSTGRESQL = [pytest.param(one, id=one.name) for one in SCHEMAS if not one.sqlite]
 ON_SQLITE = [pytest.param(one, id=one.name) for one in SCHEMAS if one.sqlite]
-
-
-@pytest.fixture
-def bench(
-    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Typed:
-    """The command line in this process, with the database alone as a setting, in an empty folder."""
-    for name in os.environ:
-        if name.startswith(("BENCH_", "OLLAMA_")):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("BENCH_DATABASE_URL", database_url)
-    monkeypatch.chdir(tmp_path)
-
-    def typed(*arguments: str) -> CompletedProcess[str]:
-        monkeypatch.setattr(sys, "argv", ["bench", *arguments])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return CompletedProcess(arguments, int(ended.value.code or 0), out, err)
-
-    return typed
 
 
 def check_proposal(bench: Typed, schema: TeamSchema, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

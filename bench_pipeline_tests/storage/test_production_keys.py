@@ -88,7 +88,7 @@ def test_what_a_person_typed_becomes_an_id_of_the_columns_type_or_none(
     ],
 )
 def test_an_id_is_read_as_a_whole_number_or_a_text(native: TypeEngine[Any], stored: object, key: Key) -> None:
-    found = ProductionKey(native, "any").process_result_value(stored, pg.dialect())  # type: ignore[no-untyped-call]
+    found = ProductionKey(native, "any", "x").process_result_value(stored, pg.dialect())  # type: ignore[no-untyped-call]
     assert (found, type(found)) == (key, type(key))
 
 
