@@ -82,7 +82,7 @@ def task_text(name: str, texts: PromptTexts) -> str:
         [
             yaml_text(head),
             "" if texts.serves else _ABOUT_SERVING,
-            f"conversations: {json.dumps(served)}\n",
+            f"conversations: {yaml.dump(served, Dumper=_Readable, default_flow_style=True, allow_unicode=True)}",
             yaml_text({"prompt": _prompt(texts)}),
             _ABOUT_READERS,
             yaml_text({"verdict": {"reader": "leading_tag"}}),

@@ -74,7 +74,7 @@ class Production:
 
     def __init__(self, tables: Mapping[str, Table], truth: Truth) -> None:
         self._tables = tables
-        self._truth = truth
+        self.truth = truth
         self.optional = frozenset(tables) & OPTIONAL.keys()
 
     def table(self, name: str) -> Table:
@@ -103,16 +103,6 @@ class Production:
         hashed = {name: self._tables[name] for name in _HASHED if name in self._tables}
         return content_hash({name: _live_schema(inspector, table) for name, table in hashed.items()})
 
-    @property
-    def enabled_sql(self) -> str:
-        """Whether an actor is enabled, as PostgreSQL's SQL; the table of actors must have the alias `a`."""
-        return sql_of(self._truth.enabled(self._tables["actors"].alias("a").c.enabled))
-
-    @property
-    def model_sql(self) -> str:
-        """Whether an actor is a model, as PostgreSQL's SQL; the table of actors must have the alias `a`."""
-        return sql_of(self._truth.is_model(self._tables["actors"].alias("a").c.actor_type))
-
     def enabled_faults(self, connection: Connection) -> list[str]:
         """Return one line for each actor of which its row does not say whether it is enabled."""
         a = self._tables["actors"].c
@@ -126,7 +116,7 @@ class Production:
     @property
     def _says_neither(self) -> ColumnElement[bool]:
         enabled = self._tables["actors"].c.enabled
-        return ~or_(self._truth.enabled(enabled), self._truth.disabled(enabled))
+        return ~or_(self.truth.enabled(enabled), self.truth.disabled(enabled))
 
     def actors(
         self, connection: Connection, excluded_names: Sequence[str], specialist_names: Sequence[str]
@@ -136,9 +126,9 @@ class Production:
         Raises `InputError` for actors whose rows do not say whether they are enabled.
         """
         a = self._tables["actors"].c
-        enabled = self._truth.enabled(a.enabled)
+        enabled = self.truth.enabled(a.enabled)
         exclusion = case(
-            (~self._truth.is_model(a.actor_type), Exclusion.TYPE.value),
+            (~self.truth.is_model(a.actor_type), Exclusion.TYPE.value),
             (~enabled, Exclusion.DISABLED.value),
             (_named_like(a, excluded_names), Exclusion.NAME_PATTERN.value),
             (_named_like(a, specialist_names), Exclusion.SPECIALIST.value),
@@ -232,7 +222,7 @@ class Production:
     def actors_now(self, connection: Connection, actor_ids: Iterable[ActorId]) -> dict[ActorId, ActorNow]:
         """Return the rows of these actors, without those that are gone."""
         a = self._tables["actors"].c
-        truths = self._truth.enabled(a.enabled), self._truth.is_model(a.actor_type)
+        truths = self.truth.enabled(a.enabled), self.truth.is_model(a.actor_type)
         columns = _text(a.actor_name), _text(a.actor_type), _text(a.execution_path), *truths
         query = select(a.actor_id, *columns).where(a.actor_id.in_(list(actor_ids)))
         return {
@@ -270,7 +260,7 @@ class Production:
         c, a = self._tables["conversations"].c, self._tables["actors"].c
         texts = _text(a.actor_name), _text(a.actor_type), _text(a.execution_path)
         return select(
-            c.conversation_id, _text(c.conversation_name), c.actor_id, *texts, self._truth.is_model(a.actor_type)
+            c.conversation_id, _text(c.conversation_name), c.actor_id, *texts, self.truth.is_model(a.actor_type)
         ).outerjoin_from(self._tables["conversations"], self._tables["actors"], c.actor_id == a.actor_id)
 
 
@@ -318,6 +308,16 @@ def _like(pattern: str) -> str:
     """Turn `*` and `?` into LIKE's wildcards; everything else is literal."""
     quoted = pattern.lower().replace("\\", "\\\\").replace("%", r"\%").replace("_", r"\_")
     return quoted.replace("*", "%").replace("?", "_")
+
+
+def enabled_sql(production: Production) -> str:
+    """Return whether an actor is enabled, as PostgreSQL's SQL; the table of actors must have the alias `a`."""
+    return sql_of(production.truth.enabled(production.table("actors").alias("a").c.enabled))
+
+
+def model_sql(production: Production) -> str:
+    """Return whether an actor is a model, as PostgreSQL's SQL; the table of actors must have the alias `a`."""
+    return sql_of(production.truth.is_model(production.table("actors").alias("a").c.actor_type))
 
 
 def open_production(database: Database, names: Names, model_types: Collection[str] = (MODEL_ACTOR_TYPE,)) -> Production:

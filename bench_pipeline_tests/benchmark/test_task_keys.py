@@ -7,12 +7,18 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 from sqlalchemy import text
 
+from bench_pipeline.benchmark.imported_files import PromptTexts, task_text
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.task_keys import served_by, task_in_production
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.tasks.strict_yaml import strict_yaml
+from bench_pipeline.domain.text import storable
 from bench_pipeline.storage.production import open_production
+from bench_pipeline.storage.production_texts import ConversationPrompt
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.tasks import SERVED
 from bench_pipeline_tests.kit.world import World
@@ -60,3 +66,13 @@ def test_an_id_that_no_conversation_can_have_is_refused_with_file_field_and_type
         task_in_production(world.bench, "grading")
     assert str(no.value).endswith("; write a whole number")
     assert served_by(world.bench, ["grading"], SERVED[0]) == "grading"
+
+
+@given(st.text(min_size=1, max_size=300).filter(lambda key: key == storable(key)))
+def test_a_task_that_is_imported_lists_its_conversation_whatever_its_id(key: str) -> None:
+    prompt = ConversationPrompt("Grade {input}", None, {}, None)
+    written = task_text("grading", PromptTexts(key, "Grade", prompt, "{}", serves=True))
+    value = strict_yaml(written)
+    assert isinstance(value, dict)
+    assert value["conversations"] == [key]
+    assert value["prompt"]["conversation"] == key

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.mapping.names import ColumnName, Names
 from bench_pipeline.storage.database import Database
-from bench_pipeline.storage.production import Production, open_production
+from bench_pipeline.storage.production import Production, enabled_sql, model_sql, open_production
 from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
 
 TEXTS = {
@@ -43,7 +43,7 @@ def enabled(database: Database, production: Production, count: int) -> list[bool
         assert [now[number].enabled for number in range(count)] == listed
         assert production.enabled_faults(connection) == []
         if database.engine.dialect.name == "postgresql":
-            query = f"SELECT {production.enabled_sql}, {production.model_sql} FROM actors a ORDER BY actor_id"  # noqa: S608
+            query = f"SELECT {enabled_sql(production)}, {model_sql(production)} FROM actors a ORDER BY actor_id"  # noqa: S608
             rows = connection.exec_driver_sql(query.replace("%", "%%"), ()).all()
             assert [tuple(row) for row in rows] == [(truth, True) for truth in listed]
     return listed
