@@ -76,6 +76,8 @@ def check_installed(team: Team, schema: str, production: str) -> None:
         assert schemas_with(owner, freezes.name) == [schema]
     with closing(team.open(team.roles.recorder)) as recorder:
         assert own_schema(recorder.engine) == schema
+        with pytest.raises(InputError, match=rf"lacks table actors in the search path \(write {production}\.actors\)"):
+            open_production(recorder, {})
         found = open_production(recorder, names)
         assert installed_fault(recorder.engine, found) is None
         with recorder.writing() as connection:

@@ -39,7 +39,7 @@ KEYS = frozenset({"actor_id", "conversation_id", "workflow_id", "posting_id", "i
 ENABLED = "actors.enabled"
 """The only name that may be mapped with the values that count as true."""
 
-_PART = r'"(?:[^"]|"")+"|[^".]+'
+_PART = r'"(?:[^"]|"")+"|[^".][^.]*'
 _RELATION = re.compile(rf"(?:({_PART})\.)?({_PART})")
 
 
@@ -94,15 +94,15 @@ def column_name(names: Names, table: str, column: str) -> str:
 
 
 def relation_parts(written: str) -> tuple[str | None, str]:
-    """Split `schema.table`; a part with a dot or a quotation mark stands in quotation marks, as in SQL.
+    """Split `schema.table`; a part with a dot, or a quotation mark at its start, stands in quotation marks, as in SQL.
 
     Without them a name is taken as it is written, with its capital letters. Raises `InputError`.
     """
     found = _RELATION.fullmatch(written)
     if found is None:
         raise InputError(
-            f"BENCH_PRODUCTION_NAMES: {written} names no table; write TABLE or SCHEMA.TABLE, a name with a dot or a "
-            'quotation mark as "my.table", and a quotation mark in it twice'
+            f"BENCH_PRODUCTION_NAMES: {written} names no table; write TABLE or SCHEMA.TABLE, and a name with a dot "
+            'as "my.table"'
         )
     schema, table = found.groups()
     return (None if schema is None else _plain(schema)), _plain(table)

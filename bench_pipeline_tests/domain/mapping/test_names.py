@@ -27,6 +27,7 @@ from bench_pipeline.domain.mapping.names import (
         ('crew."my.table"', ("crew", "my.table")),
         ('"a ""b"" c"', (None, 'a "b" c')),
         ("my table", (None, "my table")),
+        ('App data.St"ep', ("App data", 'St"ep')),
     ],
 )
 def test_a_table_is_named_with_or_without_a_schema_and_quotation_marks(
@@ -35,7 +36,7 @@ def test_a_table_is_named_with_or_without_a_schema_and_quotation_marks(
     assert relation_parts(written) == parts
 
 
-@pytest.mark.parametrize("written", ["a.b.c", "", ".", "a.", ".a", '"a', 'a"b', '""', '"a"b', "a..b"])
+@pytest.mark.parametrize("written", ["a.b.c", "", ".", "a.", ".a", '"a', '""', '"a"b', "a..b"])
 def test_what_names_no_table_is_refused_with_what_to_write(written: str) -> None:
     with pytest.raises(InputError, match=r"names no table; write TABLE or SCHEMA\.TABLE"):
         relation_parts(written)
