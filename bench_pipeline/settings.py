@@ -19,7 +19,9 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.mapping.names import ColumnName, mapped_name
 from bench_pipeline.domain.measuring.protocol import CacheRegime, PlacementRule, Strategy
+from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE
 from bench_pipeline.domain.models.server_address import parse_ollama_host
 from bench_pipeline.domain.promoting.policy import ALPHA, PromotionPolicy
 
@@ -78,9 +80,19 @@ class Settings(BaseSettings):
     promoter_password: SecretStr | None = Field(
         default=None, description="password that bench db install sets for the promoter role; default: none"
     )
-    production_names: dict[str, str] = Field(
+    production_names: dict[str, str | ColumnName] = Field(
         default_factory=dict,
-        description='your names for production\'s tables and columns, such as {"actors.enabled": "is_active"}',
+        description='your names for production\'s tables and columns, such as {"actors.enabled": "is_active"}; '
+        "bench db map proposes them",
+    )
+    model_actor_types: tuple[str, ...] = Field(
+        default=(MODEL_ACTOR_TYPE,), min_length=1, description="values of actor_type that mean a model, a JSON list"
+    )
+    own_schema: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("BENCH_SCHEMA"),
+        description="PostgreSQL schema of bench's own tables; default: where they are, else the first schema of the "
+        "owner's search_path",
     )
     testcases_dir: Path | None = Field(
         default=None,
@@ -222,6 +234,16 @@ class Settings(BaseSettings):
         except InputError as error:
             raise PydanticCustomError("address", "{reason}", {"reason": str(error)}) from None
         return value
+
+    @field_validator("production_names", mode="before")
+    @classmethod
+    def _are_names(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        try:
+            return {name: mapped_name(name, one) for name, one in value.items()}
+        except ValueError as error:
+            raise PydanticCustomError("names", "{reason}", {"reason": str(error)}) from None
 
     @field_validator("database_url", "promoter_url", "owner_url")
     @classmethod

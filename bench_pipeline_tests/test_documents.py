@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from bench_pipeline.cli.failures import STATUSES
 from bench_pipeline.cli.main import COMMANDS, bench
+from bench_pipeline.domain.mapping.names import OPTIONAL, OPTIONAL_COLUMNS, REQUIRED
 from bench_pipeline.domain.measuring.validity import ValidityRule
 from bench_pipeline.domain.promoting.refusal import SENTENCES
 from bench_pipeline.domain.tasks.readers.contracts import Contract
@@ -26,8 +27,7 @@ from bench_pipeline.domain.tasks.task import parse_task
 from bench_pipeline.domain.tasks.verdict import contract_faults
 from bench_pipeline.runtimes import openai_servers
 from bench_pipeline.settings import REMOVED_NAMES, Settings
-from bench_pipeline.storage.production import OPTIONAL, OPTIONAL_COLUMNS, REQUIRED
-from bench_pipeline.storage.schema import VERSION_TABLE
+from bench_pipeline.storage.own_schema import VERSION_TABLE
 from bench_pipeline.storage.tables import metadata
 from bench_pipeline_tests.domain.tasks.judging import judged, verdict_of
 from bench_pipeline_tests.runtimes.test_openai_servers import SAID

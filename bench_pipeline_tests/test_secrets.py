@@ -181,7 +181,7 @@ def test_no_command_that_works_says_it(typed: Typed, world: World) -> None:
         pytest.param({"database": "no_such_database"}, "does not exist", id="no such database"),
         pytest.param({"query": {"sslmode": "require"}}, "server does not support SSL", id="no encryption"),
         pytest.param({"query": {"bogus": "1"}}, "invalid connection option", id="unknown option"),
-        pytest.param({"drivername": "postgresql+asyncpg"}, "cannot be used", id="unknown driver"),
+        pytest.param({"drivername": "postgresql+asyncpg"}, "write postgresql+psycopg2://", id="another driver"),
         pytest.param({"drivername": "mysql"}, "is not supported", id="another engine"),
     ],
 )  # fmt: skip

@@ -308,3 +308,19 @@ def test_an_env_file_that_the_system_does_not_open_is_refused_with_its_reason() 
     with closing(socket.socket(socket.AF_UNIX)) as server:
         server.bind(".env")
         assert "cannot be read: No such device or address" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ('{"actors": 7}', "actors: write the name of a table"),
+        ('{"actors.enabled": {"column": "x", "true": ["y"]}}', "actors.enabled: write the name of a column"),
+        ("[]", "dictionary"),
+    ],
+)
+def test_a_wrong_name_of_production_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, value: str, says: str) -> None:
+    monkeypatch.setenv("BENCH_PRODUCTION_NAMES", value)
+    with pytest.raises(InputError, match=says) as refused:
+        load_settings()
+    assert str(refused.value).startswith("BENCH_PRODUCTION_NAMES: ")
+    assert "\n" not in str(refused.value)

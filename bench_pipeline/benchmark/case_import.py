@@ -16,7 +16,8 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from bench_pipeline.benchmark.imported_files import ImportedDraft, PromptTexts, suite_text, task_text
-from bench_pipeline.benchmark.task_folders import RESERVED_NAMES, own_testcases_dir, read_task, task_folders
+from bench_pipeline.benchmark.task_folders import RESERVED_NAMES, own_testcases_dir, task_folders
+from bench_pipeline.benchmark.task_keys import served_by
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.models.ids import ConversationId
@@ -83,7 +84,7 @@ def import_cases(bench: Workbench, conversation_id: ConversationId, terms: Impor
     if not drafts:
         raise InputError(_no_drafts(conversation_id, left_out))
     masked = mask({case_id: _texts(draft) for case_id, draft in drafts.items()}, terms.regions)
-    server = _served_by(bench.settings, conversation_id)
+    server = served_by(bench, task_folders(bench.settings).valid, conversation_id)
     texts = PromptTexts(conversation_id, conversation.name, prompt, placeholders.syntax, serves=server is None)
     return ImportedTask(
         folder,
@@ -171,12 +172,6 @@ def _masked(drafts: Mapping[str, Drafted], texts: Mapping[str, tuple[str, ...]])
         fields = dict(zip(draft.fields, texts[case_id][len(own) :], strict=True))
         result.append(ImportedDraft(case_id, draft.interaction_id, draft.posting_id, own, fields))
     return result
-
-
-def _served_by(settings: Settings, conversation_id: ConversationId) -> str | None:
-    """Return the task that serves the conversation already."""
-    valid = task_folders(settings).valid
-    return next((name for name in valid if conversation_id in read_task(settings, name).conversations), None)
 
 
 def _personal(template: str, system: str | None, terms: ImportTerms) -> list[str]:

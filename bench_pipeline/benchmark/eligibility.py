@@ -12,12 +12,12 @@ from bench_pipeline.benchmark.describing import Described, identities
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
 from bench_pipeline.domain.models.actor import Actor, Candidate, Exclusion, exclusion_by_identity, exclusion_by_name
-from bench_pipeline.domain.models.ids import ActorId
+from bench_pipeline.domain.models.ids import ActorId, short_name
 from bench_pipeline.domain.models.model_ref import ModelRef, UnknownExecutionPath, ollama_ref, parse_execution_path
 from bench_pipeline.runtimes.registry import HostNotAllowed
 
 _DATABASE_RULES = {
-    Exclusion.TYPE: "its actor_type is {actor.actor_type!r}, not 'ai_model'",
+    Exclusion.TYPE: "its actor_type is {actor.actor_type!r}, not {models}",
     Exclusion.DISABLED: "it is not enabled",
     Exclusion.NAME_PATTERN: "its name matches a code-only or vision-only model (BENCH_EXCLUDED_NAMES)",
     Exclusion.SPECIALIST: "its name matches an embedding or specialist model (BENCH_SPECIALIST_NAMES)",
@@ -33,7 +33,7 @@ def candidates(bench: Workbench, only: Collection[ActorId] | None = None, patien
     actors = _actors(bench)
     lines = unique_names(_line(actor) for actor in actors)
     chosen = [
-        _addressed(actor, line)
+        _addressed(bench, actor, line)
         for actor, line in zip(actors, lines, strict=True)
         if only is None or actor.actor_id in only
     ]
@@ -46,20 +46,22 @@ def named_candidates(bench: Workbench, names: Sequence[str], patience_s: float =
     A name that is not an actor's is read as an execution path, else as a model of the Ollama server. Such a
     model is measured and ranked, never promoted. `patience_s` is as for `candidates`.
     """
-    by_name = {actor.name: actor for actor in _actors(bench)}
+    by_name = {name: actor for actor in _actors(bench) if actor.name for name in (actor.name, short_name(actor.name))}
     chosen = unique_names(
-        _addressed(actor, _line(actor)) if (actor := by_name.get(name)) else _unregistered(name)
+        _addressed(bench, actor, _line(actor)) if (actor := by_name.get(name)) else _unregistered(name)
         for name in dict.fromkeys(names)
     )
     return _described(chosen, bench, patience_s)
 
 
 def unique_names(found: Iterable[Candidate]) -> list[Candidate]:
-    """Append the actor's id to a name that is already taken, because results are keyed by name."""
+    """Append the actor's id to a name that is already taken, because results are keyed by name; shorten a long one."""
     taken: set[str] = set()
     unique = []
     for candidate in found:
-        name = candidate.name if candidate.name not in taken else f"{candidate.name} (actor {candidate.actor_id})"
+        name = short_name(candidate.name)
+        if name in taken:
+            name = short_name(f"{candidate.name} (actor {candidate.actor_id})")
         taken.add(name)
         unique.append(replace(candidate, name=name))
     return unique
@@ -76,9 +78,10 @@ def _line(actor: Actor) -> Candidate:
     return Candidate(actor.name or f"actor {actor.actor_id}", actor.actor_id, None)
 
 
-def _addressed(actor: Actor, line: Candidate) -> Candidate:
+def _addressed(bench: Workbench, actor: Actor, line: Candidate) -> Candidate:
     if actor.exclusion is not None:
-        detail = _DATABASE_RULES[actor.exclusion].format(actor=actor)
+        models = " or ".join(map(repr, bench.settings.model_actor_types))
+        detail = _DATABASE_RULES[actor.exclusion].format(actor=actor, models=models)
         return replace(line, exclusion=actor.exclusion, detail=detail)
     return _with_ref(line, parse_execution_path, actor.execution_path)
 

@@ -15,6 +15,7 @@ from bench_pipeline.benchmark.ranking import reusable_runs
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.models.ids import short_name
 from bench_pipeline.domain.tasks.task import Task
 from bench_pipeline.storage.benchmarks import ModelRun
 from bench_pipeline.storage.database import Database
@@ -90,7 +91,7 @@ def incumbent_models(bench: Workbench, task: Task) -> list[str]:
         return []
     with bench.database.engine.connect() as connection:
         found = bench.application.conversations(connection, task.conversations)
-    return list(dict.fromkeys(conversation.actor_name for conversation in found if conversation.actor_name))
+    return list(dict.fromkeys(short_name(one.actor_name) for one in found if one.actor_name))
 
 
 def fresh_enough(database: Database, evidence_key: str, field: Field, reuse_days: float) -> dict[str, ModelRun]:

@@ -19,6 +19,7 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.strict_json import MAX_JSON_BYTES
+from bench_pipeline.domain.tasks.strict_yaml import LEADING_ZERO
 from bench_pipeline.domain.text import storable
 from bench_pipeline.storage.production_texts import ConversationPrompt
 
@@ -59,7 +60,8 @@ class _Readable(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = '"' if _UNUSUAL_BREAK.search(text) else "|" if "\n" in text or len(text) > _LONGEST_PLAIN else None
+    quoted = _UNUSUAL_BREAK.search(text) or LEADING_ZERO.fullmatch(text)
+    style = '"' if quoted else "|" if "\n" in text or len(text) > _LONGEST_PLAIN else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
@@ -80,7 +82,7 @@ def task_text(name: str, texts: PromptTexts) -> str:
         [
             yaml_text(head),
             "" if texts.serves else _ABOUT_SERVING,
-            f"conversations: {served}\n",
+            f"conversations: {yaml.dump(served, Dumper=_Readable, default_flow_style=True, allow_unicode=True)}",
             yaml_text({"prompt": _prompt(texts)}),
             _ABOUT_READERS,
             yaml_text({"verdict": {"reader": "leading_tag"}}),

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing
-from bench_pipeline.domain.models.ids import ConversationId
+from bench_pipeline.domain.models.ids import ConversationId, short_name
 from bench_pipeline.domain.promoting.decision import Incumbent
 from bench_pipeline.domain.tasks.task import Task
 from bench_pipeline.storage.benchmarks import BenchmarkRow
@@ -57,8 +57,9 @@ def _incumbent(
         actor_id=number,
         name=name,
         actor_type=conversation.actor_type,
+        is_model=conversation.is_model or conversation.actor_type is None,
         result=result,
-        exclusion=next((one.exclusion for one in ranked.excluded if one.model == name), None),
+        exclusion=next((one.exclusion for one in ranked.excluded if name and one.model == short_name(name)), None),
         other_prompt=ranked.benchmark.prompt_source if other else "",
         was_right=_last_right(connection, result, ranked) if result is not None and result.only_unreadable else "",
     )

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from bench_pipeline.benchmark.evidence import evidence_key
 from bench_pipeline.benchmark.task_folders import read_suite, read_task, suite_faults, suite_path, with_prompt
+from bench_pipeline.benchmark.task_keys import with_production_keys
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import Fault, FileRefused, InputError
 from bench_pipeline.domain.measuring.protocol import Protocol
@@ -91,6 +92,7 @@ def _prepared(settings: Settings, name: str, suite_file: Path | None, bench: Wor
     suite = read_suite(path)
     prompt, source = task.prompt.prompt, _prompt_file(stated)
     if bench is not None:
+        task = with_production_keys(bench, task)
         suite = _with_postings(suite, bench)
         if (own := _production_prompt(task, bench)) is not None:
             prompt, source = (

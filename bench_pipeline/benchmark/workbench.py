@@ -99,10 +99,12 @@ def open_workbench(settings: Settings, lock_wait_s: float = 0.0) -> Iterator[Wor
     A benchmark waits up to `lock_wait_s` seconds for another one on this machine.
     Raises `InputError` when the database cannot be used or application tables are incomplete.
     """
-    database = open_database(settings.database_url.get_secret_value())
+    database = open_database(settings.database_url.get_secret_value(), schema=settings.own_schema)
     try:
         names = settings.production_names
-        application = open_production(database, names) if has_production(database, names) else None
+        application = (
+            open_production(database, names, settings.model_actor_types) if has_production(database, names) else None
+        )
         with (
             Runtimes(settings) as runtimes,
             closing(make_workbench(settings, database, application, runtimes, lock_wait_s)) as bench,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from bench_pipeline.cli.db_map import map_
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.settings import Settings, load_settings
 from bench_pipeline.storage.database import open_database
@@ -14,6 +15,9 @@ from bench_pipeline.storage.writers.installation import Roles, install, statemen
 @click.group()
 def db() -> None:
     """Prepare a PostgreSQL database."""
+
+
+db.add_command(map_)
 
 
 @db.command("install")
@@ -33,10 +37,12 @@ def install_(only_show: bool, as_json: bool) -> int:
     settings = load_settings()
     owner = settings.owner_url or settings.database_url
     database = open_database(
-        owner.get_secret_value(), "BENCH_OWNER_URL" if settings.owner_url else "BENCH_DATABASE_URL"
+        owner.get_secret_value(),
+        "BENCH_OWNER_URL" if settings.owner_url else "BENCH_DATABASE_URL",
+        settings.own_schema,
     )
     try:
-        production = open_production(database, settings.production_names)
+        production = open_production(database, settings.production_names, settings.model_actor_types)
         roles = Roles(settings.recorder_role, settings.promoter_role)
         if only_show:
             with database.engine.connect() as connection:

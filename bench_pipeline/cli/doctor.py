@@ -76,7 +76,7 @@ def _finding(what: str, check: Callable[[], str], needed: bool = True) -> Findin
 
 def _database(settings: Settings) -> list[Finding]:
     try:
-        database = open_database(settings.database_url.get_secret_value())
+        database = open_database(settings.database_url.get_secret_value(), schema=settings.own_schema)
     except InputError as error:
         return [Finding("database", False, str(error))]
     try:
@@ -100,7 +100,7 @@ def _production(settings: Settings, database: Database) -> str:
             "none; models can be measured by name, and nothing can be promoted. Set BENCH_DATABASE_URL to your "
             "production database, or run `bench demo` for a sample"
         )
-    return _tables(open_production(database, settings.production_names).optional)
+    return _tables(open_production(database, settings.production_names, settings.model_actor_types).optional)
 
 
 def _tables(optional: frozenset[str]) -> str:
@@ -110,7 +110,9 @@ def _tables(optional: frozenset[str]) -> str:
 def _promotion(settings: Settings, database: Database) -> str:
     if settings.validation_hook is not None:
         check_hook(settings.validation_hook)
-    with closing(writer_for(settings, database, open_production(database, settings.production_names))) as writer:
+    with closing(
+        writer_for(settings, database, open_production(database, settings.production_names, settings.model_actor_types))
+    ) as writer:
         writer.check()
     with database.engine.connect() as connection:
         last = latest_freeze(connection)

@@ -15,6 +15,7 @@ from bench_pipeline.benchmark.fitness import PassedOver, fit_benchmark
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.ranking import RankedBenchmark, read_ranked
 from bench_pipeline.benchmark.task_folders import read_task
+from bench_pipeline.benchmark.task_keys import task_in_production
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.promoting.changes import Promotion
@@ -132,7 +133,7 @@ def plan_from(bench: Workbench, ranked: Sequence[RankedBenchmark]) -> DecidedPla
     Raises `InputError` when it would be applied to another database than the one that is read.
     """
     bench.writer.check_target()
-    return make_plan(bench, ranked, [read_task(bench.settings, one.benchmark.task_type) for one in ranked])
+    return make_plan(bench, ranked, [task_in_production(bench, one.benchmark.task_type) for one in ranked])
 
 
 def propose(

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from bench_pipeline.benchmark.evidence import hash_of_evidence
 from bench_pipeline.benchmark.fitness import newer_fit_benchmark
 from bench_pipeline.benchmark.preparation import prepare
-from bench_pipeline.benchmark.task_folders import read_task
+from bench_pipeline.benchmark.task_keys import task_in_production
 from bench_pipeline.benchmark.workbench import Workbench, account
 from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.facts import Observed
@@ -108,7 +108,7 @@ def _check_not_outdated(bench: Workbench, plan: PromotionPlan, evidence: PlanEvi
     if newer is None:
         return
     planned = [row for row in plan.rows if row.task == evidence.task]
-    decided = make_plan(bench, [newer], [read_task(bench.settings, evidence.task)]).plan
+    decided = make_plan(bench, [newer], [task_in_production(bench, evidence.task)]).plan
     if (row := outdated_row(planned, decided.rows, newer.actor_ids)) is not None:
         facts = {"task": evidence.task, "planned_id": evidence.benchmark_id, "newer_id": newer.benchmark.benchmark_id}
         conversation = {"conversation_id": row.conversation_id, "conversation": row.conversation}

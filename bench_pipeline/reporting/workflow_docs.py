@@ -142,12 +142,18 @@ def write_documents(
     """
     registry = champion_registry(database, production)
     texts = {
-        path_in(production_dir, "workflows", f"{facts.workflow_id}-{slug(facts.name)}.md"): render_workflow(facts)
+        path_in(production_dir, "workflows", _file_name(facts)): render_workflow(facts)
         for facts in read_workflows(database, production, max_model_bytes)
     }
     texts[path_in(production_dir, "champions.json")] = json.dumps(registry, indent=2, ensure_ascii=False) + "\n"
     texts[path_in(production_dir, "champions.md")] = render_registry(registry)
     return [path for path, text in texts.items() if write_if_changed(path, text)]
+
+
+def _file_name(facts: WorkflowFacts) -> str:
+    """Return a name that no other workflow has: no slug contains the tilde."""
+    number = facts.workflow_id
+    return f"{number}-{slug(facts.name)}.md" if isinstance(number, int) else f"{slug(number)}~{slug(facts.name)}.md"
 
 
 def _registered(row: Champion, conversation: Conversation | None, actors: Mapping[ActorId, Actor]) -> dict[str, Any]:

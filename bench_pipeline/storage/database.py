@@ -19,8 +19,10 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.storage.database_errors import driver_message
 from bench_pipeline.storage.lock_timeout import explain_lock_timeout, limit_lock_wait
 from bench_pipeline.storage.locks import HeldLock, LockPurpose, OnWait, hold
+from bench_pipeline.storage.own_schema import NoOwnSchema, in_own_schema
 from bench_pipeline.storage.schema import NO_RIGHT, REMEDY, SchemaRefused, begin_immediate, bring_up_to_date
 
+_DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg2"}  # errors and passwords are read as these have them
 SQLITE_BUSY_LIMIT_S = 30
 """How long a transaction waits for another writer."""
 
@@ -74,8 +76,10 @@ def lock_key(purpose: str) -> int:
     return int.from_bytes(hashlib.sha256(f"bench_pipeline:{purpose}".encode()).digest()[:8], signed=True)
 
 
-def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
+def open_database(url: str, variable: str = "BENCH_DATABASE_URL", schema: str | None = None) -> Database:
     """Open the database at `url` and bring our tables up to date; SQLite's file and directory are created.
+
+    In PostgreSQL our tables are in `schema`, or where `in_own_schema` finds them.
 
     Raises `InputError` when the address is invalid or the server does not answer.
     """
@@ -84,9 +88,10 @@ def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
         engine = _engine(address)
         if address.get_backend_name() == "sqlite":
             _prepare_sqlite(engine, address)
+        engine = in_own_schema(engine, schema)
         bring_up_to_date(engine)
         event.listen(engine, "handle_error", _explain_missing_privilege)
-    except SchemaRefused as error:
+    except (SchemaRefused, NoOwnSchema) as error:
         raise InputError(f"{variable}: {_shown(address)} {error}") from None
     except (DBAPIError, ArgumentError, ImportError, OSError) as error:
         raise InputError(f"{variable}: {_shown(address)} cannot be used: {driver_message(error)}") from None
@@ -126,6 +131,9 @@ def _checked_url(variable: str, url: str) -> URL:
         address = address.set(drivername="postgresql+psycopg2")
     if address.get_backend_name() not in ("sqlite", "postgresql"):
         raise InputError(f"{variable}: {address.drivername} is not supported; use SQLite or PostgreSQL")
+    if address.get_driver_name() != _DRIVERS[address.get_backend_name()]:
+        known = "sqlite" if address.get_backend_name() == "sqlite" else "postgresql+psycopg2"
+        raise InputError(f"{variable}: the driver of {address.drivername} is not supported; write {known}://")
     file = address.database or ":memory:"
     if address.get_backend_name() == "sqlite" and file.startswith((":memory:", "file:")):
         raise InputError(

@@ -27,14 +27,17 @@ from bench_pipeline.domain.models.identity import ModelIdentity
 from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.storage.benchmarks import BenchmarkRow
+from bench_pipeline.storage.own_schema import own_schema
 from bench_pipeline.storage.tables import MOST, benchmark_history, benchmark_model_runs, benchmark_runs
 
 _KEY = ("benchmark_run_id", "model")
 # A column without time zone holds the time of the server's zone, which is the session's. SQLite's may hold any text.
 _MOMENT = DateTime(timezone=True).with_variant(Text(), "sqlite")
 _WIDTHS = text(
-    "SELECT attname, atttypmod - 4 FROM pg_catalog.pg_attribute WHERE attrelid = 'benchmark_history'::regclass "
-    "AND attname IN ('task_type', 'model_name') AND atttypmod > 4"
+    "SELECT a.attname, a.atttypmod - 4 FROM pg_catalog.pg_attribute a "
+    "JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE c.relname = 'benchmark_history' AND n.nspname = :schema "
+    "AND a.attname IN ('task_type', 'model_name') AND a.atttypmod > 4"
 )
 
 
@@ -82,7 +85,7 @@ def _widths(connection: Connection) -> dict[str, int]:
     """Return the widths of the columns that an adopted table may have made too narrow; SQLite keeps to none."""
     if connection.dialect.name == "sqlite":
         return {}
-    return {name: width for name, width in connection.execute(_WIDTHS)}  # noqa: C416 - mypy does not take a row for a pair
+    return {name: width for name, width in connection.execute(_WIDTHS, {"schema": own_schema(connection)})}  # noqa: C416 - mypy does not take a row for a pair
 
 
 def _row(benchmark: BenchmarkRow, result: ModelResult) -> dict[str, Any]:

@@ -6,7 +6,7 @@ read in production_texts.py.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,16 +16,12 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     DateTime,
-    Integer,
-    MetaData,
-    Numeric,
     Select,
     String,
     Table,
     case,
     cast,
     func,
-    inspect,
     literal,
     null,
     or_,
@@ -35,10 +31,13 @@ from sqlalchemy import (
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.mapping.names import ENABLED, OPTIONAL, REQUIRED, ColumnName, Names
 from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE, Actor, ActorNow, Exclusion
-from bench_pipeline.domain.models.ids import ActorId, ConversationId, WorkflowId
+from bench_pipeline.domain.models.ids import ActorId, ConversationId, Key, WorkflowId
 from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.production_keys import ProductionKey
 from bench_pipeline.storage.production_schema import fingerprint_sql, schema_hash
+from bench_pipeline.storage.production_tables import find_tables, has_table, place
 from bench_pipeline.storage.production_texts import (
     ConversationPrompt,
     Interaction,
@@ -46,28 +45,9 @@ from bench_pipeline.storage.production_texts import (
     read_prompt,
     read_prompt_hashes,
 )
+from bench_pipeline.storage.production_truth import Truth, sql_of
 
-REQUIRED = {
-    "actors": ("actor_id", "actor_name", "actor_type", "execution_path", "enabled"),
-    "conversations": ("conversation_id", "conversation_name", "actor_id"),
-    "workflows": ("workflow_id", "workflow_name"),
-    "workflow_conversations": ("workflow_id", "conversation_id", "execution_order"),
-}
-OPTIONAL = {
-    "prompt_templates": ("conversation_id", "template"),
-    "postings": ("posting_id", "posting_text"),
-    "interactions": ("interaction_id", "conversation_id", "actor_id", "latency_ms", "created_at"),
-}
-OPTIONAL_COLUMNS = {
-    "prompt_templates": ("system_template", "options", "time_limit_s"),
-    "interactions": ("input", "output", "posting_id"),
-}
-"""Columns that a table may lack and still be used."""
-KNOWN_NAMES = frozenset(
-    name
-    for table, columns in (REQUIRED | OPTIONAL).items()
-    for name in (table, *(f"{table}.{column}" for column in (*columns, *OPTIONAL_COLUMNS.get(table, ()))))
-)
+_HASHED = (*REQUIRED, "workflows", "workflow_conversations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +60,7 @@ class Conversation:
     actor_name: str | None
     actor_type: str | None
     execution_path: str | None
+    is_model: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +75,9 @@ class Workflow:
 class Production:
     """The application's tables under their real names, checked against the live schema."""
 
-    def __init__(self, tables: Mapping[str, Table]) -> None:
+    def __init__(self, tables: Mapping[str, Table], truth: Truth) -> None:
         self._tables = tables
+        self.truth = truth
         self.optional = frozenset(tables) & OPTIONAL.keys()
 
     def table(self, name: str) -> Table:
@@ -107,15 +89,16 @@ class Production:
         """All tables that are read."""
         return tuple(self._tables.values())
 
-    def conversation_key(self, typed: str) -> ConversationId:
+    def conversation_key(self, typed: Key) -> ConversationId:
         """Return the id that a person typed, with the type of its column. Raises `InputError`."""
         column = self._tables["conversations"].c.conversation_id
-        if not isinstance(column.type, Numeric | Integer):
-            return typed
-        try:
-            return int(typed)
-        except ValueError:
-            raise InputError(f"{typed!r} is not an id of a conversation: {column.name} is {column.type}") from None
+        key = _key_type(column).key(typed)
+        if key is None:
+            raise InputError(
+                f"{typed!r} is not an id of a conversation: {place(column)} is {_key_type(column).shown}; "
+                f"write {_key_type(column).expected}"
+            )
+        return key
 
     def schema_hash(self, database: Database) -> str:
         """Hash the live column types and foreign keys of the required tables, limited to the columns in use."""
@@ -124,12 +107,12 @@ class Production:
 
     def live_schema_hash(self, connection: Connection) -> str:
         """Hash the same as seen by this connection, in PostgreSQL by the query that the promotion's function has."""
-        required = {name: self._tables[name] for name in REQUIRED if name in self._tables}
+        required = {name: self._tables[name] for name in _HASHED if name in self._tables}
         return schema_hash(connection, required)
 
     def live_schema_sql(self, connection: Connection) -> str:
         """Return that query."""
-        return fingerprint_sql(connection, {name: self._tables[name] for name in REQUIRED if name in self._tables})
+        return fingerprint_sql(connection, {name: self._tables[name] for name in _HASHED if name in self._tables})
 
     def own_prompt_hashes(
         self, connection: Connection, conversation_ids: Iterable[ConversationId]
@@ -139,25 +122,45 @@ class Production:
             return {}
         return read_prompt_hashes(connection, self._tables["prompt_templates"], list(conversation_ids))
 
+    def enabled_faults(self, connection: Connection) -> list[str]:
+        """Return one line for each actor of which its row does not say whether it is enabled."""
+        a = self._tables["actors"].c
+        query = select(a.actor_id, cast(a.enabled, String)).where(self._says_neither).order_by(a.actor_id)
+        return [
+            f"{place(a.enabled)}, actor {number}: {value!r} does not say whether the actor is enabled; write true or "
+            f"false there, or the values that count as true under {ENABLED} in BENCH_PRODUCTION_NAMES"
+            for number, value in connection.execute(query)
+        ]
+
+    @property
+    def _says_neither(self) -> ColumnElement[bool]:
+        enabled = self._tables["actors"].c.enabled
+        return ~or_(self.truth.enabled(enabled), self.truth.disabled(enabled))
+
     def actors(
         self, connection: Connection, excluded_names: Sequence[str], specialist_names: Sequence[str]
     ) -> list[Actor]:
-        """Return every actor, ordered by id, with the first database rule that excludes it."""
+        """Return every actor, ordered by id, with the first database rule that excludes it.
+
+        Raises `InputError` for actors whose rows do not say whether they are enabled.
+        """
         a = self._tables["actors"].c
+        enabled = self.truth.enabled(a.enabled)
         exclusion = case(
-            (func.coalesce(cast(a.actor_type, String), "") != MODEL_ACTOR_TYPE, Exclusion.TYPE.value),
-            (func.coalesce(cast(a.enabled, Integer), 0) == 0, Exclusion.DISABLED.value),
+            (~self.truth.is_model(a.actor_type), Exclusion.TYPE.value),
+            (~enabled, Exclusion.DISABLED.value),
             (_named_like(a, excluded_names), Exclusion.NAME_PATTERN.value),
             (_named_like(a, specialist_names), Exclusion.SPECIALIST.value),
             else_=null(),
         )
-        rows = connection.execute(
-            select(a.actor_id, a.actor_name, a.actor_type, a.execution_path, cast(a.enabled, Integer), exclusion)
-            .order_by(a.actor_id)
-        )  # fmt: skip
+        columns = _text(a.actor_name), _text(a.actor_type), _text(a.execution_path), enabled
+        rows = connection.execute(select(a.actor_id, *columns, self._says_neither, exclusion).order_by(a.actor_id))
+        found = rows.all()
+        if any(unclear for *_, unclear, _ in found):
+            raise InputError("\n".join(self.enabled_faults(connection)))
         return [
             Actor(number, name, kind or "", path or "", bool(enabled), Exclusion(reason) if reason else None)
-            for number, name, kind, path, enabled, reason in rows
+            for number, name, kind, path, enabled, _, reason in found
         ]
 
     def conversations(self, connection: Connection, ids: Iterable[ConversationId] | None = None) -> list[Conversation]:
@@ -166,10 +169,12 @@ class Production:
         query = self._conversation_query().order_by(c.conversation_id)
         if ids is not None:
             query = query.where(c.conversation_id.in_(list(ids)))
-        return [Conversation(*row) for row in connection.execute(query)]
+        return [_conversation(row) for row in connection.execute(query)]
 
     def workflows(self, connection: Connection) -> list[Workflow]:
-        """Return every workflow, ordered by id, with its steps in execution order."""
+        """Return every workflow, ordered by id, with its steps in execution order; none without both tables."""
+        if not {"workflows", "workflow_conversations"} <= self.optional:
+            return []
         w, link = self._tables["workflows"].c, self._tables["workflow_conversations"].c
         links, step_id = self._tables["workflow_conversations"], self._tables["conversations"].c.conversation_id
         steps = (
@@ -180,7 +185,7 @@ class Production:
         )
         of_workflow: dict[WorkflowId, list[Conversation]] = {}
         for row in connection.execute(steps):
-            of_workflow.setdefault(row[-1], []).append(Conversation(*row[:-1]))
+            of_workflow.setdefault(row[-1], []).append(_conversation(row[:-1]))
         return [
             Workflow(number, name, tuple(of_workflow.get(number, ())))
             for number, name in connection.execute(select(w.workflow_id, w.workflow_name).order_by(w.workflow_id))
@@ -203,10 +208,9 @@ class Production:
         if "postings" not in self.optional:
             return {}
         p = self._tables["postings"].c
-        numeric = isinstance(p.posting_id.type, Integer)
-        wanted = [int(i) if numeric else str(i) for i in posting_ids if not numeric or str(i).isdecimal()]
-        query = select(p.posting_id, p.posting_text).where(p.posting_id.in_(wanted))
-        return {str(number): posting for number, posting in connection.execute(query) if posting}
+        wanted = {key: str(typed) for typed in posting_ids if (key := _key_type(p.posting_id).key(typed)) is not None}
+        query = select(p.posting_id, p.posting_text).where(p.posting_id.in_(list(wanted)))
+        return {wanted.get(key, str(key)): posting for key, posting in connection.execute(query) if posting}
 
     def calls(
         self, connection: Connection, conversation_ids: Iterable[ConversationId], since: datetime, until: datetime
@@ -221,13 +225,14 @@ class Production:
         kept_as = i.created_at.type
         if not isinstance(kept_as, DateTime):
             return {}
+        wanted = {_key_type(i.conversation_id).key(number): number for number in conversation_ids}
         query = (
             select(i.conversation_id, func.count())
-            .where(i.conversation_id.in_(list(conversation_ids)))
+            .where(i.conversation_id.in_(list(wanted)))
             .where(i.created_at >= _as_kept(since, kept_as), i.created_at <= _as_kept(until, kept_as))
             .group_by(i.conversation_id)
         )
-        return {number: count for number, count in connection.execute(query)}  # noqa: C416 - mypy does not take a row for a pair
+        return {wanted[key]: count for key, count in connection.execute(query)}
 
     def actor_now(self, connection: Connection, actor_id: ActorId) -> ActorNow | None:
         """Return an actor's row, or None when it is gone."""
@@ -236,11 +241,12 @@ class Production:
     def actors_now(self, connection: Connection, actor_ids: Iterable[ActorId]) -> dict[ActorId, ActorNow]:
         """Return the rows of these actors, without those that are gone."""
         a = self._tables["actors"].c
-        columns = a.actor_id, a.actor_name, cast(a.actor_type, String), a.execution_path, cast(a.enabled, Integer)
-        query = select(*columns).where(a.actor_id.in_(list(actor_ids)))
+        truths = self.truth.enabled(a.enabled), self.truth.is_model(a.actor_type)
+        columns = _text(a.actor_name), _text(a.actor_type), _text(a.execution_path), *truths
+        query = select(a.actor_id, *columns).where(a.actor_id.in_(list(actor_ids)))
         return {
-            number: ActorNow(name, kind or "", path or "", bool(enabled))
-            for number, name, kind, path, enabled in connection.execute(query)
+            number: ActorNow(name, kind or "", path or "", bool(enabled), bool(is_model))
+            for number, name, kind, path, enabled, is_model in connection.execute(query)
         }
 
     def holders(
@@ -259,6 +265,9 @@ class Production:
     ) -> int:
         """Give the conversation its new actor only while it still holds `old`; return how many rows that changed."""
         table = self._tables["conversations"]
+        kept_as = _key_type(table.c.actor_id)
+        if any(actor is not None and kept_as.native_value(actor) is None for actor in (old, new)):
+            return 0  # bound as NULL, such an id would stand for a conversation without an actor
         done = connection.execute(
             update(table)
             .where(table.c.conversation_id == conversation_id, table.c.actor_id.is_not_distinct_from(old))
@@ -268,9 +277,25 @@ class Production:
 
     def _conversation_query(self) -> Select[Any]:
         c, a = self._tables["conversations"].c, self._tables["actors"].c
+        texts = _text(a.actor_name), _text(a.actor_type), _text(a.execution_path)
         return select(
-            c.conversation_id, c.conversation_name, c.actor_id, a.actor_name, a.actor_type, a.execution_path
+            c.conversation_id, _text(c.conversation_name), c.actor_id, *texts, self.truth.is_model(a.actor_type)
         ).outerjoin_from(self._tables["conversations"], self._tables["actors"], c.actor_id == a.actor_id)
+
+
+def _conversation(row: Sequence[Any]) -> Conversation:
+    number, name, actor_id, actor_name, actor_type, path, is_model = row
+    return Conversation(number, name, actor_id, actor_name, actor_type, path, bool(is_model))
+
+
+def _key_type(column: Column[Any]) -> ProductionKey:
+    assert isinstance(column.type, ProductionKey)  # noqa: S101 - find_tables refuses every other type
+    return column.type
+
+
+def _text(column: Column[Any]) -> ColumnElement[str]:
+    """Read a column as text, without the blanks to which PostgreSQL pads the type char."""
+    return cast(column, String)
 
 
 def _as_kept(moment: datetime, column: DateTime) -> datetime:
@@ -279,7 +304,7 @@ def _as_kept(moment: datetime, column: DateTime) -> datetime:
 
 
 def _named_like(columns: ReadOnlyColumnCollection[str, Any], patterns: Sequence[str]) -> ColumnElement[bool]:
-    names = [func.lower(func.coalesce(column, "")) for column in (columns.actor_name, columns.execution_path)]
+    names = [func.lower(func.coalesce(_text(column), "")) for column in (columns.actor_name, columns.execution_path)]
     tests = [name.like(_like(pattern), escape="\\") for pattern in patterns for name in names]
     return or_(literal(False), *tests)
 
@@ -290,53 +315,28 @@ def _like(pattern: str) -> str:
     return quoted.replace("*", "%").replace("?", "_")
 
 
-def open_production(database: Database, names: Mapping[str, str]) -> Production:
-    """Open production's tables under their configured names.
+def enabled_sql(production: Production) -> str:
+    """Return whether an actor is enabled, as PostgreSQL's SQL; the table of actors must have the alias `a`."""
+    return sql_of(production.truth.enabled(production.table("actors").alias("a").c.enabled))
 
-    Raises `InputError` with every table and column that the live schema lacks.
+
+def model_sql(production: Production) -> str:
+    """Return whether an actor is a model, as PostgreSQL's SQL; the table of actors must have the alias `a`."""
+    return sql_of(production.truth.is_model(production.table("actors").alias("a").c.actor_type))
+
+
+def open_production(database: Database, names: Names, model_types: Collection[str] = (MODEL_ACTOR_TYPE,)) -> Production:
+    """Open production's tables under their configured names; `model_types` are the types of actors that are models.
+
+    Raises `InputError` as `find_tables` and `Truth` do.
     """
-    if unknown := sorted(names.keys() - KNOWN_NAMES):
-        raise InputError(
-            f"BENCH_PRODUCTION_NAMES: unknown {', '.join(unknown)}; use names from {', '.join(sorted(KNOWN_NAMES))}"
-        )
-    faults: list[str] = []
-    tables: dict[str, Table] = {}
-    inspector = inspect(database.engine)
-    for table, columns in (REQUIRED | OPTIONAL).items():
-        schema, _, real_name = names.get(table, table).rpartition(".")
-        needed = table in REQUIRED or any(name.partition(".")[0] == table for name in names)
-        if not inspector.has_table(real_name, schema=schema or None):
-            if needed:
-                faults.append(f"table {names.get(table, table)}")
-            continue
-        live = {column["name"]: column["type"] for column in inspector.get_columns(real_name, schema=schema or None)}
-        real = {column: names.get(f"{table}.{column}", column) for column in columns}
-        extra = {column: names.get(f"{table}.{column}", column) for column in OPTIONAL_COLUMNS.get(table, ())}
-        faults += [
-            f"column {real_name}.{name}"
-            for column, name in extra.items()
-            if name not in live and f"{table}.{column}" in names
-        ]
-        missing = [f"column {real_name}.{name}" for name in real.values() if name not in live]
-        if missing and needed:
-            faults += missing
-        if not missing:
-            tables[table] = Table(
-                real_name,
-                MetaData(),
-                *(Column(name, live[name], key=key) for key, name in (real | extra).items() if name in live),
-                schema=schema or None,
-            )
-    if faults:
-        raise InputError(
-            f"{database.name} lacks {', '.join(faults)}; "
-            "set BENCH_DATABASE_URL to your production database, BENCH_PRODUCTION_NAMES to your names, "
-            "or run `bench demo` to create a database to try"
-        )
-    return Production(tables)
+    tables = find_tables(database, names)
+    enabled, stated = tables["actors"].c.enabled, names.get(ENABLED)
+    true_values = stated.true_texts if isinstance(stated, ColumnName) else None
+    return Production(tables, Truth(database.engine.dialect.name, enabled, true_values, model_types))
 
 
-def has_production(database: Database, names: Mapping[str, str]) -> bool:
+def has_production(database: Database, names: Names) -> bool:
     """Whether the database has an `actors` table; without one, models must be named explicitly."""
-    schema, _, real_name = names.get("actors", "actors").rpartition(".")
-    return inspect(database.engine).has_table(real_name, schema=schema or None)
+    with database.engine.connect() as connection:
+        return has_table(connection, names, "actors")

@@ -91,8 +91,8 @@ def read_interactions(
     as_json = {name: name in c and isinstance(c[name].type, JSON) for name in ("input", "output")}
     return [
         Interaction(
-            _opaque(number),
-            None if posting_id is None else _opaque(posting_id),
+            number,
+            posting_id,
             _decoded(given, as_json["input"]),
             _plain(answered, as_json["output"]),
         )
@@ -172,8 +172,3 @@ def _plain(text: str | None, as_json: bool) -> str | None:
     except JsonRefused:
         return text
     return value if isinstance(value, str) else None if value is None else text
-
-
-def _opaque(identifier: object) -> int | str:
-    """Return an id that JSON can hold."""
-    return identifier if isinstance(identifier, int) else str(identifier)

@@ -14,14 +14,12 @@ from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.storage import triggers  # noqa: F401 - its listeners add them when the tables are created
 from bench_pipeline.storage.adoption import HISTORY, NotAdoptable, adopt
+from bench_pipeline.storage.own_schema import VERSION_TABLE, own_schema, search_only
 from bench_pipeline.storage.tables import metadata
 
 SCHEMA_VERSION = "0009"
 MIGRATIONS = Path(__file__).parent / "migrations"
-_VERSION = Table(
-    "benchmark_schema_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False)
-)
-VERSION_TABLE = _VERSION.name
+_VERSION = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True, nullable=False))
 NO_RIGHT = ("42501", "25006")
 """SQLSTATE of a missing privilege and of a read-only session."""
 REMEDY = "log in as the recorder, and run `bench db install` as the owner of the tables"
@@ -66,6 +64,7 @@ def bring_up_to_date(engine: Engine) -> None:
 def _make_or_migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('bench_pipeline:schema'))"))
+        search_only(connection)
     version = _version_of(connection)
     if version is None:
         _create(connection)
@@ -76,11 +75,12 @@ def _make_or_migrate(connection: Connection) -> None:
 def _create(connection: Connection) -> None:
     # Importing Alembic would cost 0.2 s of the first run; a test checks that migrations give the same tables.
     seen = inspect(connection)
-    taken = sorted(name for name in metadata.tables if seen.has_table(name, seen.default_schema_name))
+    taken = sorted(name for name in metadata.tables if seen.has_table(name, own_schema(connection)))
     if others := [name for name in taken if name != HISTORY]:
         raise SchemaRefused(f"has a table {', '.join(others)} that bench_pipeline did not create; rename it")
     if taken:
         try:
+            search_only(connection)  # its DDL is text
             adopt(connection)
         except NotAdoptable as why:
             raise SchemaRefused(f"has a table {HISTORY} that {why}") from None
@@ -105,7 +105,7 @@ def upgrade(connection: Connection, to: str = "head") -> None:
 
 
 def _version_of(connection: Connection) -> str | None:
-    if not inspect(connection).has_table(VERSION_TABLE):
+    if not inspect(connection).has_table(VERSION_TABLE, own_schema(connection)):
         return None
     version: str | None = connection.scalar(select(_VERSION.c.version_num))
     return version

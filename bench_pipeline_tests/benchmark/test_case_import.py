@@ -14,7 +14,6 @@ from sqlalchemy import insert, text
 from bench_pipeline.benchmark.case_import import ImportedTask, ImportTerms, import_cases
 from bench_pipeline.benchmark.imported_files import yaml_text
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.tasks.suite import OnlyDrafts, parse_suite
 from bench_pipeline.domain.tasks.task import parse_task
 from bench_pipeline.storage.production import open_production
@@ -53,7 +52,7 @@ def graded(world: World) -> None:
 
 def imported(world: World, task: str | None = None, limit: int = 20, conversation_id: int = EXTRACT) -> ImportedTask:
     terms = ImportTerms(task, limit, ("GB",))
-    return import_cases(world.bench, ConversationId(conversation_id), terms)
+    return import_cases(world.bench, conversation_id, terms)
 
 
 def cases_of(task: ImportedTask) -> list[dict[str, Any]]:

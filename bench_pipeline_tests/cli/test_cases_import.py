@@ -130,7 +130,7 @@ def test_the_json_tells_what_was_masked_without_the_original_values(world: World
         ((str(EXTRACT), "--yes", "--task", "grading"), "grading exists and is not overwritten"),
         (("99", "--yes"), "conversation 99 does not exist"),
         ((str(EXTRACT), "--yes", "--limit", "0"), "'--limit'"),
-        (("abc",), "'CONVERSATION_ID'"),
+        (("abc",), "'abc' is not an id of a conversation"),
     ],
 )
 def test_what_cannot_be_imported_is_refused_in_one_line_and_nothing_is_written(

@@ -100,9 +100,7 @@ def test_a_row_that_an_operator_set_to_the_champion_already_is_refused_too(world
     ("changes", "says"),
     [
         pytest.param(lambda w: w.set_actor(FAST, enabled=False), "fast is disabled", id="disabled"),
-        pytest.param(
-            lambda w: w.set_actor(FAST, actor_type="script"), "fast is no longer an ai_model", id="made a script"
-        ),
+        pytest.param(lambda w: w.set_actor(FAST, actor_type="script"), "fast is no longer a model", id="made a script"),
         pytest.param(lambda w: w.remove_actor(FAST), "actor 1 .fast. is gone", id="deleted"),
         pytest.param(
             lambda w: w.set_actor(FAST, execution_path="ollama:wrong:3b"),

@@ -9,10 +9,11 @@ import pytest
 from sqlalchemy import text
 
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.mapping.names import KNOWN_NAMES
 from bench_pipeline.domain.models.actor import Exclusion
 from bench_pipeline.settings import CODE_OR_VISION_ONLY, EMBEDDING_OR_SPECIALIST
 from bench_pipeline.storage.database import Database
-from bench_pipeline.storage.production import KNOWN_NAMES, Production, has_production, open_production
+from bench_pipeline.storage.production import Production, has_production, open_production
 
 TABLES = {
     "actors": {
@@ -346,20 +347,17 @@ def refusal(database: Database, names: Mapping[str, str]) -> str:
 
 
 def test_missing_tables_and_columns_are_named_all_at_once(database: Database) -> None:
-    make_tables(
-        database, without=frozenset({"workflows", "actors.enabled", "actors.actor_type", "conversations.actor_id"})
-    )
-    message = refusal(database, {})
+    make_tables(database, without=frozenset({"actors.enabled", "actors.actor_type", "conversations.actor_id"}))
+    message = refusal(database, {"workflows": "flows"})
     assert (
-        "lacks column actors.actor_type, column actors.enabled, column conversations.actor_id, table workflows;"
-        in message
+        "lacks column actors.actor_type, column actors.enabled, column conversations.actor_id, table flows;" in message
     )
     assert "BENCH_PRODUCTION_NAMES" in message
 
 
 def test_a_database_without_any_table_of_the_application_is_told_of_the_demo(database: Database) -> None:
     message = refusal(database, {})
-    assert "table actors, table conversations, table workflows, table workflow_conversations" in message
+    assert "table actors, table conversations;" in message
     assert "bench demo" in message
 
 
@@ -382,6 +380,16 @@ def test_a_name_that_was_configured_for_an_optional_table_must_exist(
 ) -> None:
     make_tables(database)
     assert f"lacks {missing};" in refusal(database, names)
+
+
+@pytest.mark.parametrize("without", ["workflows", "workflow_conversations", "workflows.workflow_name"])
+def test_without_both_tables_of_workflows_there_are_none(database: Database, without: str) -> None:
+    make_tables(database, without=frozenset({without}))
+    fill(database, "conversations", (11, "extract", None))
+    production = open_production(database, {})
+    with database.engine.connect() as connection:
+        assert production.workflows(connection) == []
+        assert [one.name for one in production.conversations(connection)] == ["extract"]
 
 
 @pytest.mark.parametrize("without", ["postings", "postings.posting_text", "prompt_templates"])

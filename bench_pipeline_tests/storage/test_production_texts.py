@@ -8,14 +8,13 @@ import pytest
 from sqlalchemy import text
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.production import open_production
 from bench_pipeline.storage.production_texts import ConversationPrompt, Interaction
 from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
 from bench_pipeline_tests.storage.test_production import fill, make_tables
 
-GRADE = ConversationId(3336)
+GRADE = 3336
 TEMPLATES = "conversation_id INTEGER, template TEXT"
 CALLS = (
     "interaction_id INTEGER PRIMARY KEY, conversation_id INTEGER, actor_id INTEGER, latency_ms REAL, "

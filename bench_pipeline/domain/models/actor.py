@@ -14,6 +14,7 @@ from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.models.model_ref import ModelRef
 
 MODEL_ACTOR_TYPE = "ai_model"
+"""What `actor_type` of a model is unless BENCH_MODEL_ACTOR_TYPES says otherwise."""
 
 
 class Exclusion(StrEnum):
@@ -58,6 +59,7 @@ class ActorNow:
     kind: str
     execution_path: str
     enabled: bool
+    is_model: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ A key has the type of its column: `int` for whole numbers, `str` for every other
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import Annotated
@@ -16,6 +17,8 @@ ActorId = Key
 ConversationId = Key
 WorkflowId = Key
 
+MAX_NAME = 300
+"""The longest name of a model that our tables hold, in characters."""
 _NUMBER = re.compile(r"0|-?[1-9][0-9]*")
 
 
@@ -34,6 +37,14 @@ def key_of(text: str) -> Key:
     if _NUMBER.fullmatch(text):
         return int(text)
     return str(json.loads(text)) if text.startswith('"') else text
+
+
+def short_name(name: str) -> str:
+    """Return a name that can be stored as a model's: itself, or with a hash in place of what is too long."""
+    if len(name) <= MAX_NAME:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{name[: MAX_NAME - 13]}~{digest}"
 
 
 def key_order(key: Key) -> tuple[bool, int, str]:

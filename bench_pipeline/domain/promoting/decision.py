@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, Standing, met_in_final
 from bench_pipeline.domain.measuring.statistics import PairedComparison, interval_text
-from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE, Exclusion
+from bench_pipeline.domain.models.actor import Exclusion
 from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.promoting import by_case
 from bench_pipeline.domain.promoting.final import (
@@ -39,6 +39,7 @@ class Incumbent:
     `undone` says which promotion made this very change before and was undone. `was_right` names the benchmark in which
     a model that now gives only unreadable answers was last correct in all cases, under the same identity, suite,
     prompt, reader and decoding. All three are empty otherwise.
+    `is_model` is also true for an actor that is gone.
     """
 
     actor_id: ActorId | None
@@ -49,6 +50,7 @@ class Incumbent:
     other_prompt: str = ""
     undone: str = ""
     was_right: str = ""
+    is_model: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def _by_scoreboard(scoreboard: Scoreboard, incumbent: Incumbent, policy: Promoti
         return answer(DecisionKind.KEEP, _already(champion, actors[0]))
     if incumbent.actor_id is None:
         return answer(DecisionKind.PROMOTE, "the conversation has no actor yet")
-    if incumbent.actor_type is not None and incumbent.actor_type != MODEL_ACTOR_TYPE:
+    if not incumbent.is_model:
         return answer(DecisionKind.KEEP, f"{incumbent.name} is no model but a {incumbent.actor_type}: a person decides")
     measured = incumbent.result
     if measured is None:

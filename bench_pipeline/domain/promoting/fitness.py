@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench_pipeline.domain.measuring.scoreboard import Standing
-from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE
 from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.promoting.decision import DecisionKind, Incumbent, unmeasured_because
 from bench_pipeline.domain.promoting.plan import PlanRow
@@ -50,7 +49,7 @@ def unmeasured_incumbent(incumbents: Iterable[Incumbent]) -> str:
     It can when the model was measured to the end, or was excluded for a lasting reason.
     """
     for incumbent in incumbents:
-        if incumbent.actor_id is None or incumbent.actor_type != MODEL_ACTOR_TYPE:
+        if incumbent.actor_id is None or incumbent.actor_type is None or not incumbent.is_model:
             continue
         if incumbent.result is not None:
             if incumbent.result.standing is Standing.INCONCLUSIVE:

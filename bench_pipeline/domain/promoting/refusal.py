@@ -51,7 +51,7 @@ SENTENCES: Mapping[str, str] = {
     # The actors
     "actor_gone": "actor {actor_id} ({actor}) is gone; " + AGAIN,
     "actor_disabled": "actor {actor} is disabled; " + AGAIN,
-    "actor_type": "actor {actor} is no longer an ai_model; " + AGAIN,
+    "actor_type": "actor {actor} is no longer a model; " + AGAIN,
     "actor_moved": "the execution path of actor {actor} is {path!r} now; benchmark it again",
     "identity_unknown": "cannot tell whether {actor} is still the measured model: {why}; "
     "nothing was changed, try again when its runtime answers",

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NoReturn, TypeVar
 
-from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE
 from bench_pipeline.domain.models.ids import ActorId, ConversationId
 from bench_pipeline.domain.promoting.approval import approver, check_not_ahead, moment_text
 from bench_pipeline.domain.promoting.changes import Promotion
@@ -338,7 +337,7 @@ def _check_actor(plan: PromotionPlan, row: PlanRow, actor_id: ActorId, facts: Fa
     actor = facts.actors.get(actor_id)
     if actor is None:
         _refuse("actor_gone", actor_id=actor_id, actor=row.new_actor)
-    if actor.kind != MODEL_ACTOR_TYPE:
+    if not actor.is_model:
         _refuse("actor_type", actor=row.new_actor)
     if not actor.enabled:
         _refuse("actor_disabled", actor=row.new_actor)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench_pipeline.domain.errors import Fault, FileRefused, InputError
@@ -17,9 +16,10 @@ from bench_pipeline.domain.models.request import IMAGE_FIELDS, NO_IMAGES, Messag
 from bench_pipeline.domain.tasks.placeholders import BRACES
 from bench_pipeline.domain.tasks.prompt import PROMPT_FIELDS, PromptTemplate
 from bench_pipeline.domain.tasks.readers.contracts import Contract
-from bench_pipeline.domain.text import first_line
+from bench_pipeline.domain.tasks.strict_yaml import YamlRefused, strict_yaml
 
 _MAX_YAML_BYTES = 256 * 1024
+_KEY_TYPES = ("int", "constrained-str")  # what pydantic adds to the place of a key that is neither
 
 
 class PromptSource(BaseModel):
@@ -99,7 +99,7 @@ def parse_task(raw: bytes, file: str) -> Task:
     try:
         task = Task.model_validate(value)
     except ValidationError as error:
-        raise FileRefused([_fault(file, dict(entry)) for entry in error.errors()]) from None
+        raise FileRefused(list(dict.fromkeys(_fault(file, dict(entry)) for entry in error.errors()))) from None
     if task.prompt.task is None and (faults := prompt_faults(task, task.prompt.prompt, file)):
         raise FileRefused(faults)
     return task
@@ -132,13 +132,16 @@ def _load_yaml(raw: bytes, file: str) -> object:
     if len(raw) > _MAX_YAML_BYTES:
         raise FileRefused([Fault(file, "document", f"larger than {_MAX_YAML_BYTES} bytes", "shorten it")])
     try:
-        return yaml.safe_load(raw)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2026-13-45
-        raise FileRefused([Fault(file, "document", f"not YAML: {first_line(error)}", "correct it")]) from None
+        return strict_yaml(raw)
+    except YamlRefused as error:
+        raise FileRefused([Fault(file, "document", str(error), error.remedy)]) from None
 
 
 def _fault(file: str, entry: dict[str, Any]) -> Fault:
-    field = ".".join(str(part) for part in entry["loc"]) or "document"
+    place = [str(part) for part in entry["loc"]]
+    if place and place[-1] in _KEY_TYPES:
+        return Fault(file, ".".join(place[:-1]), "is not an id", "write a whole number or a text")
+    field = ".".join(place) or "document"
     remedy = f"add {field!r}" if entry["type"] == "missing" else "correct or remove it"
     problem = NO_IMAGES if field.rpartition(".")[2] in IMAGE_FIELDS else entry["msg"].lower()
     return Fault(file, field, problem, remedy)

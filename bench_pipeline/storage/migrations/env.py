@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from bench_pipeline.storage.schema import VERSION_TABLE, is_ours
+from bench_pipeline.storage.own_schema import VERSION_TABLE
+from bench_pipeline.storage.schema import is_ours
 from bench_pipeline.storage.tables import metadata
 
 context.configure(

@@ -578,8 +578,7 @@ EXCEPTION
             coalesce(format(', whose query began %s s ago', round(extract(epoch FROM moment - s.query_start))), ''))
         INTO why FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity s ON s.pid = l.pid
         WHERE l.granted AND l.mode <> 'AccessShareLock' AND l.pid <> pg_backend_pid() AND l.relation IN (
-            {{ conversations_oid }}, {{ actors_oid }}, '{{ ours }}.benchmark_promotions'::regclass,
-            '{{ ours }}.benchmark_freezes'::regclass)
+            {{ conversations_oid }}, {{ actors_oid }}, {{ promotions_oid }}, {{ freezes_oid }})
         ORDER BY s.xact_start LIMIT 1;
         {{ refuse('busy') }}'seconds', 0, 'blockers', coalesce(why, ''));
 END

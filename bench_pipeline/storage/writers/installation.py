@@ -8,20 +8,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Table, inspect, text
+from sqlalchemy import Column, Connection, Engine, Table, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.database_errors import driver_message
-from bench_pipeline.storage.production import Production
+from bench_pipeline.storage.own_schema import VERSION_TABLE, own_schema
+from bench_pipeline.storage.production import Production, enabled_sql, model_sql
 from bench_pipeline.storage.production_texts import prompt_parts
-from bench_pipeline.storage.schema import VERSION_TABLE
 from bench_pipeline.storage.tables import (
     AUDIT,
     benchmark_history,
     champions,
+    freezes,
     intents,
     metadata,
     promotion_rows,
@@ -69,6 +69,8 @@ def function_sql(connection: Connection, production: Production, types: Mapping[
     actors, conversations = production.table("actors"), production.table("conversations")
     return template.render(
         ours=_schema(engine),
+        promotions_oid=_own_oid(engine, promotions),
+        freezes_oid=_own_oid(engine, freezes),
         actors=_name(engine, actors),
         actors_oid=_oid(engine, actors),
         conversations=_name(engine, conversations),
@@ -77,8 +79,8 @@ def function_sql(connection: Connection, production: Production, types: Mapping[
         c=_columns(conversations),
         types=types,
         held_json=_held_json(types["actor_id"]),
-        is_model=f"coalesce(rtrim(a.{_columns(actors)['actor_type']}::text) = '{MODEL_ACTOR_TYPE}', false)",
-        enabled=f"coalesce(CAST(a.{_columns(actors)['enabled']} AS integer), 0) <> 0",
+        is_model=model_sql(production),
+        enabled=enabled_sql(production),
         prompts=_prompts(connection.engine, production, types),
         schema_hash=production.live_schema_sql(connection),
         search_path=search_path,
@@ -129,6 +131,10 @@ def _prompts(engine: Engine, production: Production, types: Mapping[str, str]) -
         "type": types["prompt"],
         "parts": [names[column.key] for column in prompt_parts(table)],
     }
+
+
+def _own_oid(engine: Engine, table: Table) -> str:
+    return f"{_literal(qualified(engine, table.name))}::regclass"
 
 
 def _oid(engine: Engine, table: Table) -> str:
@@ -293,7 +299,7 @@ def _set_password(connection: Connection, role: str, password: str) -> None:
 
 
 def _schema(engine: Engine, name: str | None = None) -> str:
-    return _quoted(name or inspect(engine).default_schema_name or "public")
+    return _quoted(name or own_schema(engine) or "public")
 
 
 def _name(engine: Engine, table: Table) -> str:

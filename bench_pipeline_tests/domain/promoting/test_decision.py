@@ -65,14 +65,14 @@ from bench_pipeline_tests.domain.promoting.examples import (
         pytest.param([FAST], Incumbent(None), PROMOTE, "the conversation has no actor yet", id="there is no incumbent"),
         pytest.param(
             [FAST],
-            Incumbent(9, "Ann", "human", None),
+            Incumbent(9, "Ann", "human", None, is_model=False),
             KEEP,
             "Ann is no model but a human: a person decides",
             id="the incumbent is a person",
         ),
         pytest.param(
             [FAST],
-            Incumbent(9, "report.py", "script", None),
+            Incumbent(9, "report.py", "script", None, is_model=False),
             KEEP,
             "report.py is no model but a script: a person decides",
             id="the incumbent is a script",
@@ -199,7 +199,10 @@ def test_each_rule_has_its_answer_and_its_reason(
     [
         pytest.param([WRONG], Incumbent(None), KEEP, id="that nobody qualifies, before that there is no incumbent"),
         pytest.param(
-            [FAST], Incumbent(1, "fast", "human"), KEEP, id="that it is the champion, before what type it has"
+            [FAST],
+            Incumbent(1, "fast", "human", is_model=False),
+            KEEP,
+            id="that it is the champion, before what type it has",
         ),
         pytest.param(
             [result("fast", 1, 100)],
@@ -209,7 +212,7 @@ def test_each_rule_has_its_answer_and_its_reason(
         ),
         pytest.param(
             [FAST, WRONG],
-            Incumbent(9, "old", "human", WRONG),
+            Incumbent(9, "old", "human", WRONG, is_model=False),
             KEEP,
             id="that a person decides, before that the incumbent is wrong",
         ),
@@ -308,8 +311,9 @@ scoreboards = st.lists(results, max_size=6, unique_by=lambda r: r.model).map(ran
         Incumbent,
         st.none() | st.integers(1, 8),
         st.just("old"),
-        st.sampled_from([None, "ai_model", "human"]),
+        st.just("some type"),
         st.none() | results,
+        is_model=st.booleans(),
     ),
     st.sampled_from([0.0, 0.05, 0.5]),
 )
@@ -322,5 +326,5 @@ def test_only_a_qualified_actor_that_is_not_the_incumbent_is_ever_promoted(
         assert decision.challenger is not None
         assert decision.challenger.qualified
         assert decision.challenger.actor_id not in (None, incumbent.actor_id)
-        assert incumbent.actor_type in (None, "ai_model") or incumbent.actor_id is None
+        assert incumbent.is_model or incumbent.actor_id is None
         assert decision.gain is None or decision.gain >= min_gain

@@ -49,6 +49,7 @@ incumbents = st.none() | st.builds(
     other_prompt=st.sampled_from(["", "task.yaml"]),
     undone=st.sampled_from(["", "promotion 3 did this and was undone"]),
     was_right=st.sampled_from(["", "grading-1"]),
+    is_model=st.booleans(),
 )
 inputs = st.builds(
     DecisionInput,
@@ -124,6 +125,21 @@ def test_an_input_that_was_stored_before_a_field_was_added_is_read_with_its_defa
     assert isinstance(incumbent, dict)
     del incumbent["was_right"]
     assert read_input(older).decide() == INPUT.decide()
+
+
+@pytest.mark.parametrize(
+    ("actor_type", "is_model"), [("ai_model", True), ("script", False), (None, True)], ids=["model", "script", "gone"]
+)
+def test_an_input_from_before_other_types_could_be_models_tells_them_by_the_first_one(
+    actor_type: str | None, is_model: bool
+) -> None:
+    older = stored(INPUT)
+    incumbent = older["incumbent"]
+    assert isinstance(incumbent, dict)
+    del incumbent["is_model"]
+    read = read_input({**older, "incumbent": {**incumbent, "actor_type": actor_type}})
+    assert read.incumbent is not None
+    assert read.incumbent.is_model is is_model
 
 
 @pytest.mark.parametrize("value", [{}, {"scoreboard": {"results": [{"model": "x"}]}, "incumbent": None, "policy": {}}])

@@ -151,7 +151,8 @@ def test_the_reader_names_the_contract(verdict: str, contract: type) -> None:
         pytest.param("verdict:", "decoding: {num_predict: 0}\nverdict:", "decoding.num_predict", id="no tokens"),
         pytest.param("verdict:", "decoding: {temperature: 3}\nverdict:", "decoding.temperature", id="too hot"),
         pytest.param("verdict:", "decoding: {top_q: 3}\nverdict:", "decoding.top_q", id="unknown option"),
-        pytest.param("verdict:", "conversations: [x]\nverdict:", "conversations.0", id="conversation by name"),
+        pytest.param("verdict:", "conversations: [[x]]\nverdict:", "conversations.0", id="no id"),
+        pytest.param("verdict:", "conversations: [1.5]\nverdict:", "conversations.0", id="no whole number"),
         pytest.param(
             "{reader: leading_tag}",
             "{reader: template, lines: [{pattern: '('}]}",
