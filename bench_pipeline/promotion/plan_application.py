@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from bench_pipeline.benchmark.evidence import hash_of_evidence
 from bench_pipeline.benchmark.fitness import newer_fit_benchmark
-from bench_pipeline.benchmark.incumbents import has_other_prompt
+from bench_pipeline.benchmark.incumbents import other_prompts
 from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.promoting.changes import Promotion
@@ -71,7 +71,7 @@ def _check_without_locks(bench: Workbench, plan: PromotionPlan) -> list[Observed
 
 def _check_listed(bench: Workbench, plan: PromotionPlan) -> None:
     """Check against the allow-list in task.yaml as it is now; the writer checks against the one that was measured."""
-    listed = {one.task: read_task(bench.settings, one.task).conversations for one in plan.evidence}
+    listed = {one.task: frozenset(read_task(bench.settings, one.task).conversations) for one in plan.evidence}
     for row in plan.changes:
         if row.conversation_id not in listed.get(row.task, ()):
             facts = {"conversation_id": row.conversation_id, "conversation": row.conversation, "task": row.task}
@@ -92,9 +92,9 @@ def _check_evidence(connection: Connection, evidence: PlanEvidence) -> Benchmark
 def _check_prompts(connection: Connection, bench: Workbench, plan: PromotionPlan, benchmark: BenchmarkRow) -> None:
     """Refuse a conversation whose prompt is no longer the one that was measured."""
     rows = {row.conversation_id: row for row in plan.changes if row.task == benchmark.task_type}
+    changed = other_prompts(benchmark, bench.production.prompts_of(connection, rows))
     for number in rows:
-        own = bench.production.prompt_of(connection, number)
-        if own is not None and has_other_prompt(benchmark, own):
+        if number in changed:
             facts = {"conversation_id": number, "conversation": rows[number].conversation}
             raise PlanRefused("prompt_changed", facts)
 

@@ -102,7 +102,8 @@ def model_run_ids(connection: Connection, benchmark_id: str) -> dict[str, int]:
 def past_benchmarks(connection: Connection, task: str) -> list[PastBenchmark]:
     """Return the task's ranked benchmarks, oldest first."""
     h = benchmark_history.c
-    query = select(benchmark_history).where(h.task_type == task).order_by(h.benchmark_date, h.benchmark_id)
+    shown = h.benchmark_id, h.benchmark_date, h.rank, h.model_name, h.avg_latency_ms
+    query = select(*shown).where(h.task_type == task).order_by(h.benchmark_date, h.benchmark_id)
     by_id: dict[str, list[RowMapping]] = {}
     for row in connection.execute(query).mappings():
         by_id.setdefault(row["benchmark_id"], []).append(row)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.storage.tables import metadata
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0010"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION = Table(
     "benchmark_schema_version", MetaData(), Column("version_num", String(32), primary_key=True, nullable=False)

@@ -1,0 +1,28 @@
+"""Indexes on what is looked up in a database with many benchmarks and promotions."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0010"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+_INDEXES = {
+    "ix_benchmark_runs_evidence": ("benchmark_runs", "evidence_key"),
+    "ix_benchmark_runs_suite": ("benchmark_runs", "suite_hash"),
+    "ix_benchmark_candidates_actor": ("benchmark_candidates", "actor_id"),
+    "ix_benchmark_candidates_exclusion": ("benchmark_candidates", "exclusion"),
+    "ix_benchmark_decisions_plan": ("benchmark_decisions", "plan_hash"),
+    "ix_benchmark_promotion_rows_task": ("benchmark_promotion_rows", "task_type"),
+    "ix_benchmark_intents_promotion": ("benchmark_intents", "promotion_id"),
+    "ix_benchmark_intents_open": ("benchmark_intents", "done_at"),
+    "ix_benchmark_validations_promotion": ("benchmark_validations", "promotion_id"),
+}
+
+
+def upgrade() -> None:
+    """Bring the schema forward."""
+    for name, (table, column) in _INDEXES.items():
+        op.create_index(name, table, [column])
