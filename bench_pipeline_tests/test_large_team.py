@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event, func, select
 from bench_pipeline.benchmark.fitness import fit_benchmark
 from bench_pipeline.benchmark.workbench import Workbench, make_workbench
 from bench_pipeline.promotion.delivery import plan_from
-from bench_pipeline.reporting.workflow_docs import read_workflows
+from bench_pipeline.reporting.workflow_docs import read_production
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database, open_database
@@ -64,7 +64,7 @@ def test_it_holds_a_team_whose_benchmark_decides_about_every_conversation(bench:
     assert len(plan.rows) == SMALL.conversations
     assert {row.decision.value for row in plan.changes if row.decision} == {"promote"}
     assert [one.champion for one in past] == ["actor 0001"] * SMALL.benchmarks
-    assert len(read_workflows(bench.database, bench.production, 8 * 10**9)) == SMALL.workflows
+    assert len(read_production(bench.database, bench.production, 8 * 10**9).workflows) == SMALL.workflows
 
 
 def test_the_number_of_questions_to_the_database_does_not_grow_with_the_conversations(bench: Workbench) -> None:
@@ -72,7 +72,7 @@ def test_the_number_of_questions_to_the_database_does_not_grow_with_the_conversa
         plan_from(bench, [fit_benchmark(bench, "grading").ranked])
 
     def documents() -> None:
-        read_workflows(bench.database, bench.production, 8 * 10**9)
+        read_production(bench.database, bench.production, 8 * 10**9)
 
     assert questions(bench.database.engine, plan) < SMALL.conversations / 4
     assert questions(bench.database.engine, documents) < SMALL.workflows

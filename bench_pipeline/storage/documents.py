@@ -17,6 +17,7 @@ from bench_pipeline.storage.tables import (
     benchmark_history,
     benchmark_model_runs,
     benchmark_runs,
+    promotions,
 )
 
 
@@ -50,6 +51,11 @@ def last_benchmarks(connection: Connection) -> dict[ConversationId, LastBenchmar
         for row in oldest_first
         for conversation in row.task["conversations"]
     }
+
+
+def changes(connection: Connection) -> int:
+    """Return how many changes of production are recorded."""
+    return connection.execute(select(func.count()).select_from(promotions)).scalar_one()
 
 
 def latencies(connection: Connection, benchmark_ids: Iterable[str]) -> dict[tuple[str, ActorId], float]:
