@@ -14,7 +14,7 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.storage.database import Database, lock_key
 from bench_pipeline.storage.database_errors import driver_message
 from bench_pipeline.storage.production import Production
-from bench_pipeline.storage.schema import VERSION_TABLE
+from bench_pipeline.storage.schema import VERSION_TABLE, SchemaRefused, pending_statements
 from bench_pipeline.storage.tables import AUDIT, REFUSAL, champions, intents, metadata, promotion_rows, promotions
 
 FUNCTION = "benchmark_apply"
@@ -62,8 +62,27 @@ def function_sql(engine: Engine, production: Production) -> str:
     )
 
 
+def script(database: Database, production: Production, roles: Roles) -> list[str]:
+    """Return everything that `open_database` and `install` do as this login, in order, without doing any of it.
+
+    Passwords are not among it. Raises `InputError` for SQLite, and when this login may not make or migrate our tables.
+    """
+    _refuse_sqlite(database)
+    try:
+        tables = pending_statements(database.engine)
+    except SchemaRefused as error:
+        raise InputError(f"{database.name} {error}") from None
+    place = f"SET search_path TO {_schema(database.engine)}"
+    return [place, *tables, *statements(database, production, roles)]
+
+
+def _refuse_sqlite(database: Database) -> None:
+    if database.engine.dialect.name != "postgresql":
+        raise InputError(f"{database.name} is SQLite, which has no roles; there is nothing to install")
+
+
 def statements(database: Database, production: Production, roles: Roles) -> list[str]:
-    """Return everything that `install` does, in its order; passwords are not among it."""
+    """Return everything that `install` does, in its order; passwords and our tables are not among it."""
     engine = database.engine
     source = function_sql(engine, production)
     function = qualified(engine, SIGNATURE)
@@ -83,8 +102,7 @@ def install(database: Database, production: Production, roles: Roles, passwords:
     `passwords` are set for the roles that it names. Raises `InputError` when the login is not the owner of production's
     tables or may not do it, and for a role that can do more than it should.
     """
-    if database.engine.dialect.name != "postgresql":
-        raise InputError(f"{database.name} is SQLite, which has no roles; there is nothing to install")
+    _refuse_sqlite(database)
     try:
         # Without parameters: the driver would take a percent sign of the function for one.
         with database.engine.connect().execution_options(no_parameters=True, as_owner=True) as connection:
