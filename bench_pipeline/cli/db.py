@@ -1,9 +1,13 @@
-"""`bench db`: installs on PostgreSQL. The statements are in storage/writers/installation.py."""
+"""`bench db`: installs on PostgreSQL. The statements are in storage/writers/installation.py.
+
+Removal is in db_retention.py.
+"""
 
 from __future__ import annotations
 
 import click
 
+from bench_pipeline.cli.db_retention import prune, uninstall
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.settings import Settings, load_settings
 from bench_pipeline.storage.database import Database, connect_to, open_database
@@ -13,7 +17,11 @@ from bench_pipeline.storage.writers.installation import Roles, install, script
 
 @click.group()
 def db() -> None:
-    """Prepare a PostgreSQL database."""
+    """Prepare the database, remove old replies, or uninstall."""
+
+
+db.add_command(prune)
+db.add_command(uninstall)
 
 
 @db.command("install")

@@ -141,7 +141,10 @@ def _shown(address: URL) -> str:
 def connect_to(variable: str, url: str) -> Engine:
     """Return an engine for the address in `variable`; it connects on first use. Raises `InputError`."""
     address = _checked_url(variable, url)
-    return create_engine(address, **_engine_options(address))
+    try:
+        return create_engine(address, **_engine_options(address))
+    except (ArgumentError, ImportError) as error:
+        raise InputError(f"{variable}: {_shown(address)} cannot be used: {driver_message(error)}") from None
 
 
 def _checked_url(variable: str, url: str) -> URL:

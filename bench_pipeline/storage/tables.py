@@ -63,6 +63,7 @@ benchmark_runs = Table(
     Column("dagster_run_id", String(60)),
     Column("started_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+    Column("pruned_at", UtcDateTime, comment="when its replies were removed; NULL while it has them"),
     Index("ix_benchmark_runs_task", "task_type", "started_at"),
     Index("ix_benchmark_runs_evidence", "evidence_key"),
     Index("ix_benchmark_runs_suite", "suite_hash"),

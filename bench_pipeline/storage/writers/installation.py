@@ -145,7 +145,7 @@ def _mark(source: str) -> str:
 def _check_owner(connection: Connection, production: Production) -> None:
     """The function works with the rights of whoever makes it: that must be the owner, and nobody of more might."""
     conversations = _name(connection.engine, production.table("conversations"))
-    owner, login = connection.exec_driver_sql(_OWNER.format(table=_literal(conversations))).one()
+    owner, login = connection.exec_driver_sql(_OWNER.format(table=literal(conversations))).one()
     if owner != login:
         raise InputError(f"{conversations} belongs to {owner}, not to {login}; set BENCH_OWNER_URL to {owner}'s login")
 
@@ -155,7 +155,7 @@ def _check_roles(connection: Connection, roles: Roles) -> None:
     if roles.recorder == roles.promoter:
         raise InputError(f"BENCH_RECORDER_ROLE and BENCH_PROMOTER_ROLE are both {roles.recorder}; name two roles")
     for variable, role in (("BENCH_RECORDER_ROLE", roles.recorder), ("BENCH_PROMOTER_ROLE", roles.promoter)):
-        if why := connection.exec_driver_sql(_TOO_MUCH.format(role=_literal(role))).scalar():
+        if why := connection.exec_driver_sql(_TOO_MUCH.format(role=literal(role))).scalar():
             raise InputError(f"{variable}: {role} {why}, so it can do more than it should; name a role of its own")
 
 
@@ -182,28 +182,28 @@ END $do$"""
 
 
 def _grants(engine: Engine, production: Production, roles: Roles) -> Iterator[str]:
-    recorder, promoter, ours = _quoted(roles.recorder), _quoted(roles.promoter), _schema(engine)
-    names = {"recorder": _literal(roles.recorder), "promoter": _literal(roles.promoter)}
+    recorder, promoter, ours = quoted(roles.recorder), quoted(roles.promoter), _schema(engine)
+    names = {"recorder": literal(roles.recorder), "promoter": literal(roles.promoter)}
     schemas = dict.fromkeys([ours, *(_schema(engine, table.schema) for table in production.tables)])
     for schema in schemas:
-        yield _TAKE_ALL.format(schema=_literal(schema), **names)
+        yield _TAKE_ALL.format(schema=literal(schema), **names)
         yield f"GRANT USAGE ON SCHEMA {schema} TO {recorder}, {promoter}"
     for table in production.tables:
         yield f"GRANT SELECT ON {_name(engine, table)} TO {recorder}"
-    yield f"GRANT SELECT ON {ours}.{_quoted(VERSION_TABLE)} TO {recorder}"
+    yield f"GRANT SELECT ON {ours}.{quoted(VERSION_TABLE)} TO {recorder}"
     for name, own in sorted(metadata.tables.items()):
         rights = _RIGHTS.get(name, _ALL_RIGHTS)
-        yield f"GRANT {rights} ON {ours}.{_quoted(name)} TO {recorder}"
+        yield f"GRANT {rights} ON {ours}.{quoted(name)} TO {recorder}"
         key = own.autoincrement_column
         if key is not None and "INSERT" in rights:
-            yield f"GRANT USAGE ON SEQUENCE {ours}.{_quoted(f'{name}_{key.name}_seq')} TO {recorder}"
+            yield f"GRANT USAGE ON SEQUENCE {ours}.{quoted(f'{name}_{key.name}_seq')} TO {recorder}"
     yield f"GRANT EXECUTE ON FUNCTION {qualified(engine, SIGNATURE)} TO {promoter}"
 
 
 def _make_role(role: str) -> str:
     return (
-        f"DO $do$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {_literal(role)}) THEN "
-        f"CREATE ROLE {_quoted(role)} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT; END IF; END $do$"
+        f"DO $do$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal(role)}) THEN "
+        f"CREATE ROLE {quoted(role)} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT; END IF; END $do$"
     )
 
 
@@ -213,25 +213,26 @@ def _set_password(connection: Connection, role: str, password: str) -> None:
 
     raw = connection.connection.driver_connection
     verifier = encrypt_password(password, role, raw, "scram-sha-256")
-    connection.exec_driver_sql(f"ALTER ROLE {_quoted(role)} PASSWORD {_literal(verifier)}")
+    connection.exec_driver_sql(f"ALTER ROLE {quoted(role)} PASSWORD {literal(verifier)}")
 
 
 def _schema(engine: Engine, name: str | None = None) -> str:
-    return _quoted(name or inspect(engine).default_schema_name or "public")
+    return quoted(name or inspect(engine).default_schema_name or "public")
 
 
 def _name(engine: Engine, table: Table) -> str:
-    return f"{_schema(engine, table.schema)}.{_quoted(table.name)}"
+    return f"{_schema(engine, table.schema)}.{quoted(table.name)}"
 
 
 def _columns(table: Table) -> dict[str, str]:
-    return {column.key: _quoted(column.name) for column in table.columns}
+    return {column.key: quoted(column.name) for column in table.columns}
 
 
-def _quoted(name: str) -> str:
-    """The dialect would double a percent sign as well, for a driver that is given parameters."""
+def quoted(name: str) -> str:
+    """Quote an identifier. The dialect would double a percent sign as well, for a driver that is given parameters."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def _literal(value: str) -> str:
+def literal(value: str) -> str:
+    """Quote a text."""
     return "'" + value.replace("'", "''") + "'"

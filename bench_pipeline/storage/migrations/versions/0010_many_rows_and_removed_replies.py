@@ -1,7 +1,8 @@
-"""Indexes on what is looked up in a database with many benchmarks and promotions."""
+"""Indexes for a database with many benchmarks and promotions, and when the replies of a benchmark were removed."""
 
 from __future__ import annotations
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0010"
@@ -23,6 +24,15 @@ _INDEXES = {
 
 
 def upgrade() -> None:
-    """Bring the schema forward."""
+    """Bring the schema forward. No reply was removed until now."""
     for name, (table, column) in _INDEXES.items():
         op.create_index(name, table, [column])
+    op.add_column(
+        "benchmark_runs",
+        sa.Column(
+            "pruned_at",
+            sa.DateTime(timezone=True),
+            nullable=True,
+            comment="when its replies were removed; NULL while it has them",
+        ),
+    )
