@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, insert, or_, select, update
 
 from bench_pipeline.domain.models.identity import ModelIdentity
 from bench_pipeline.domain.models.ids import ActorId
@@ -72,19 +72,18 @@ def promotion_by_plan(connection: Connection, plan_hash: str) -> Promotion | Non
 
 def promotion_by_id(connection: Connection, promotion_id: int) -> Promotion | None:
     """Return the change with this id, or None."""
-    found = _promotions(connection, _chain(connection, promotion_id))
+    found = _promotions(connection, _chains(connection, [promotion_id]))
     return next((one for one in found if one.promotion_id == promotion_id), None)
 
 
-def _chain(connection: Connection, promotion_id: int) -> set[int]:
-    """Return the ids of the changes that this one undoes, directly or not, of those that undo it, and its own."""
+def _chains(connection: Connection, promotion_ids: Iterable[int]) -> set[int]:
+    """Return the ids of these changes, of those that they undo and of those that undo them, directly or not."""
     h = promotions.c
-    found = {promotion_id}
-    for came_from, leads_to in ((h.promotion_id, h.undoes), (h.undoes, h.promotion_id)):
-        following: int | None = promotion_id
-        while following is not None:
-            found.add(following)
-            following = connection.scalar(select(leads_to).where(came_from == following))
+    found = fresh = set(promotion_ids)
+    while fresh:
+        near = select(h.promotion_id, h.undoes).where(or_(h.promotion_id.in_(fresh), h.undoes.in_(fresh)))
+        fresh = {number for row in connection.execute(near) for number in row if number is not None} - found
+        found = found | fresh
     return found
 
 
@@ -100,7 +99,8 @@ def unvalidated(connection: Connection, task: str | None = None) -> list[Promoti
 
 def read_bars(connection: Connection, benchmark_ids: Iterable[str]) -> Bars:
     """Return the bars, for rows that rest on one of these benchmarks."""
-    found = all_promotions(connection)
+    barred = connection.scalars(select(promotions.c.promotion_id).where(promotions.c.bar.is_not(None)))
+    found = _promotions(connection, _chains(connection, barred))
     by_id = {change.promotion_id: change for change in found}
     barring = [change for change in found if change.bar is not None and change.in_force]
     then = {row.benchmark_id for change in barring for row in barred_rows(change, by_id) if row.benchmark_id}

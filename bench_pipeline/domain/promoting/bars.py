@@ -22,7 +22,7 @@ class MeasuredAs:
 
 @dataclass(frozen=True)
 class Bars:
-    """All changes, oldest first, and how the actors of their benchmarks were measured.
+    """The changes that bar an actor with those that they undo, oldest first, and how their actors were measured.
 
     `measured` also holds the benchmark on which the rows in question rest.
     """
