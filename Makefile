@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: help demo test ui lint bench simulations campaigns clean
+.PHONY: help demo test ui lint bench team simulations campaigns clean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ simulations: $(INSTALLED) ## Simulate how often decisions and races err; writes 
 	$(BIN)/python -m benchmarks.decisions --markdown docs/reference/simulations.md --csv docs/reference/simulations.csv
 	$(BIN)/python -m benchmarks.repetitions --markdown docs/reference/simulations.md
 	$(BIN)/python -m benchmarks.racing --markdown docs/reference/simulations.md
+
+team: $(INSTALLED) ## Time commands on the database of a large team (a minute)
+	$(BIN)/python -m benchmarks.team_commands
 
 campaigns: $(INSTALLED) ## Kill and race promotions; writes docs/reference/campaigns.md (minutes)
 	$(BIN)/python -m bench_pipeline_tests.campaigns.crashes --markdown docs/reference/campaigns.md

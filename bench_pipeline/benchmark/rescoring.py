@@ -74,13 +74,19 @@ def rescore_benchmark(database: Database, settings: Settings, task: str, benchma
     """Judge the replies of a benchmark again; the default is the task's latest one. Stores nothing.
 
     The gold is the stored suite's. The contract is the one in `task.yaml` now, because production uses that; the
-    stored one if the file no longer exists. Raises `InputError` when the task has no such benchmark, `FileRefused`
+    stored one if the file no longer exists. Raises `InputError` when the task has no such benchmark or its replies were
+    removed, `FileRefused`
     when the stored gold cannot be compared under the contract.
     """
     ranked = read_ranked(database, benchmark_id or latest_benchmark_id(database, task))
     row = ranked.benchmark
     if row.task_type != task:
         raise InputError(f"benchmark {row.benchmark_id} is of {row.task_type}, not of {task}")
+    if row.pruned_at is not None:
+        raise InputError(
+            f"the replies of {row.benchmark_id} were removed on {row.pruned_at:%Y-%m-%d} by `bench db prune`; "
+            "they cannot be judged again"
+        )
     stored = Task.model_validate(row.task)
     contract = read_task(settings, task).verdict if task in task_names(settings) else stored.verdict
     suite = Suite.model_validate(row.suite)

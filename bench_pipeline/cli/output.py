@@ -58,7 +58,8 @@ def duration(ms: float | None) -> str:
 
 def safe(text: object) -> str:
     """Return text without control characters: a model's output must not control the terminal."""
-    return "".join(c if c.isprintable() else " " for c in str(text))
+    plain = str(text)
+    return plain if plain.isprintable() else "".join(c if c.isprintable() else " " for c in plain)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

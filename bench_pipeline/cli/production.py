@@ -217,8 +217,10 @@ def reconcile(as_json: bool) -> int:
 def docs(as_json: bool) -> int:
     """Write the workflow documents and the champion registry.
 
-    They are rendered from the database. Unchanged files are not written again.
-    Exit status: 0.
+    They are rendered from the database. Unchanged files are not written again. A database that does not show this
+    login the rows that the documents list, for a policy, a right or an empty table, leaves all files as they are.
+
+    Exit status: 0 written or unchanged, 2 the database does not show the rows.
     """
     with open_workbench(load_settings()) as bench:
         written, _ = write_open_documents(bench)

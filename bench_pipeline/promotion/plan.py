@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from bench_pipeline.domain.promoting.plan import (
     TaskTerms,
     plan_row,
 )
+from bench_pipeline.domain.promoting.policy import PromotionPolicy
 from bench_pipeline.domain.promoting.replay import DecisionInput
 from bench_pipeline.domain.tasks.task import Task
 from bench_pipeline.settings import Settings
@@ -90,8 +92,8 @@ def task_terms(task: Task, suite_hash: str, prompt_hash: str) -> TaskTerms:
 
 
 def _check_apart(tasks: Sequence[Task]) -> None:
-    served = [number for task in tasks for number in task.conversations]
-    if twice := [number for number in served if served.count(number) > 1]:
+    served = Counter(number for task in tasks for number in task.conversations)
+    if twice := [number for number, times in served.items() if times > 1]:
         names = ", ".join(task.task for task in tasks)
         raise InputError(f"{names}: conversation {twice[0]} is in two tasks; remove it from all but one task.yaml")
 
@@ -158,30 +160,37 @@ def _impact(one: DecidedRow, calls: int) -> Impact | None:
 
 def _decided(bench: Workbench, ranked: RankedBenchmark, evidence: PlanEvidence, task: Task) -> list[DecidedRow]:
     decided = []
+    decisions = _Decisions(ranked, bench.settings.promotion_policy)
     with bench.database.engine.connect() as connection:
         bars = read_bars(connection, [evidence.benchmark_id])
         prompts = bench.production.own_prompt_hashes(connection, task.conversations)
-        for number, found in incumbents_of(bench, task, ranked).items():
-            conversation, incumbent = found or (None, None)
-            one = _decided_row(bench, number, conversation, incumbent, ranked)
-            bar = bars.on(one.row, evidence) if one.row.changes else None
-            if incumbent is not None and bar is not None:
-                one = _decided_row(bench, number, conversation, replace(incumbent, undone=bar.removal), ranked)
-            row = one.row.model_copy(update={"own_prompt": prompts.get(number)})
-            decided.append(replace(one, row=row))
+    for number, found in incumbents_of(bench, task, ranked).items():
+        conversation, incumbent = found or (None, None)
+        one = decisions.row(number, conversation, incumbent)
+        bar = bars.on(one.row, evidence) if one.row.changes else None
+        if incumbent is not None and bar is not None:
+            one = decisions.row(number, conversation, replace(incumbent, undone=bar.removal))
+        row = one.row.model_copy(update={"own_prompt": prompts.get(number)})
+        decided.append(replace(one, row=row))
     return decided
 
 
-def _decided_row(
-    bench: Workbench,
-    number: ConversationId,
-    conversation: Conversation | None,
-    incumbent: Incumbent | None,
-    ranked: RankedBenchmark,
-) -> DecidedRow:
-    decided_from = DecisionInput(ranked.scoreboard, incumbent, bench.settings.promotion_policy)
-    decision = decided_from.decide()
-    return DecidedRow(_row(number, conversation, decision, ranked), decided_from, decision)
+class _Decisions:
+    """The decisions from one benchmark: conversations with the same incumbent share theirs."""
+
+    def __init__(self, ranked: RankedBenchmark, policy: PromotionPolicy) -> None:
+        self._ranked = ranked
+        self._policy = policy
+        self._made: dict[Incumbent | None, tuple[DecisionInput, Decision]] = {}
+
+    def row(self, number: ConversationId, conversation: Conversation | None, incumbent: Incumbent | None) -> DecidedRow:
+        # The result follows from the actor and cannot be hashed.
+        key = replace(incumbent, result=None) if incumbent is not None else None
+        if key not in self._made:
+            decided_from = DecisionInput(self._ranked.scoreboard, incumbent, self._policy)
+            self._made[key] = decided_from, decided_from.decide()
+        decided_from, decision = self._made[key]
+        return DecidedRow(_row(number, conversation, decision, self._ranked), decided_from, decision)
 
 
 def _row(

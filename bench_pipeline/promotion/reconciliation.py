@@ -68,7 +68,7 @@ def write_open_documents(bench: Workbench) -> tuple[tuple[Path, ...], int]:
     """Write the documents from the database and mark the open intents as done; return the files and their number.
 
     There is one writer at a time, and a waiting one reads the database afterwards. Raises `InputError` when a file
-    cannot be written; the intents then stay open.
+    cannot be written or the database does not show what the documents need; the intents then stay open.
     """
     settings = bench.settings
     with bench.database.exclusive(DOCUMENTS, _WAIT_S):

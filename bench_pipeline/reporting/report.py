@@ -44,6 +44,7 @@ def render_report_json(ranked: RankedBenchmark) -> dict[str, Any]:
         **_terms(ranked.benchmark),
         "invalid": ranked.scoreboard.invalid or None,
         "result": _result_line(ranked.scoreboard),
+        "replies_removed": _moment(ranked.benchmark.pruned_at) if ranked.benchmark.pruned_at else None,
         "rankings": [_ranking(result) for result in ranked.scoreboard.ranked],
         "top_five": [_notes(result, ranked) for result in ranked.scoreboard.ranked[:_NOTED]],
         "before": [_before(one) for one in ranked.before],

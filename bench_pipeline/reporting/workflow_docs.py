@@ -13,10 +13,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.models.actor import Actor, Exclusion
 from bench_pipeline.domain.models.ids import ActorId, ConversationId, WorkflowId
 from bench_pipeline.domain.models.model_ref import UnknownExecutionPath, parse_execution_path
 from bench_pipeline.domain.promoting.champion import Champion
+from bench_pipeline.reporting.document_guard import NO_CONVERSATIONS, NO_STEPS, check_not_emptied, check_visible
 from bench_pipeline.reporting.files import path_in, slug, write_if_changed
 from bench_pipeline.reporting.markdown import render
 from bench_pipeline.storage import documents
@@ -78,10 +80,18 @@ class WorkflowFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ProductionFacts:
+    """All workflows by id, the conversations outside them by id, and the number of all conversations."""
+
+    workflows: tuple[WorkflowFacts, ...]
+    others: tuple[StepFacts, ...]
+    conversations: int
+
+
+@dataclass(frozen=True, slots=True)
 class _Snapshot:
     """The content of the database, read once."""
 
-    workflows: Sequence[Workflow]
     actors: Mapping[ActorId, Actor]
     champions: Mapping[ConversationId, Champion]
     benchmarks: Mapping[ConversationId, LastBenchmark]
@@ -97,12 +107,16 @@ class _Snapshot:
         return actor.name if actor else f"actor {actor_id} (deleted)"
 
 
-def read_workflows(database: Database, production: Production, max_model_bytes: int) -> list[WorkflowFacts]:
-    """Return the facts of every workflow by id; a model above `max_model_bytes` is an issue."""
+def read_production(database: Database, production: Production, max_model_bytes: int) -> ProductionFacts:
+    """Return the facts of all workflows and of the other conversations; a model above `max_model_bytes` is an issue.
+
+    Raises `InputError` when row-level security may hide rows, or actors that conversations have.
+    """
     with database.engine.connect() as connection:
+        check_visible(connection, production)
         benchmarks = documents.last_benchmarks(connection)
+        workflows, conversations = production.workflows(connection), production.conversations(connection)
         snapshot = _Snapshot(
-            workflows=production.workflows(connection),
             actors={actor.actor_id: actor for actor in production.actors(connection, (), ())},
             champions={row.conversation_id: row for row in all_champions(connection)},
             benchmarks=benchmarks,
@@ -111,17 +125,38 @@ def read_workflows(database: Database, production: Production, max_model_bytes: 
             too_large=documents.too_large(connection),
             max_model_bytes=max_model_bytes,
         )
-    return [_workflow(workflow, snapshot) for workflow in snapshot.workflows]
+    if not snapshot.actors and any(one.actor_id is not None for one in conversations):
+        raise InputError(
+            f"{database.name}: conversations have actors, but table actors shows this login no row; no document is "
+            "written; check this login's rights and policies on actors"
+        )
+    in_workflows = {step.conversation_id for workflow in workflows for step in workflow.steps}
+    others = (one for one in conversations if one.conversation_id not in in_workflows)
+    return ProductionFacts(
+        tuple(_workflow(workflow, snapshot) for workflow in workflows),
+        tuple(_step(number, one, snapshot) for number, one in enumerate(others, start=1)),
+        len(conversations),
+    )
 
 
 def render_workflow(facts: WorkflowFacts) -> str:
     """Return the document of one workflow in Markdown."""
-    return render("workflow.md.j2", workflow=facts)
+    return render("workflow.md.j2", workflow=facts, nothing=NO_STEPS)
+
+
+def render_conversations(others: Sequence[StepFacts]) -> str:
+    """Return the document of the conversations without a workflow in Markdown."""
+    has_issues = any(step.issues for step in others)
+    return render("conversations.md.j2", steps=others, has_issues=has_issues, nothing=NO_CONVERSATIONS)
 
 
 def champion_registry(database: Database, production: Production) -> dict[str, Any]:
-    """Return champion and runner-up of every conversation as a JSON-safe value; latency in ms, times in UTC."""
+    """Return champion and runner-up of every conversation as a JSON-safe value; latency in ms, times in UTC.
+
+    Raises `InputError` when row-level security may hide rows.
+    """
     with database.engine.connect() as connection:
+        check_visible(connection, production)
         actors = {actor.actor_id: actor for actor in production.actors(connection, (), ())}
         conversations = {row.conversation_id: row for row in production.conversations(connection)}
         rows = all_champions(connection)
@@ -136,18 +171,30 @@ def render_registry(registry: Mapping[str, Any]) -> str:
 def write_documents(
     database: Database, production: Production, production_dir: Path, max_model_bytes: int
 ) -> list[Path]:
-    """Write the workflow documents and the registry and return the files that changed.
+    """Write the documents of workflows and other conversations and the registry; return the files that changed.
 
-    Raises `InputError` when a file cannot be written.
+    Raises `InputError` when a file cannot be written, and before any is written when the database does not show what
+    the documents need.
     """
     registry = champion_registry(database, production)
-    texts = {
-        path_in(production_dir, "workflows", _file_name(facts)): render_workflow(facts)
-        for facts in read_workflows(database, production, max_model_bytes)
+    found = read_production(database, production, max_model_bytes)
+    rows = {
+        "workflows": len(found.workflows),
+        "workflow_conversations": sum(len(one.steps) for one in found.workflows),
+        "conversations": found.conversations,
+        "benchmark_champions": len(registry["champions"]) or _changes(database),  # a rollback may remove the last one
     }
+    check_not_emptied(production_dir, rows)
+    texts = {path_in(production_dir, "workflows", _file_name(one)): render_workflow(one) for one in found.workflows}
+    texts[path_in(production_dir, "conversations.md")] = render_conversations(found.others)
     texts[path_in(production_dir, "champions.json")] = json.dumps(registry, indent=2, ensure_ascii=False) + "\n"
     texts[path_in(production_dir, "champions.md")] = render_registry(registry)
     return [path for path, text in texts.items() if write_if_changed(path, text)]
+
+
+def _changes(database: Database) -> int:
+    with database.engine.connect() as connection:
+        return documents.changes(connection)
 
 
 def _file_name(facts: WorkflowFacts) -> str:

@@ -63,6 +63,7 @@ class BenchmarkRow:
     incumbents: Sequence[str] | None = None
     invalid: str | None = None
     rescored_from: str | None = None
+    pruned_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, insert, select
+from typing import Any
+
+from sqlalchemy import Connection, Select, delete, insert, select
 
 from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.promoting.champion import Champion
@@ -11,13 +13,17 @@ from bench_pipeline.storage.tables import champions
 
 def champion(connection: Connection, conversation_id: ConversationId) -> Champion | None:
     """Return the registry's row of a conversation, or None."""
-    return next((row for row in all_champions(connection) if row.conversation_id == conversation_id), None)
+    row = connection.execute(_registry().where(champions.c.conversation_id == conversation_id)).first()
+    return Champion(*row) if row else None
 
 
 def all_champions(connection: Connection) -> list[Champion]:
     """Return the registry, by conversation."""
-    columns = [champions.c[name] for name in Champion.__slots__]
-    return [Champion(*row) for row in connection.execute(select(*columns).order_by(champions.c.conversation_id))]
+    return [Champion(*row) for row in connection.execute(_registry().order_by(champions.c.conversation_id))]
+
+
+def _registry() -> Select[Any]:
+    return select(*(champions.c[name] for name in Champion.__slots__))
 
 
 def restore_champion(connection: Connection, conversation_id: ConversationId, row: Champion | None) -> None:

@@ -17,6 +17,7 @@ from bench_pipeline.storage.tables import (
     benchmark_history,
     benchmark_model_runs,
     benchmark_runs,
+    promotions,
 )
 
 
@@ -52,6 +53,11 @@ def last_benchmarks(connection: Connection) -> dict[ConversationId, LastBenchmar
     }
 
 
+def changes(connection: Connection) -> int:
+    """Return how many changes of production are recorded."""
+    return connection.execute(select(func.count()).select_from(promotions)).scalar_one()
+
+
 def latencies(connection: Connection, benchmark_ids: Iterable[str]) -> dict[tuple[str, ActorId], float]:
     """Return the mean latency (ms) of every actor in these benchmarks, by benchmark and actor."""
     h = benchmark_history.c
@@ -70,17 +76,17 @@ def model_costs(connection: Connection) -> dict[str, ModelCost]:
 
 def too_large(connection: Connection) -> dict[ActorId, str]:
     """Return the actors that were too large in the latest benchmark that looked at them, with the reason."""
-    c = benchmark_candidates.c
-    newest_first = func.row_number().over(
-        partition_by=c.actor_id, order_by=(benchmark_runs.c.started_at.desc(), c.benchmark_id)
+    c, begun = benchmark_candidates.c, benchmark_runs.c.started_at
+    looked_at = select(c.actor_id, begun, c.benchmark_id, c.detail).join(
+        benchmark_runs, benchmark_runs.c.benchmark_id == c.benchmark_id
     )
-    lines = (
-        select(c.actor_id, c.exclusion, c.detail, newest_first.label("age"))
+    refused = looked_at.where(c.exclusion == Exclusion.TOO_LARGE.value, c.actor_id.is_not(None))
+    latest = {row.actor_id: row for row in connection.execute(refused.order_by(begun, c.benchmark_id.desc()))}
+    looks = (
+        select(c.actor_id, func.max(begun))
         .join(benchmark_runs, benchmark_runs.c.benchmark_id == c.benchmark_id)
-        .where(c.actor_id.is_not(None))
-        .subquery()
+        .where(c.actor_id.in_(list(latest)))
+        .group_by(c.actor_id)
     )
-    query = select(lines.c.actor_id, lines.c.detail).where(
-        lines.c.age == 1, lines.c.exclusion == Exclusion.TOO_LARGE.value
-    )
-    return {actor: detail for actor, detail in connection.execute(query)}  # noqa: C416 - mypy does not take a row for a pair
+    last_look = {actor: at for actor, at in connection.execute(looks)}  # noqa: C416 - mypy does not take a row for a pair
+    return {actor: row.detail for actor, row in latest.items() if row.started_at >= last_look[actor]}

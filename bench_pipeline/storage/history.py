@@ -156,7 +156,7 @@ def past_benchmarks(connection: Connection, task: str) -> list[PastBenchmark]:
     """
     h = benchmark_history.c
     columns = h.benchmark_run_id, h.model, h.model_name, h.rank, h.latency_ms, h.avg_latency_ms
-    query = _of_task(select(*columns, cast(_STARTED, _MOMENT).label("date")), task).order_by(h.benchmark_id)
+    query = _of_task(connection, select(*columns, cast(_STARTED, _MOMENT).label("date")), task).order_by(h.benchmark_id)
     by_id: dict[str | None, list[EarlierResult]] = {}
     for row in connection.execute(query):
         if (result := _result_of(row)) is not None:
@@ -176,7 +176,9 @@ def benchmarks_before(connection: Connection, benchmark: BenchmarkRow, limit: in
 def model_trend(connection: Connection, task: str, model: str) -> list[ModelResult]:
     """Return the results of `model` in this program's benchmarks of the task, oldest first."""
     h = benchmark_history.c
-    query = _of_task(select(benchmark_history), task).where(h.benchmark_run_id.is_not(None), h.model == model)
+    query = _of_task(connection, select(benchmark_history), task).where(
+        h.benchmark_run_id.is_not(None), h.model == model
+    )
     rows = connection.execute(query.order_by(_STARTED, h.benchmark_run_id)).mappings()
     return [_result(row) for row in rows]
 
@@ -184,11 +186,12 @@ def model_trend(connection: Connection, task: str, model: str) -> list[ModelResu
 _STARTED = func.coalesce(benchmark_runs.c.started_at, benchmark_history.c.benchmark_date)
 
 
-def _of_task(query: Select[Any], task: str) -> Select[Any]:
+def _of_task(connection: Connection, query: Select[Any], task: str) -> Select[Any]:
     """Only the task's rows; `task_type` may be cut where the benchmark is this program's."""
     h, b = benchmark_history.c, benchmark_runs.c
     joined = query.outerjoin_from(benchmark_history, benchmark_runs, b.benchmark_id == h.benchmark_run_id)
-    return joined.where(func.coalesce(b.task_type, h.task_type) == task)
+    cut = task[: _widths(connection).get("task_type")]
+    return joined.where(h.task_type.in_({task, cut}), func.coalesce(b.task_type, h.task_type) == task)
 
 
 def earlier_results(

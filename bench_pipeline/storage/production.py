@@ -42,8 +42,8 @@ from bench_pipeline.storage.production_texts import (
     ConversationPrompt,
     Interaction,
     read_interactions,
-    read_prompt,
     read_prompt_hashes,
+    read_prompts,
 )
 from bench_pipeline.storage.production_truth import Truth, sql_of
 
@@ -192,10 +192,16 @@ class Production:
         ]
 
     def prompt_of(self, connection: Connection, conversation_id: ConversationId) -> ConversationPrompt | None:
-        """Return the whole prompt of a conversation, or None if it has no template. Raises as `read_prompt` does."""
+        """Return the whole prompt of a conversation, or None if it has no template. Raises as `read_prompts` does."""
+        return self.prompts_of(connection, [conversation_id]).get(conversation_id)
+
+    def prompts_of(
+        self, connection: Connection, conversation_ids: Iterable[ConversationId]
+    ) -> dict[ConversationId, ConversationPrompt]:
+        """Return the whole prompts of the conversations that have a template. Raises as `read_prompts` does."""
         if "prompt_templates" not in self.optional:
-            return None
-        return read_prompt(connection, self._tables["prompt_templates"], conversation_id)
+            return {}
+        return read_prompts(connection, self._tables["prompt_templates"], conversation_ids)
 
     def interactions_of(self, connection: Connection, conversation_id: ConversationId, limit: int) -> list[Interaction]:
         """Return at most `limit` interactions of a conversation, newest first; none without the table."""

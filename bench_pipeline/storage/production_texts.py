@@ -6,7 +6,7 @@ The tables and their names are in production.py. Values come from production and
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -40,23 +40,25 @@ class Interaction:
     output: str | None
 
 
-def read_prompt(connection: Connection, table: Table, conversation_id: ConversationId) -> ConversationPrompt | None:
-    """Return the prompt of a conversation, or None without a template.
+def read_prompts(
+    connection: Connection, table: Table, conversation_ids: Iterable[ConversationId]
+) -> dict[ConversationId, ConversationPrompt]:
+    """Return the prompts of these conversations, without those that have no template.
 
     Raises `InputError` for options that are not an object of JSON, and for a time limit that is not a positive number.
     """
     wanted = [table.c.template, *(_text(table, name) for name in ("system_template", "options", "time_limit_s"))]
-    rows = connection.execute(select(*wanted).where(table.c.conversation_id == conversation_id))
-    found = [row for row in rows if row[0]]
-    if not found:
-        return None
-    template, system, options, limit = found[-1]
-    return ConversationPrompt(
-        template,
-        system or None,
-        _options(options, _Where(table, "options", conversation_id)),
-        _time_limit(limit, _Where(table, "time_limit_s", conversation_id)),
-    )
+    query = select(table.c.conversation_id, *wanted).where(table.c.conversation_id.in_(list(conversation_ids)))
+    last = {number: row for number, *row in connection.execute(query) if row[0]}
+    return {
+        number: ConversationPrompt(
+            template,
+            system or None,
+            _options(options, _Where(table, "options", number)),
+            _time_limit(limit, _Where(table, "time_limit_s", number)),
+        )
+        for number, (template, system, options, limit) in last.items()
+    }
 
 
 def prompt_parts(table: Table) -> list[Column[Any]]:

@@ -5,12 +5,12 @@ Nothing here changes production. Which change is in force, and what it bars, is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, insert, or_, select, update
 
 from bench_pipeline.domain.models.identity import ModelIdentity
 from bench_pipeline.domain.models.ids import ActorId
@@ -43,18 +43,24 @@ class Validation:
 
 def all_promotions(connection: Connection) -> list[Promotion]:
     """Return every change, oldest first."""
-    heads = connection.execute(select(promotions).order_by(promotions.c.promotion_id)).mappings().all()
+    return _promotions(connection)
+
+
+def _promotions(connection: Connection, only: Collection[int] | None = None) -> list[Promotion]:
+    """Return the changes with these ids, by default all, oldest first; those linked by undoing belong together."""
+
+    def wanted(query: Select[Any], number: ColumnElement[int]) -> Select[Any]:
+        return query if only is None else query.where(number.in_(only))
+
+    h, r, v = promotions.c, promotion_rows.c, validations.c
+    heads = connection.execute(wanted(select(*_HEAD), h.promotion_id).order_by(h.promotion_id)).mappings().all()
     lines: dict[int, list[PromotionRow]] = {head["promotion_id"]: [] for head in heads}
-    query = select(promotion_rows).order_by(promotion_rows.c.promotion_id, promotion_rows.c.conversation_id)
+    query = wanted(select(promotion_rows), r.promotion_id).order_by(r.promotion_id, r.conversation_id)
     for line in connection.execute(query).mappings():
         if line["promotion_id"] in lines:  # else its change was committed after the heads were read
             lines[line["promotion_id"]].append(_row(line))
-    passed = {
-        number: bool(ok)
-        for number, ok in connection.execute(
-            select(validations.c.promotion_id, validations.c.passed).order_by(validations.c.validation_id)
-        )
-    }
+    judged = wanted(select(v.promotion_id, v.passed), v.promotion_id).order_by(v.validation_id)
+    passed = {number: bool(ok) for number, ok in connection.execute(judged)}
     return linked([_recorded(head, lines[head["promotion_id"]]) for head in heads], passed)
 
 
@@ -66,7 +72,19 @@ def promotion_by_plan(connection: Connection, plan_hash: str) -> Promotion | Non
 
 def promotion_by_id(connection: Connection, promotion_id: int) -> Promotion | None:
     """Return the change with this id, or None."""
-    return next((one for one in all_promotions(connection) if one.promotion_id == promotion_id), None)
+    found = _promotions(connection, _chains(connection, [promotion_id]))
+    return next((one for one in found if one.promotion_id == promotion_id), None)
+
+
+def _chains(connection: Connection, promotion_ids: Iterable[int]) -> set[int]:
+    """Return the ids of these changes, of those that they undo and of those that undo them, directly or not."""
+    h = promotions.c
+    found = fresh = set(promotion_ids)
+    while fresh:
+        near = select(h.promotion_id, h.undoes).where(or_(h.promotion_id.in_(fresh), h.undoes.in_(fresh)))
+        fresh = {number for row in connection.execute(near) for number in row if number is not None} - found
+        found = found | fresh
+    return found
 
 
 def latest_promotion(connection: Connection, task: str | None = None) -> Promotion | None:
@@ -81,7 +99,8 @@ def unvalidated(connection: Connection, task: str | None = None) -> list[Promoti
 
 def read_bars(connection: Connection, benchmark_ids: Iterable[str]) -> Bars:
     """Return the bars, for rows that rest on one of these benchmarks."""
-    found = all_promotions(connection)
+    barred = connection.scalars(select(promotions.c.promotion_id).where(promotions.c.bar.is_not(None)))
+    found = _promotions(connection, _chains(connection, barred))
     by_id = {change.promotion_id: change for change in found}
     barring = [change for change in found if change.bar is not None and change.in_force]
     then = {row.benchmark_id for change in barring for row in barred_rows(change, by_id) if row.benchmark_id}
@@ -120,6 +139,10 @@ def _row(line: RowMapping) -> PromotionRow:
         changed=line["changed"],
         old_champion=champion_of(line["old_champion"]),
     )
+
+
+_HEAD = [column for column in promotions.c if column.name not in ("plan", "database_role")]
+"""The columns of a change that are read; its plan may be large and is in `benchmark_plans` too."""
 
 
 def _recorded(head: RowMapping, rows: Sequence[PromotionRow]) -> RecordedChange:

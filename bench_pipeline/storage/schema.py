@@ -5,11 +5,13 @@ The tables themselves are in tables.py, the steps between versions in migrations
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, inspect, select, text
+from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, event, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.storage import triggers  # noqa: F401 - its listeners add them when the tables are created
@@ -17,11 +19,12 @@ from bench_pipeline.storage.adoption import HISTORY, NotAdoptable, adopt
 from bench_pipeline.storage.own_schema import VERSION_TABLE, own_schema, search_only
 from bench_pipeline.storage.tables import metadata
 
-SCHEMA_VERSION = "0009"
+SCHEMA_VERSION = "0010"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True, nullable=False))
 NO_RIGHT = ("42501", "25006")
 """SQLSTATE of a missing privilege and of a read-only session."""
+_READS = re.compile(r"\s*SELECT\b", re.IGNORECASE)
 REMEDY = "log in as the recorder, and run `bench db install` as the owner of the tables"
 
 
@@ -48,24 +51,55 @@ def bring_up_to_date(engine: Engine) -> None:
     lacks the privilege to create or migrate them.
     """
     with engine.connect() as connection:
-        if _version_of(connection) == SCHEMA_VERSION:
+        if version_of(connection) == SCHEMA_VERSION:
             return
     try:
         with begin_immediate(engine) as connection:
             _make_or_migrate(connection)
     except DBAPIError as error:
-        if getattr(error.orig, "pgcode", None) in NO_RIGHT:
-            raise SchemaRefused(
-                f"needs our tables in version {SCHEMA_VERSION}, which this login may not create; {REMEDY}"
-            ) from None
-        raise
+        raise _told(error) from None
+
+
+def pending_statements(engine: Engine) -> list[str]:
+    """Return what `bring_up_to_date` would execute on PostgreSQL, as statements without parameters. Changes nothing.
+
+    It is executed in a transaction that is rolled back, because a migration depends on the rows that it finds.
+    Raises as `bring_up_to_date` does.
+    """
+    noted: list[str] = []
+    with engine.connect() as connection, connection.begin() as transaction:
+        if version_of(connection) == SCHEMA_VERSION:
+            return []
+        event.listen(connection, "before_cursor_execute", _noting(noted))
+        try:
+            _make_or_migrate(connection)
+        except DBAPIError as error:
+            raise _told(error) from None
+        finally:
+            transaction.rollback()
+    return noted
+
+
+def _noting(noted: list[str]) -> Callable[..., None]:
+    def note(_connection: object, cursor: Any, statement: str, parameters: Any, *_: object) -> None:  # noqa: ANN401 - the driver's
+        if _READS.match(statement) is None or "setval(" in statement:
+            each = parameters if isinstance(parameters, list) else [parameters]
+            noted.extend(cursor.mogrify(statement, one).decode().strip() for one in each)
+
+    return note
+
+
+def _told(error: DBAPIError) -> Exception:
+    if getattr(error.orig, "pgcode", None) in NO_RIGHT:
+        return SchemaRefused(f"needs our tables in version {SCHEMA_VERSION}, which this login may not create; {REMEDY}")
+    return error
 
 
 def _make_or_migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('bench_pipeline:schema'))"))
         search_only(connection)
-    version = _version_of(connection)
+    version = version_of(connection)
     if version is None:
         _create(connection)
     elif version != SCHEMA_VERSION:
@@ -104,7 +138,8 @@ def upgrade(connection: Connection, to: str = "head") -> None:
         raise SchemaRefused(f"was created by a newer version; update bench_pipeline ({error})") from None
 
 
-def _version_of(connection: Connection) -> str | None:
+def version_of(connection: Connection) -> str | None:
+    """Return the version of our tables; None where this login sees none."""
     if not inspect(connection).has_table(VERSION_TABLE, own_schema(connection)):
         return None
     version: str | None = connection.scalar(select(_VERSION.c.version_num))

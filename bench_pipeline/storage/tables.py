@@ -64,7 +64,10 @@ benchmark_runs = Table(
     Column("dagster_run_id", String(60)),
     Column("started_at", UtcDateTime, nullable=False),
     Column("finished_at", UtcDateTime),
+    Column("pruned_at", UtcDateTime, comment="when its replies were removed; NULL while it has them"),
     Index("ix_benchmark_runs_task", "task_type", "started_at"),
+    Index("ix_benchmark_runs_evidence", "evidence_key"),
+    Index("ix_benchmark_runs_suite", "suite_hash"),
 )
 
 benchmark_candidates = Table(
@@ -79,6 +82,8 @@ benchmark_candidates = Table(
     Column("reason_code", String(40), comment="outcome for the model; see the elimination ledger"),
     Column("reason", ForeignText),
     Column("reused_run_id", BigInteger, comment="the earlier model run that counts for it in the ranking"),
+    Index("ix_benchmark_candidates_actor", "actor_id"),
+    Index("ix_benchmark_candidates_exclusion", "exclusion"),
 )
 
 benchmark_model_runs = Table(
@@ -256,6 +261,7 @@ decisions = Table(
     Column("input_hash", String(64), nullable=False, comment="SHA-256 of the input"),
     Column("decided_at", UtcDateTime, nullable=False),
     Index("ix_benchmark_decisions_benchmark", "benchmark_id"),
+    Index("ix_benchmark_decisions_plan", "plan_hash"),
 )
 
 approvals = Table(
@@ -322,6 +328,7 @@ promotion_rows = Table(
         comment="false when a rollback left the row alone",
     ),
     Column("old_champion", JSON, comment="the registry's row before the change, for a rollback"),
+    Index("ix_benchmark_promotion_rows_task", "task_type"),
 )
 
 intents = Table(
@@ -331,6 +338,8 @@ intents = Table(
     Column("promotion_id", ForeignKey("benchmark_promotions.promotion_id"), nullable=False),
     Column("made_at", UtcDateTime, nullable=False),
     Column("done_at", UtcDateTime, comment="NULL until the documents are written"),
+    Index("ix_benchmark_intents_promotion", "promotion_id"),
+    Index("ix_benchmark_intents_open", "done_at"),
 )
 
 champions = Table(
@@ -354,6 +363,7 @@ validations = Table(
     Column("bar", String(20), comment="how long a failed champion is barred; NULL when it passed"),
     Column("details", JSON, nullable=False),
     Column("validated_at", UtcDateTime, nullable=False),
+    Index("ix_benchmark_validations_promotion", "promotion_id"),
 )
 
 locks = Table(

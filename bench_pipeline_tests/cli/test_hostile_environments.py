@@ -41,6 +41,8 @@ ARGUMENTS = {
     "log": "--plans",
     "blame": "3336",
     "docs": "",
+    "db prune": "--keep 24m --yes",
+    "db uninstall": "",  # asks, and nobody can answer
     "db install": "",
     "ui": "--host 203.0.113.1",  # an address of no machine, so that no server starts
     "doctor": "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -22,7 +23,7 @@ def sessions_end(world: World) -> Iterator[None]:
     ended = []
 
     def end(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith("INSERT INTO benchmark_plans") and not ended:
+        if re.match(r"INSERT INTO (public\.)?benchmark_plans", statement) and not ended:
             ended.append(statement)
             world.change(_END)
 

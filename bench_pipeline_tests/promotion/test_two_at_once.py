@@ -34,7 +34,7 @@ def test_a_rollback_that_another_one_overtakes_undoes_the_promotion_and_not_the_
     world: World, named: bool
 ) -> None:
     promotion, bench = world.promoted(), world.bench
-    once_after(world, "FROM benchmark_promotion_rows", lambda: roll_back(bench, "the first", "one", 1))
+    once_after(world, "benchmark_promotion_rows.promotion_id", lambda: roll_back(bench, "the first", "one", 1))
     with pytest.raises(PlanRefused, match=r"promotion 1 is already undone: the first"):
         roll_back(bench, "the second", "another", promotion.promotion_id if named else None)
     bench.writer.close()

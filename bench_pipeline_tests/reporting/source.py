@@ -15,7 +15,7 @@ from bench_pipeline.domain.models.actor import Candidate, Entrant, Exclusion
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity
 from bench_pipeline.domain.models.model_ref import parse_execution_path
 from bench_pipeline.domain.promoting.champion import Champion
-from bench_pipeline.reporting.workflow_docs import StepFacts, WorkflowFacts, read_workflows
+from bench_pipeline.reporting.workflow_docs import StepFacts, WorkflowFacts, read_production, render_conversations
 from bench_pipeline.storage import benchmarks, champions
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.history import replace_history
@@ -62,8 +62,12 @@ class Source:
         )
 
     def workflow(self, max_model_bytes: int = LIMIT) -> WorkflowFacts:
-        (facts,) = read_workflows(self.database, self.production, max_model_bytes)
+        (facts,) = read_production(self.database, self.production, max_model_bytes).workflows
         return facts
+
+    def others_document(self) -> str:
+        """The document of the conversations without a workflow."""
+        return render_conversations(read_production(self.database, self.production, LIMIT).others)
 
     def step(self, conversation_id: int, max_model_bytes: int = LIMIT) -> StepFacts:
         steps = self.workflow(max_model_bytes).steps

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
-import psycopg2
 import pytest
 from alembic import command
 from alembic.config import Config
@@ -18,7 +16,7 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.production import open_production
 from bench_pipeline.storage.schema import MIGRATIONS, SCHEMA_VERSION
-from bench_pipeline.storage.writers.installation import SIGNATURE, Roles, install, installed_fault, statements
+from bench_pipeline.storage.writers.installation import SIGNATURE, Roles, install, installed_fault
 from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.models import FAST
 from bench_pipeline_tests.kit.production import fill_production
@@ -335,44 +333,3 @@ def test_our_tables_may_be_in_a_schema_of_their_own(world: World) -> None:
             other.promoted()
 
             assert held(other) == [FAST] * 3
-
-
-# The statements, for whoever runs the database
-
-
-@ONLY_POSTGRESQL
-def test_the_statements_that_are_shown_do_what_the_command_does(
-    typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BENCH_OWNER_URL", as_role(world.url, "postgres"))
-    monkeypatch.setenv("BENCH_RECORDER_PASSWORD", "canary-4711")
-    before = rights(world)
-    shown = typed("db", "install", "--sql").stdout
-    world.change(
-        text(f"DROP FUNCTION {SIGNATURE}"),
-        text("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM bench_recorder, bench_promoter"),
-    )
-
-    address = make_url(world.url)
-    with closing(
-        psycopg2.connect(host=address.host, port=address.port, user="postgres", dbname=address.database)
-    ) as connection:
-        connection.cursor().execute(shown)
-        connection.commit()
-
-    assert rights(world) == before
-    assert fault(world) is None
-    assert "canary-4711" not in shown
-
-
-@ONLY_POSTGRESQL
-def test_showing_the_statements_changes_nothing(typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BENCH_OWNER_URL", as_role(world.url, "postgres"))
-    world.change(text(f"DROP FUNCTION {SIGNATURE}"))
-
-    shown = json.loads(typed("db", "install", "--sql", "--json").stdout)
-
-    assert fault(world) == "the promotion's function is not installed"
-    assert shown["installed"] is False
-    with world.owner.engine.connect() as connection:
-        assert shown["sql"] == statements(connection, open_production(world.owner, {}), ROLES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from sqlalchemy import event
 
 from bench_pipeline.promotion.rollback import roll_back
@@ -14,7 +16,7 @@ def test_a_change_that_is_committed_while_they_are_read_is_not_among_them(world:
     undone = []
 
     def undo(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if "FROM benchmark_promotions" in statement and not undone:
+        if re.search(r"FROM (public\.)?benchmark_promotions\b", statement) and not undone:
             undone.append(promotion)
             roll_back(bench, "the tests want it", "the tests")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from bench_pipeline.domain.models.identity import ModelIdentity
-from bench_pipeline.domain.models.ids import ActorId
+from bench_pipeline.domain.models.ids import ActorId, ConversationId
 from bench_pipeline.domain.promoting.changes import Promotion, PromotionRow
 from bench_pipeline.domain.promoting.plan import Bar, PlanEvidence, PlanKind, PlanRow
 
@@ -19,9 +20,9 @@ class MeasuredAs:
     identity: ModelIdentity
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Bars:
-    """All changes, oldest first, and how the actors of their benchmarks were measured.
+    """The changes that bar an actor with those that they undo, oldest first, and how their actors were measured.
 
     `measured` also holds the benchmark on which the rows in question rest.
     """
@@ -36,22 +37,25 @@ class Bars:
         that was undone; `Bar.EVIDENCE` also while suite, prompt, protocol, reader, hardware and the model's identity
         are unchanged.
         """
-        for change, barred in self._barred(row):
+        for change, barred in self._barred.get((row.conversation_id, row.new_actor_id), ()):
             if barred.evidence_hash == evidence.evidence_hash:
                 return change
             if change.bar is Bar.EVIDENCE and self._measured_alike(barred, row, evidence):
                 return change
         return None
 
-    def _barred(self, row: PlanRow) -> Iterator[tuple[Promotion, PromotionRow]]:
+    @cached_property
+    def _barred(self) -> Mapping[tuple[ConversationId, ActorId | None], Sequence[tuple[Promotion, PromotionRow]]]:
+        """The barring changes with the row of each, newest first, by conversation and barred actor."""
         by_id = {change.promotion_id: change for change in self.changes}
+        found: dict[tuple[ConversationId, ActorId | None], list[tuple[Promotion, PromotionRow]]] = {}
         for change in reversed(self.changes):
             if change.bar is None or not change.in_force:
                 continue
             for barred in barred_rows(change, by_id):
                 actor_id = barred.old_actor_id if change.kind is PlanKind.FAILOVER else barred.new_actor_id
-                if (barred.conversation_id, actor_id) == (row.conversation_id, row.new_actor_id):
-                    yield change, barred
+                found.setdefault((barred.conversation_id, actor_id), []).append((change, barred))
+        return found
 
     def _measured_alike(self, barred: PromotionRow, row: PlanRow, evidence: PlanEvidence) -> bool:
         if barred.benchmark_id is None or row.new_actor_id is None:

@@ -5,6 +5,7 @@ Finding and reading the files is in benchmark/task_folders.py.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -93,6 +94,7 @@ class Task(BaseModel):
         return self
 
 
+@lru_cache(maxsize=256)  # a command reads the same file several times, and a long one takes a while
 def parse_task(raw: bytes, file: str) -> Task:
     """Read a `task.yaml`. Raises `FileRefused` with all faults of the file."""
     value = _load_yaml(raw, file)

@@ -17,6 +17,7 @@ from bench_pipeline.storage.database_errors import driver_message
 from bench_pipeline.storage.own_schema import VERSION_TABLE, own_schema
 from bench_pipeline.storage.production import Production, enabled_sql, model_sql
 from bench_pipeline.storage.production_texts import prompt_parts
+from bench_pipeline.storage.schema import SchemaRefused, pending_statements
 from bench_pipeline.storage.tables import (
     AUDIT,
     benchmark_history,
@@ -90,7 +91,7 @@ def function_sql(connection: Connection, production: Production, types: Mapping[
 def search_path_of(connection: Connection) -> str:
     """Return the search path of this login as a list of existing schemas, with that of temporary tables last."""
     schemas: list[str] = connection.exec_driver_sql("SELECT current_schemas(false)").scalar_one()
-    return ", ".join([*map(_quoted, schemas), "pg_temp"])
+    return ", ".join([*map(quoted, schemas), "pg_temp"])
 
 
 def key_types(connection: Connection, production: Production) -> dict[str, str]:
@@ -106,7 +107,7 @@ def key_types(connection: Connection, production: Production) -> dict[str, str]:
 
 
 def _type_of(connection: Connection, column: Column[Any]) -> str:
-    query = _TYPE.format(table=_oid(connection.engine, column.table), name=_literal(column.name))
+    query = _TYPE.format(table=_oid(connection.engine, column.table), name=literal(column.name))
     return str(connection.execution_options(no_parameters=True).exec_driver_sql(query).scalar_one())
 
 
@@ -134,11 +135,31 @@ def _prompts(engine: Engine, production: Production, types: Mapping[str, str]) -
 
 
 def _own_oid(engine: Engine, table: Table) -> str:
-    return f"{_literal(qualified(engine, table.name))}::regclass"
+    return f"{literal(qualified(engine, table.name))}::regclass"
 
 
 def _oid(engine: Engine, table: Table) -> str:
-    return f"{_literal(_name(engine, table))}::regclass"
+    return f"{literal(_name(engine, table))}::regclass"
+
+
+def script(database: Database, production: Production, roles: Roles) -> list[str]:
+    """Return everything that `open_database` and `install` do as this login, in order, without doing any of it.
+
+    Passwords are not among it. Raises `InputError` for SQLite, and when this login may not make or migrate our tables.
+    """
+    _refuse_sqlite(database)
+    try:
+        tables = pending_statements(database.engine)
+    except SchemaRefused as error:
+        raise InputError(f"{database.name} {error}") from None
+    place = f"SET search_path TO {_schema(database.engine)}"
+    with database.engine.connect() as connection:
+        return [place, *tables, *statements(connection, production, roles)]
+
+
+def _refuse_sqlite(database: Database) -> None:
+    if database.engine.dialect.name != "postgresql":
+        raise InputError(f"{database.name} is SQLite, which has no roles; there is nothing to install")
 
 
 def statements(connection: Connection, production: Production, roles: Roles) -> list[str]:
@@ -161,8 +182,7 @@ def install(database: Database, production: Production, roles: Roles, passwords:
     `passwords` are set for the roles that it names. Raises `InputError` when the login is not the owner of production's
     tables or may not do it, and for a role that can do more than it should.
     """
-    if database.engine.dialect.name != "postgresql":
-        raise InputError(f"{database.name} is SQLite, which has no roles; there is nothing to install")
+    _refuse_sqlite(database)
     try:
         # Without parameters: the driver would take a percent sign of the function for one.
         with database.engine.connect().execution_options(no_parameters=True, as_owner=True) as connection:
@@ -209,7 +229,7 @@ def _mark(connection: Connection, production: Production) -> str:
 def _check_owner(connection: Connection, production: Production) -> None:
     """The function works with the rights of whoever makes it: that must be the owner, and nobody of more might."""
     conversations = _name(connection.engine, production.table("conversations"))
-    owner, login = connection.exec_driver_sql(_OWNER.format(table=_literal(conversations))).one()
+    owner, login = connection.exec_driver_sql(_OWNER.format(table=literal(conversations))).one()
     if owner != login:
         raise InputError(f"{conversations} belongs to {owner}, not to {login}; set BENCH_OWNER_URL to {owner}'s login")
 
@@ -219,7 +239,7 @@ def _check_roles(connection: Connection, roles: Roles) -> None:
     if roles.recorder == roles.promoter:
         raise InputError(f"BENCH_RECORDER_ROLE and BENCH_PROMOTER_ROLE are both {roles.recorder}; name two roles")
     for variable, role in (("BENCH_RECORDER_ROLE", roles.recorder), ("BENCH_PROMOTER_ROLE", roles.promoter)):
-        if why := connection.exec_driver_sql(_TOO_MUCH.format(role=_literal(role))).scalar():
+        if why := connection.exec_driver_sql(_TOO_MUCH.format(role=literal(role))).scalar():
             raise InputError(f"{variable}: {role} {why}, so it can do more than it should; name a role of its own")
 
 
@@ -262,30 +282,30 @@ END $do$"""
 
 
 def _grants(engine: Engine, production: Production, roles: Roles) -> Iterator[str]:
-    recorder, promoter, ours = _quoted(roles.recorder), _quoted(roles.promoter), _schema(engine)
-    names = {"recorder": _literal(roles.recorder), "promoter": _literal(roles.promoter)}
+    recorder, promoter, ours = quoted(roles.recorder), quoted(roles.promoter), _schema(engine)
+    names = {"recorder": literal(roles.recorder), "promoter": literal(roles.promoter)}
     schemas = dict.fromkeys([ours, *(_schema(engine, table.schema) for table in production.tables)])
     for schema in schemas:
-        yield _TAKE_ALL.format(schema=_literal(schema), **names)
+        yield _TAKE_ALL.format(schema=literal(schema), **names)
         yield f"GRANT USAGE ON SCHEMA {schema} TO {recorder}, {promoter}"
     for table in production.tables:
         yield f"GRANT SELECT ON {_name(engine, table)} TO {recorder}"
-    yield f"GRANT SELECT ON {ours}.{_quoted(VERSION_TABLE)} TO {recorder}"
+    yield f"GRANT SELECT ON {ours}.{quoted(VERSION_TABLE)} TO {recorder}"
     for name, own in sorted(metadata.tables.items()):
         rights = _RIGHTS.get(name, _ALL_RIGHTS)
-        yield f"GRANT {rights} ON {ours}.{_quoted(name)} TO {recorder}"
+        yield f"GRANT {rights} ON {ours}.{quoted(name)} TO {recorder}"
         key = own.autoincrement_column
         if own is benchmark_history:
-            yield _COUNT_UP.format(table=_literal(f"{ours}.{_quoted(name)}"), recorder=names["recorder"])
+            yield _COUNT_UP.format(table=literal(f"{ours}.{quoted(name)}"), recorder=names["recorder"])
         elif key is not None and "INSERT" in rights:
-            yield f"GRANT USAGE ON SEQUENCE {ours}.{_quoted(f'{name}_{key.name}_seq')} TO {recorder}"
+            yield f"GRANT USAGE ON SEQUENCE {ours}.{quoted(f'{name}_{key.name}_seq')} TO {recorder}"
     yield f"GRANT EXECUTE ON FUNCTION {qualified(engine, SIGNATURE)} TO {promoter}"
 
 
 def _make_role(role: str) -> str:
     return (
-        f"DO $do$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {_literal(role)}) THEN "
-        f"CREATE ROLE {_quoted(role)} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT; END IF; END $do$"
+        f"DO $do$ BEGIN IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {literal(role)}) THEN "
+        f"CREATE ROLE {quoted(role)} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOINHERIT; END IF; END $do$"
     )
 
 
@@ -295,25 +315,26 @@ def _set_password(connection: Connection, role: str, password: str) -> None:
 
     raw = connection.connection.driver_connection
     verifier = encrypt_password(password, role, raw, "scram-sha-256")
-    connection.exec_driver_sql(f"ALTER ROLE {_quoted(role)} PASSWORD {_literal(verifier)}")
+    connection.exec_driver_sql(f"ALTER ROLE {quoted(role)} PASSWORD {literal(verifier)}")
 
 
 def _schema(engine: Engine, name: str | None = None) -> str:
-    return _quoted(name or own_schema(engine) or "public")
+    return quoted(name or own_schema(engine) or "public")
 
 
 def _name(engine: Engine, table: Table) -> str:
-    return f"{_schema(engine, table.schema)}.{_quoted(table.name)}"
+    return f"{_schema(engine, table.schema)}.{quoted(table.name)}"
 
 
 def _columns(table: Table) -> dict[str, str]:
-    return {column.key: _quoted(column.name) for column in table.columns}
+    return {column.key: quoted(column.name) for column in table.columns}
 
 
-def _quoted(name: str) -> str:
-    """The dialect would double a percent sign as well, for a driver that is given parameters."""
+def quoted(name: str) -> str:
+    """Quote an identifier. The dialect would double a percent sign as well, for a driver that is given parameters."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def _literal(value: str) -> str:
+def literal(value: str) -> str:
+    """Quote a text."""
     return "'" + value.replace("'", "''") + "'"

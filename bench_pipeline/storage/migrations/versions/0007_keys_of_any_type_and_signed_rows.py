@@ -45,6 +45,8 @@ def upgrade() -> None:
 
 def _upgrade_postgresql() -> None:
     """Change the columns in place: no trigger runs, so that the append-only tables allow it."""
+    op.execute("ALTER TABLE benchmark_champions ALTER COLUMN conversation_id DROP DEFAULT")  # it had a sequence
+    op.execute("DROP SEQUENCE IF EXISTS benchmark_champions_conversation_id_seq")
     for table, columns in _KEYS.items():
         for column in columns:
             op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} TYPE text USING {column}::text")
