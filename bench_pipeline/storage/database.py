@@ -9,13 +9,20 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from bench_pipeline.domain.errors import BenchError, InputError
 from bench_pipeline.storage.database_errors import driver_message
-from bench_pipeline.storage.schema import NO_RIGHT, REMEDY, SchemaRefused, begin_immediate, bring_up_to_date
+from bench_pipeline.storage.schema import (
+    NO_RIGHT,
+    REMEDY,
+    VERSION_TABLE,
+    SchemaRefused,
+    begin_immediate,
+    bring_up_to_date,
+)
 
 _LOCK_NOT_AVAILABLE = "55P03"
 SQLITE_BUSY_LIMIT_S = 30
@@ -26,8 +33,12 @@ class LockTaken(BenchError):
     """Another process holds a lock that only one may hold."""
 
 
+class FileMissing(InputError):
+    """The SQLite file to look into does not exist."""
+
+
 class Database:
-    """An open database whose schema is up to date."""
+    """An open database. Its schema is up to date, unless it was only looked into."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -123,6 +134,33 @@ def open_database(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
     except (DBAPIError, ArgumentError, ImportError, OSError) as error:
         raise InputError(f"{variable}: {_shown(address)} cannot be used: {driver_message(error)}") from None
     return Database(engine)
+
+
+def look_into(url: str, variable: str = "BENCH_DATABASE_URL") -> Database:
+    """Open the database at `url` for reading only. Nothing is created, migrated or locked, also by an owner.
+
+    Raises `InputError` as `open_database` does, and `FileMissing` when SQLite's file does not exist.
+    """
+    address = _checked_url(variable, url)
+    try:
+        database = Database(_reading_engine(variable, address))
+        inspect(database.engine).has_table(VERSION_TABLE)  # connects; SQLite reads the file only now
+    except (DBAPIError, ArgumentError, ImportError, OSError) as error:
+        raise InputError(f"{variable}: {_shown(address)} cannot be used: {driver_message(error)}") from None
+    return database
+
+
+def _reading_engine(variable: str, address: URL) -> Engine:
+    if address.get_backend_name() == "postgresql":
+        return create_engine(address, **_engine_options(address), execution_options={"postgresql_readonly": True})
+    file = Path(str(address.database)).absolute()
+    if not file.exists():
+        raise FileMissing(f"{variable}: {_shown(address)} does not exist")
+    log = file.with_name(f"{file.name}-wal")
+    # A reader of a file in WAL mode would create the log. Without one, all of the data is in the file itself.
+    unlogged = "" if log.exists() and log.stat().st_size else "&immutable=1"
+    location = f"{file.as_uri()}?mode=ro{unlogged}"
+    return create_engine(address, creator=lambda: sqlite3.connect(location, uri=True, check_same_thread=False))
 
 
 def _explain_missing_privilege(context: ExceptionContext) -> None:

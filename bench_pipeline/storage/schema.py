@@ -48,7 +48,7 @@ def bring_up_to_date(engine: Engine) -> None:
     lacks the privilege to create or migrate them.
     """
     with engine.connect() as connection:
-        if _version_of(connection) == SCHEMA_VERSION:
+        if version_of(connection) == SCHEMA_VERSION:
             return
     try:
         with begin_immediate(engine) as connection:
@@ -64,7 +64,7 @@ def bring_up_to_date(engine: Engine) -> None:
 def _make_or_migrate(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('bench_pipeline:schema'))"))
-    version = _version_of(connection)
+    version = version_of(connection)
     if version is None:
         _create(connection)
     elif version != SCHEMA_VERSION:
@@ -95,7 +95,8 @@ def upgrade(connection: Connection, to: str = "head") -> None:
         raise SchemaRefused(f"was created by a newer version; update bench_pipeline ({error})") from None
 
 
-def _version_of(connection: Connection) -> str | None:
+def version_of(connection: Connection) -> str | None:
+    """Return the version of our tables; None where this login sees none."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     version: str | None = connection.scalar(select(_VERSION.c.version_num))

@@ -42,6 +42,7 @@ ARGUMENTS = {
     "blame": "3336",
     "docs": "",
     "db install": "",
+    "db rehearse": "--yes",
     "ui": "--host 203.0.113.1",  # an address of no machine, so that no server starts
     "doctor": "",
     "completion": "bash",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from sqlalchemy import Connection, Engine, text
@@ -60,7 +60,7 @@ class PostgresqlWriter:
                 return self._call(values)
             except DBAPIError as error:
                 if not error.connection_invalidated:
-                    raise _told(error) from None
+                    raise told(error) from None
             # The connection may have been lost at the commit: find out how that ended before trying again.
             if (known := self._outcome(plan_hash)) is not None:
                 return known
@@ -78,11 +78,8 @@ class PostgresqlWriter:
                 raise InputError("BENCH_PROMOTER_URL: this login may not promote; set it to the promoter's login")
 
     def _call(self, values: dict[str, str | None]) -> int | None:
-        function = qualified(self._database.engine, FUNCTION).replace(":", r"\:")
-        call = text(f"SELECT {function}(:plan, :by, :run, CAST(:observed AS json))")
         with self._connected() as connection, connection.begin():
-            promotion_id: int | None = connection.scalar(call, values)
-        return promotion_id
+            return call_function(connection, self._database.engine, values)
 
     def _connected(self) -> Connection:
         try:
@@ -122,7 +119,19 @@ class PostgresqlWriter:
             self._engine.dispose()
 
 
-def _told(error: DBAPIError) -> Exception:
+def call_function(connection: Connection, owner: Engine, values: Mapping[str, str | None]) -> int | None:
+    """Call the function, which is in the first schema that `owner` sees, within the transaction of the caller.
+
+    `values` are `plan`, `by`, `run` and `observed`. Raises `DBAPIError`, which `told` explains.
+    """
+    function = qualified(owner, FUNCTION).replace(":", r"\:")
+    call = text(f"SELECT {function}(:plan, :by, :run, CAST(:observed AS json))")
+    promotion_id: int | None = connection.scalar(call, values)
+    return promotion_id
+
+
+def told(error: DBAPIError) -> Exception:
+    """Return what an error of the function means, as the exception to raise."""
     code = getattr(error.orig, "pgcode", None)
     if code == _REFUSED:
         said = error.orig.diag  # type: ignore[union-attr]
