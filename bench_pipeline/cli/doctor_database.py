@@ -24,7 +24,7 @@ from bench_pipeline.storage.inspection.schemas import creation, may_read_version
 from bench_pipeline.storage.inspection.sessions import database_identity, pooler, same_database, session, time_limits
 from bench_pipeline.storage.plans import latest_freeze
 from bench_pipeline.storage.production import Production, has_production, open_production
-from bench_pipeline.storage.schema import SCHEMA_VERSION, version_of
+from bench_pipeline.storage.schema import NO_RIGHT, SCHEMA_VERSION, version_of
 from bench_pipeline.storage.writers.installation import (
     SIGNATURE,
     Roles,
@@ -34,6 +34,7 @@ from bench_pipeline.storage.writers.installation import (
     qualified,
 )
 
+_INSTALL = "set BENCH_OWNER_URL to the login of the tables' owner, then run `bench db install`"
 _PARTS = {Stops.BENCHMARK: "production tables", Stops.PROMOTION: "promotion", Stops.SAFETY: "safety"}
 
 
@@ -74,7 +75,10 @@ def database_lines(settings: Settings) -> list[Line]:
             postgresql = database.engine.dialect.name == "postgresql"
             return list(_PostgresqlLines(settings, database) if postgresql else _sqlite_lines(settings, database))
         except DBAPIError as error:
-            return [Line("database", False, f"{database.name} cannot be inspected: {driver_message(error)}")]
+            problem = f"{database.name} cannot be inspected: {driver_message(error)}"
+            if getattr(error.orig, "pgcode", None) not in NO_RIGHT:
+                return [Line("database", False, problem)]
+            return [Line("database", False, f"{problem}; {_INSTALL}", remedy=_INSTALL)]
 
 
 def names_production(settings: Settings) -> bool:

@@ -61,8 +61,8 @@ class Broken:
             role, words = statement.groups()
             self.run(words, "postgres" if role == "a superuser" else role)
         elif "`bench db install`" in remedy:
-            owner = re.findall(r"set BENCH_OWNER_URL to the login of (\w+)", remedy)
-            monkeypatch.setenv("BENCH_OWNER_URL", as_role(self.url, *owner))
+            assert f"set BENCH_OWNER_URL to the login of {OWNER}" in remedy or "of the tables' owner" in remedy
+            monkeypatch.setenv("BENCH_OWNER_URL", as_role(self.url, OWNER))
             done = typed("db", "install", "--no-rehearse")
             assert done.returncode == 0, done.stderr
         elif variable := re.search(r"`export (\w+)='(.+)'`", remedy):

@@ -16,7 +16,10 @@ MOVE_ALL = (
     "ALTER FUNCTION benchmark_apply(text, text, text, json) SET SCHEMA crew_owner"
 )
 QUALIFIED = json.dumps(
-    {name: f"public.{name}" for name in ("actors", "conversations", "workflows", "workflow_conversations")}
+    {
+        **{name: f"public.{name}" for name in ("actors", "conversations", "workflow_conversations")},
+        "workflows": "crew.workflows",
+    }
 )
 BODY = "LANGUAGE sql SECURITY DEFINER AS 'UPDATE public.conversations SET actor_id = 1'"
 
@@ -279,6 +282,13 @@ RIGHTS = {
     ),
 }
 PATHS = {
+    "a schema that the recorder may not use": Fault(
+        "CREATE SCHEMA crew AUTHORIZATION crew_owner; ALTER TABLE workflows SET SCHEMA crew",
+        DATABASE,
+        "cannot be inspected: permission denied for schema crew",
+        True,
+        settings=(("BENCH_PRODUCTION_NAMES", '{"workflows": "crew.workflows"}'),),
+    ),
     "a search path that names no schema": Fault(
         DROP_OURS + "; ALTER ROLE crew_owner IN DATABASE {db} SET search_path = crew_owner",
         PROMOTION,
