@@ -34,9 +34,9 @@ class Relation:
 class Inspected:
     """What is inspected, over one connection that only reads.
 
-    `relations` are production's tables by our names, `owner` is the role that owns conversations and the function,
-    `owner_path` the schemas of its search path, `path` those of this login's. `restricted` are the roles that must not
-    write production, as far as they exist.
+    `relations` are production's tables by our names. `owner` is the role that owns conversations and the function,
+    `owner_path` the schemas of its search path. `reader` is this login, `path` its search path. `restricted` are the
+    roles that must not write production, as far as they exist.
     """
 
     connection: Connection
@@ -44,7 +44,7 @@ class Inspected:
     owner: str
     owner_path: tuple[str, ...]
     path: tuple[str, ...]
-    recorder: str
+    reader: str
     restricted: tuple[str, ...]
 
     def rows(self, query: str, **values: object) -> list[RowMapping]:
@@ -64,11 +64,12 @@ def inspected(connection: Connection, production: Production, recorder: str, pro
     """
     found = {name: _oid(connection, production.table(name)) for name in (*REQUIRED, *sorted(production.optional))}
     owner = connection.scalar(text(_OWNER), {"oid": found["conversations"]})
-    paths = search_path(connection, owner), search_path(connection, connection.scalar(text("SELECT current_user")))
+    login = connection.execute(text("SELECT current_user")).scalar_one()
+    owner_path, path = search_path(connection, owner), search_path(connection, login)
     connection.execute(text("SET LOCAL search_path TO pg_catalog"))
     relations = {name: _relation(connection, oid, production.table(name)) for name, oid in found.items()}
     restricted = connection.scalars(text(_RESTRICTED), {"names": [recorder, promoter], "owner": owner})
-    return Inspected(connection, relations, owner, *paths, recorder, tuple(restricted))
+    return Inspected(connection, relations, owner, owner_path, path, login, tuple(restricted))
 
 
 _OWNER = "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = :oid"

@@ -136,10 +136,10 @@ def open_schemas(inspected: Inspected) -> Iterator[Finding]:
 
 
 def unreadable(inspected: Inspected) -> Iterator[Finding]:
-    """Find the tables of production that the recorder may not read."""
+    """Find the tables of production that this login may not read."""
     for relation in inspected.relations.values():
         columns = list(relation.columns.values())
-        for row in inspected.rows(_UNREADABLE, role=inspected.recorder, oid=relation.oid, columns=columns):
+        for row in inspected.rows(_UNREADABLE, role=inspected.reader, oid=relation.oid, columns=columns):
             yield Finding(
                 Stops.BENCHMARK,
                 f"{row['role']} may not read {relation.name}",

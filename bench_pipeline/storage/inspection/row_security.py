@@ -1,4 +1,4 @@
-"""Row-level security that hides rows from the recorder, or forbids the owner of conversations to change them."""
+"""Row-level security that hides rows from this login, or forbids the owner of conversations to change them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ORDER BY p.polname
 
 
 def hidden_rows(inspected: Inspected) -> Iterator[Finding]:
-    """Find the tables whose rows the recorder cannot read."""
+    """Find the tables whose rows this login cannot read."""
     for relation in inspected.relations.values():
         yield from _hidden(inspected, relation)
 
@@ -39,7 +39,7 @@ def unwritable_rows(inspected: Inspected) -> Iterator[Finding]:
 
 def _hidden(inspected: Inspected, relation: Relation) -> Iterator[Finding]:
     """Restrictive policies are altered rather than answered by another one: they hold beside any permissive one."""
-    role = inspected.recorder
+    role = inspected.reader
     if not inspected.value(_SUBJECT, oid=relation.oid, role=role):
         return
     applying = [row for row in inspected.rows(_POLICIES, oid=relation.oid, role=role) if row["command"] in ("r", "*")]

@@ -115,6 +115,13 @@ ROW_SECURITY = {
         "row-level security of public.conversations applies to crew_owner too",
         refused=True,
     ),
+    "row-level security, and a login of another name": Fault(
+        "ALTER TABLE workflows ENABLE ROW LEVEL SECURITY",
+        PRODUCTION,
+        "row-level security of public.workflows hides rows from crew_recorder",
+        True,
+        settings=(("BENCH_RECORDER_ROLE", "someone_else"),),
+    ),
     "a table that the recorder may not read": Fault(
         "REVOKE SELECT ON actors FROM crew_recorder",
         PRODUCTION,

@@ -49,9 +49,9 @@ def test_a_fault_is_named_with_a_remedy_that_works_as_it_stands(
     for name, fault in FAULTS[group].items():
         broken.suffer(fault)
         for variable, value in fault.settings:
-            in_force = broken.settings.get(variable)
-            elsewhere = str(make_url(in_force).set(database=value)) if in_force else value
-            monkeypatch.setenv(variable, elsewhere)
+            is_address = variable.endswith("_URL")
+            other = make_url(broken.settings[variable]).set(database=value) if is_address else value
+            monkeypatch.setenv(variable, str(other))
         found = faults_told(typed)
         refused = refuses(typed, monkeypatch, broken) if fault.refused else True
         left = found
