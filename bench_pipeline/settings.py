@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     )
     owner_url: SecretStr | None = Field(
         default=None,
-        description="URL of the same database for the table owner, used only by bench db install; "
+        description="URL of the same database for the table owner, used only by bench db and bench doctor; "
         "default: BENCH_DATABASE_URL",
     )
     recorder_role: str = Field(

@@ -31,6 +31,8 @@ from bench_pipeline.storage.own_schema import VERSION_TABLE
 from bench_pipeline.storage.tables import metadata
 from bench_pipeline_tests.domain.tasks.judging import judged, verdict_of
 from bench_pipeline_tests.runtimes.test_openai_servers import SAID
+from bench_pipeline_tests.storage.broken.faults import FAULTS
+from bench_pipeline_tests.storage.broken.unusual import FAILING, UNUSUAL
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -294,6 +296,20 @@ def test_productions_optional_columns_stand_in_the_guide() -> None:
     rows = table_rows(section(text_of("how-to/your-own-database.md"), "## Optional columns"))
 
     assert {row[0].strip("`"): tuple(_INLINE.findall(row[1])) for row in rows} == OPTIONAL_COLUMNS
+
+
+def test_the_databases_of_the_reference_are_those_that_are_tested() -> None:
+    text = text_of("reference/databases.md")
+    found = {name: fault for group in FAULTS.values() for name, fault in group.items()}
+    rows = {row[0]: row[1:] for row in table_rows(section(text, "## What doctor finds"))}
+
+    assert [row[0] for row in table_rows(section(text, "## What works"))] == list(UNUSUAL)
+    assert [row[0] for row in table_rows(section(text, "## What only a rehearsal finds"))] == list(FAILING)
+    assert list(rows) == list(found)
+    assert {name: row[0] for name, row in rows.items()} == {name: fault.stopped for name, fault in found.items()}
+    assert {name: row[2] for name, row in rows.items()} == {
+        name: "yes" if fault.refused else "no" for name, fault in found.items()
+    }
 
 
 @every_document

@@ -52,7 +52,7 @@ COMMAND_LINES = {
     "doctor": "doctor",
     "completion": "completion bash",
 }
-IN_NEED_OF_NO_DATABASE = {"cases", "completion"}
+IN_NEED_OF_NO_DATABASE = {"completion"}
 
 
 @pytest.fixture

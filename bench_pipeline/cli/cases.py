@@ -6,19 +6,26 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from sqlalchemy.exc import DBAPIError
 
+from bench_pipeline.benchmark.conversations import conversation_faults, existing_conversations
 from bench_pipeline.benchmark.preparation import prepare_from_files
 from bench_pipeline.benchmark.task_folders import read_suite, testcases_dir
 from bench_pipeline.cli.cases_import import import_
 from bench_pipeline.cli.cases_show import show
 from bench_pipeline.cli.output import json_option, print_json, safe
-from bench_pipeline.domain.errors import FileRefused, InputError
+from bench_pipeline.domain.errors import Fault, FileRefused, InputError
+from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.tasks.suite import DraftCase, OnlyDrafts, Suite
 from bench_pipeline.settings import Settings, load_settings
+from bench_pipeline.storage.database import FileMissing, look_into
+from bench_pipeline.storage.database_errors import driver_message
+from bench_pipeline.storage.production import has_production, open_production
 
 
 @click.group()
@@ -37,11 +44,13 @@ def check(paths: tuple[Path, ...], as_json: bool) -> int:
     """Check suites and report all faults at once, with file, case, field and remedy.
 
     PATHS are suite.json files or task folders. Without PATHS every task is checked, including its task.yaml.
-    Drafts, which are not measured, are listed with the fields that they still need.
+    Drafts, which are not measured, are listed with the fields that they still need. The conversations that a
+    task.yaml names must exist in production, if that is set, and no other task may serve them.
     Exit status: 0 all suites are valid, 2 a suite is invalid.
     """
     settings = load_settings()
-    results = [_checked(settings, path) for path in paths or _all_folders(settings)]
+    existing = _existing_conversations(settings)
+    results = [_checked(settings, path, existing) for path in paths or _all_folders(settings)]
     if as_json:
         print_json(results)
     else:
@@ -50,6 +59,21 @@ def check(paths: tuple[Path, ...], as_json: bool) -> int:
             lines = f"{mark} {result.path}: {result.summary}", *result.faults, *map(_draft_line, result.drafts)
             click.echo("\n".join(safe(line) for line in lines))
     return 0 if all(result.sound for result in results) else 2
+
+
+def _existing_conversations(settings: Settings) -> list[ConversationId] | None:
+    """Return what production has, or None where it is not set; where it cannot be asked, say so."""
+    try:
+        with closing(look_into(settings.database_url.get_secret_value())) as database:
+            if not has_production(database, settings.production_names):
+                return None
+            return existing_conversations(database, open_production(database, settings.production_names))
+    except FileMissing:
+        return None
+    except (InputError, DBAPIError) as error:
+        why = str(error) if isinstance(error, InputError) else driver_message(error)
+        click.echo(safe(f"bench: the conversations of the tasks are not checked: {why}"), err=True)
+        return None
 
 
 def _all_folders(settings: Settings) -> list[Path]:
@@ -79,14 +103,23 @@ class CheckedSuite:
     drafts: list[Draft]
 
 
-def _checked(settings: Settings, path: Path) -> CheckedSuite:
+def _checked(settings: Settings, path: Path, existing: list[ConversationId] | None) -> CheckedSuite:
     try:
         suite = _suite(settings, path)
+        if path.is_dir() and (conversations := _conversation_faults(settings, path, existing)):
+            raise FileRefused(conversations)
     except FileRefused as error:
         faults = [str(fault) for fault in error.faults]
         drafts = _drafts(error.drafts) if isinstance(error, OnlyDrafts) else []
         return CheckedSuite(str(path), False, f"{len(faults)} fault{'s' * (len(faults) != 1)}", None, faults, drafts)
     return CheckedSuite(str(path), True, _summary(suite), suite.hash, [], _drafts(suite.drafts))
+
+
+def _conversation_faults(settings: Settings, path: Path, existing: list[ConversationId] | None) -> list[Fault]:
+    """Return the faults of this task's conversations, beside the other tasks of its directory."""
+    folder = path.resolve()
+    faults = conversation_faults(settings.model_copy(update={"testcases_dir": folder.parent}), existing)
+    return [fault for fault in faults if Path(fault.file).parent == folder]
 
 
 def _drafts(cases: tuple[DraftCase, ...]) -> list[Draft]:

@@ -36,7 +36,7 @@ COMMANDS = {
     "log": ("audit", "Show every change to production, newest first."),
     "blame": ("audit", "Explain why a conversation has its actor."),
     "docs": ("production", "Write the workflow documents and the champion registry."),
-    "db": ("db", "Prepare the database, remove old replies, or uninstall."),
+    "db": ("db", "Prepare the database, rehearse, remove old replies, or uninstall."),
     "ui": ("ui", "Start Dagster's web server and daemon."),
     "doctor": ("doctor", "Check database, runtimes, disk and versions."),
     "completion": ("completion", "Print a script that completes commands, options and tasks in your shell."),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
+from bench_pipeline.benchmark.conversations import conversation_faults, existing_conversations
 from bench_pipeline.benchmark.fitness import passed_over_text
-from bench_pipeline.benchmark.task_folders import read_task
+from bench_pipeline.benchmark.task_folders import read_task, testcases_dir
 from bench_pipeline.benchmark.workbench import Workbench, account, open_workbench
 from bench_pipeline.cli.completion import task_names
 from bench_pipeline.cli.live_tree import LiveTree
@@ -20,7 +22,7 @@ from bench_pipeline.cli.production_text import (
     rollback_text,
     validation_lines,
 )
-from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.errors import FileRefused, InputError
 from bench_pipeline.domain.promoting.plan import ApprovalMode, PromotionPlan
 from bench_pipeline.promotion.delivery import (
     Delivery,
@@ -73,9 +75,11 @@ def plan(tasks: tuple[str, ...], benchmark_ids: tuple[str, ...], as_json: bool) 
       bench plan --task grading
       bench plan --task grading --benchmark grading-20261124T045803Z-2ace
 
-    Exit status: 0 there is something to promote, 1 nothing would change.
+    Exit status: 0 there is something to promote, 1 nothing would change, 2 a task names a conversation that does not
+    exist, or that another task serves.
     """
     with open_workbench(load_settings()) as bench:
+        _check_conversations(bench, tasks)
         chosen = chosen_benchmarks(bench, tasks, benchmark_ids)
         made = plan_from(bench, chosen.ranked)
         found = made.plan
@@ -89,6 +93,13 @@ def plan(tasks: tuple[str, ...], benchmark_ids: tuple[str, ...], as_json: bool) 
         notes += [f"⏳ {waits}"] if waits else []
         click.echo("\n".join([plan_text(found), *map(safe, notes)]))
     return 0 if found.changes else 1
+
+
+def _check_conversations(bench: Workbench, tasks: tuple[str, ...]) -> None:
+    files = [testcases_dir(bench.settings) / task / "task.yaml" for task in tasks]
+    faults = conversation_faults(bench.settings, existing_conversations(bench.database, bench.production))
+    if mine := [fault for fault in faults if Path(fault.file) in files]:
+        raise FileRefused(mine)
 
 
 @click.command()

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -19,7 +19,7 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.storage.database_errors import driver_message
 from bench_pipeline.storage.lock_timeout import explain_lock_timeout, limit_lock_wait
 from bench_pipeline.storage.locks import HeldLock, LockPurpose, OnWait, hold
-from bench_pipeline.storage.own_schema import NoOwnSchema, in_own_schema
+from bench_pipeline.storage.own_schema import VERSION_TABLE, NoOwnSchema, in_own_schema
 from bench_pipeline.storage.schema import NO_RIGHT, REMEDY, SchemaRefused, begin_immediate, bring_up_to_date
 
 _DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg2"}  # errors and passwords are read as these have them
@@ -38,8 +38,12 @@ _CONNECT_ARGUMENTS = {
 """What libpq is told unless the address says otherwise: in seconds, the last one in milliseconds."""
 
 
+class FileMissing(InputError):
+    """The SQLite file to look into does not exist."""
+
+
 class Database:
-    """An open database whose schema is up to date."""
+    """An open database. Its schema is up to date, unless it was only looked into."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -96,6 +100,46 @@ def open_database(url: str, variable: str = "BENCH_DATABASE_URL", schema: str | 
     except (DBAPIError, ArgumentError, ImportError, OSError) as error:
         raise InputError(f"{variable}: {_shown(address)} cannot be used: {driver_message(error)}") from None
     return Database(engine)
+
+
+def without_tables(url: str, variable: str, schema: str | None = None) -> Database:
+    """Open the database at `url` as it is: our tables may be missing, or of another version. Raises `InputError`."""
+    engine = connect_to(variable, url)
+    try:
+        return Database(in_own_schema(engine, schema))
+    except NoOwnSchema as error:
+        raise InputError(f"{variable}: {_shown(engine.url)} {error}") from None
+    except DBAPIError as error:
+        raise InputError(f"{variable}: {_shown(engine.url)} cannot be used: {driver_message(error)}") from None
+
+
+def look_into(url: str, variable: str = "BENCH_DATABASE_URL", schema: str | None = None) -> Database:
+    """Open the database at `url` for reading only. Nothing is created, migrated or locked, also by an owner.
+
+    Raises `InputError` as `open_database` does, and `FileMissing` when SQLite's file does not exist.
+    """
+    address = _checked_url(variable, url)
+    try:
+        database = Database(in_own_schema(_reading_engine(variable, address), schema))
+        inspect(database.engine).has_table(VERSION_TABLE)  # connects; SQLite reads the file only now
+    except NoOwnSchema as error:
+        raise InputError(f"{variable}: {_shown(address)} {error}") from None
+    except (DBAPIError, ArgumentError, ImportError, OSError) as error:
+        raise InputError(f"{variable}: {_shown(address)} cannot be used: {driver_message(error)}") from None
+    return database
+
+
+def _reading_engine(variable: str, address: URL) -> Engine:
+    if address.get_backend_name() == "postgresql":
+        return _engine(address).execution_options(postgresql_readonly=True)
+    file = Path(str(address.database)).absolute()
+    if not file.exists():
+        raise FileMissing(f"{variable}: {_shown(address)} does not exist")
+    log = file.with_name(f"{file.name}-wal")
+    # A reader of a file in WAL mode would create the log. Without one, all of the data is in the file itself.
+    unlogged = "" if log.exists() and log.stat().st_size else "&immutable=1"
+    location = f"{file.as_uri()}?mode=ro{unlogged}"
+    return create_engine(address, creator=lambda: sqlite3.connect(location, uri=True, check_same_thread=False))
 
 
 def _explain_missing_privilege(context: ExceptionContext) -> None:

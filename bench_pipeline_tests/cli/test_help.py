@@ -41,7 +41,7 @@ def test_every_command_of_the_issue_is_there() -> None:
         "reconcile log blame docs db ui doctor completion"
     )
     assert list(COMMANDS) == wanted.split()
-    assert {"cases check", "db install"} <= ALL.keys()
+    assert {"cases check", "db install", "db rehearse"} <= ALL.keys()
 
 
 @pytest.mark.parametrize("name", [name for name, found in ALL.items() if not isinstance(found, click.Group)])

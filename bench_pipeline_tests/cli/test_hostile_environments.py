@@ -44,6 +44,7 @@ ARGUMENTS = {
     "db prune": "--keep 24m --yes",
     "db uninstall": "",  # asks, and nobody can answer
     "db install": "",
+    "db rehearse": "--yes",
     "ui": "--host 203.0.113.1",  # an address of no machine, so that no server starts
     "doctor": "",
     "completion": "bash",

@@ -14,7 +14,7 @@ from bench_pipeline.storage.tables import benchmark_history
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import FAST
 from bench_pipeline_tests.kit.shell import Typed
-from bench_pipeline_tests.kit.tasks import suite_value, task_value, write_task
+from bench_pipeline_tests.kit.tasks import GRADE_A, suite_value, task_value, write_task
 from bench_pipeline_tests.kit.text import only
 from bench_pipeline_tests.kit.world import World
 
@@ -112,6 +112,35 @@ def test_cases_check_finds_what_task_yaml_and_suite_disagree_on(typed: Typed, wo
     assert "task_type: is 'formatting'; write 'grading'" in done.stdout
 
 
+def test_cases_check_and_plan_name_conversations_that_do_not_exist_or_have_two_tasks(
+    typed: Typed, world: World
+) -> None:
+    world.ranked("fast", "slow")
+    write_task(world.folder / "testcases", task=task_value(conversations=[GRADE_A, 9999]))
+    write_task(
+        world.folder / "testcases", task=task_value("other", [GRADE_A]), suite=suite_value("other"), name="other"
+    )
+
+    for command in ("cases check", "plan --task grading"):
+        done = typed(*command.split())
+        assert done.returncode == 2
+        shown = done.stdout + done.stderr
+        assert f"conversations: conversation {GRADE_A} is in the task other too; remove it from all but one" in shown
+        assert f"conversation 9999 does not exist in production; write `conversations: [{GRADE_A}]`" in shown
+
+
+def test_cases_check_says_that_it_cannot_ask_production(
+    typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_DATABASE_URL", "postgresql://app:s3cret@127.0.0.1:1/jobs")
+
+    done = typed("cases", "check")
+
+    assert done.returncode == 0
+    assert "bench: the conversations of the tasks are not checked: BENCH_DATABASE_URL: " in done.stderr
+    assert "s3cret" not in done.stderr
+
+
 # history
 
 
@@ -191,8 +220,13 @@ def no_database(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATABASE_URL", "postgresql://app:s3cret@127.0.0.1:1/jobs")
 
 
-def no_actors(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def no_file(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATABASE_URL", f"sqlite:///{world.folder / 'fresh.db'}")
+
+
+def no_actors(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    (world.folder / "empty.db").touch()
+    monkeypatch.setenv("BENCH_DATABASE_URL", f"sqlite:///{world.folder / 'empty.db'}")
 
 
 def no_suite(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,6 +238,7 @@ def no_suite(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (no_server, "a runtime", "start Ollama (ollama serve), or fetch weights"),
         (no_database, "database", "cannot be used: "),
+        (no_file, "database", "fresh.db does not exist; set BENCH_DATABASE_URL to your production database"),
         (no_actors, "production tables", "lacks table actors"),
         (no_suite, "task grading", "there are no cases"),
     ],

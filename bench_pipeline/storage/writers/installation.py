@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,16 @@ from sqlalchemy import Column, Connection, Engine, Table, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.mapping.names import Names
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.database_errors import driver_message
+from bench_pipeline.storage.inspection.inspected import inspected
+from bench_pipeline.storage.inspection.inspection import faults_before_install
+from bench_pipeline.storage.inspection.schemas import creation, search_path
 from bench_pipeline.storage.own_schema import VERSION_TABLE, own_schema
-from bench_pipeline.storage.production import Production, enabled_sql, model_sql
+from bench_pipeline.storage.production import Production, enabled_sql, model_sql, open_production
 from bench_pipeline.storage.production_texts import prompt_parts
-from bench_pipeline.storage.schema import SchemaRefused, pending_statements
+from bench_pipeline.storage.schema import SCHEMA_VERSION, SchemaRefused, pending_statements, version_of
 from bench_pipeline.storage.tables import (
     AUDIT,
     benchmark_history,
@@ -48,6 +52,12 @@ class Roles:
 
     recorder: str
     promoter: str
+
+
+def own_rights(roles: Roles) -> dict[str, dict[str, frozenset[str]]]:
+    """Return the rights that each role has on our tables once they are installed: by role, then by table."""
+    recorder = {name: frozenset(_RIGHTS.get(name, _ALL_RIGHTS).split(", ")) for name in metadata.tables}
+    return {roles.recorder: recorder, roles.promoter: dict.fromkeys(metadata.tables, frozenset())}
 
 
 def qualified(engine: Engine, function: str) -> str:
@@ -180,13 +190,15 @@ def install(database: Database, production: Production, roles: Roles, passwords:
     """Make the function and the roles with their rights, in one transaction; each is brought up to date if there.
 
     `passwords` are set for the roles that it names. Raises `InputError` when the login is not the owner of production's
-    tables or may not do it, and for a role that can do more than it should.
+    tables or may not do it, for a role that can do more than it should, and for every fault of the database that would
+    make the installation useless or unsafe.
     """
     _refuse_sqlite(database)
     try:
         # Without parameters: the driver would take a percent sign of the function for one.
         with database.engine.connect().execution_options(no_parameters=True, as_owner=True) as connection:
             _check_owner(connection, production)
+            _refuse_faults(database, production, roles)
             for statement in statements(connection, production, roles):
                 connection.exec_driver_sql(statement)
             _check_roles(connection, roles)
@@ -198,6 +210,30 @@ def install(database: Database, production: Production, roles: Roles, passwords:
             f"{database.name}: cannot be installed: {driver_message(error)}; set BENCH_OWNER_URL to the owner of the "
             "tables, who may also make roles"
         ) from None
+
+
+def refuse_missing_right(seen: Database, names: Names, model_types: Collection[str]) -> None:
+    """Refuse an owner who may not create our tables, before it is tried. `seen` was only looked into.
+
+    Raises `InputError` with the statement that gives the right.
+    """
+    if seen.engine.dialect.name != "postgresql":
+        return
+    production = open_production(seen, names, model_types)
+    with seen.engine.connect() as connection:
+        if version_of(connection) == SCHEMA_VERSION:
+            return
+        owner, login = connection.execute(text(_owner_of(seen.engine, production))).one()
+        faults = list(creation(connection, owner, search_path(connection, owner))) if owner == login else []
+    if faults:
+        raise InputError(f"{seen.name}: {faults[0]}")
+
+
+def _refuse_faults(database: Database, production: Production, roles: Roles) -> None:
+    with database.engine.connect() as connection:
+        faults = faults_before_install(inspected(connection, production, roles.recorder, roles.promoter))
+    if faults:
+        raise InputError("\n".join(f"{database.name}: {fault}" for fault in faults))
 
 
 def installed_fault(engine: Engine, production: Production) -> str | None:
@@ -229,9 +265,13 @@ def _mark(connection: Connection, production: Production) -> str:
 def _check_owner(connection: Connection, production: Production) -> None:
     """The function works with the rights of whoever makes it: that must be the owner, and nobody of more might."""
     conversations = _name(connection.engine, production.table("conversations"))
-    owner, login = connection.exec_driver_sql(_OWNER.format(table=literal(conversations))).one()
+    owner, login = connection.exec_driver_sql(_owner_of(connection.engine, production)).one()
     if owner != login:
         raise InputError(f"{conversations} belongs to {owner}, not to {login}; set BENCH_OWNER_URL to {owner}'s login")
+
+
+def _owner_of(engine: Engine, production: Production) -> str:
+    return _OWNER.format(table=literal(_name(engine, production.table("conversations"))))
 
 
 def _check_roles(connection: Connection, roles: Roles) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from sqlalchemy import Connection, Engine, TextClause, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.errors import GateFailed, InputError
@@ -18,6 +17,7 @@ from bench_pipeline.storage.database import Database, connect_to
 from bench_pipeline.storage.database_errors import driver_message
 from bench_pipeline.storage.production import Production
 from bench_pipeline.storage.promotions import promotion_by_plan
+from bench_pipeline.storage.same_database import is_same_database
 from bench_pipeline.storage.writers.installation import (
     FUNCTION,
     SIGNATURE,
@@ -38,12 +38,6 @@ _RUNNING = text(
     "AND l.mode = 'ShareRowExclusiveLock')"
 )
 """Whether a promotion has, or waits for, the lock that there is one at a time."""
-_IS_LOCKED_HERE = text(
-    "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database "
-    "WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted "
-    "AND l.classid = CAST(:high AS bigint)::oid AND l.objid = CAST(:low AS bigint)::oid)"
-)
-"""Whether a session of this database holds the advisory lock with this key."""
 
 
 class PostgresqlWriter:
@@ -76,7 +70,7 @@ class PostgresqlWriter:
                 return self._call_until_free(values)
             except DBAPIError as error:
                 if not error.connection_invalidated:
-                    raise _told(error) from None
+                    raise told(error) from None
             # The connection may have been lost at the commit: find out how that ended before trying again.
             if (known := self._outcome(plan_hash)) is not None:
                 return known
@@ -87,19 +81,12 @@ class PostgresqlWriter:
             raise InputError(f"{self._database.name}: {fault}; run `bench db install` as the owner of the tables")
 
     def check_target(self) -> None:
-        """See `PromotionWriter`.
-
-        The recorder takes a lock under a random key, which the promoter must see. An id kept in a table would not do:
-        a copy of a database has it too.
-        """
+        """See `PromotionWriter`."""
         if self._promoter_url is None:
             return
-        key = secrets.randbits(63)
-        halves = {"high": key >> 32, "low": key & 0xFFFFFFFF}  # as pg_locks shows a key of 64 bits
         try:
-            with self._database.engine.begin() as recorder, self._connected() as promoter:
-                recorder.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
-                same = promoter.scalar(_IS_LOCKED_HERE, halves)
+            with self._connected() as promoter:
+                same = is_same_database(self._database, promoter)
         except DBAPIError as error:
             raise InputError(f"BENCH_PROMOTER_URL: cannot be checked: {driver_message(error)}") from None
         if not same:
@@ -127,17 +114,11 @@ class PostgresqlWriter:
             time.sleep(_PAUSE_S)
 
     def _call(self, values: dict[str, str | None]) -> int | None:
-        function = qualified(self._database.engine, FUNCTION).replace(":", r"\:")
-        call = text(f"SELECT {function}(:plan, :by, :run, CAST(:observed AS json))")
         with self._connected() as raw:
             # The function sees what others commit; a database may have another isolation as its default.
             connection = raw.execution_options(isolation_level="READ COMMITTED", own_lock_timeout=True)
-            return self._called(connection, call, values)
-
-    def _called(self, connection: Connection, call: TextClause, values: dict[str, str | None]) -> int | None:
-        with connection.begin():
-            promotion_id: int | None = connection.scalar(call, values)
-        return promotion_id
+            with connection.begin():
+                return call_function(connection, self._database.engine, values)
 
     def _connected(self) -> Connection:
         try:
@@ -191,7 +172,19 @@ def _gave_way(error: DBAPIError) -> bool:
     return getattr(error.orig, "pgcode", None) in _GAVE_WAY or (said is not None and said.message_primary == "busy")
 
 
-def _told(error: DBAPIError) -> Exception:
+def call_function(connection: Connection, owner: Engine, values: Mapping[str, str | None]) -> int | None:
+    """Call the function, which is in the first schema that `owner` sees, within the transaction of the caller.
+
+    `values` are `plan`, `by`, `run` and `observed`. Raises `DBAPIError`, which `told` explains.
+    """
+    function = qualified(owner, FUNCTION).replace(":", r"\:")
+    call = text(f"SELECT {function}(:plan, :by, :run, CAST(:observed AS json))")
+    promotion_id: int | None = connection.scalar(call, values)
+    return promotion_id
+
+
+def told(error: DBAPIError) -> Exception:
+    """Return what an error of the function means, as the exception to raise."""
     code = getattr(error.orig, "pgcode", None)
     if code == _REFUSED:
         said = error.orig.diag  # type: ignore[union-attr]

@@ -44,11 +44,9 @@ class SqliteWriter:
         """See `PromotionWriter`."""
         try:
             with self._database.writing() as connection:
-                stored = intact(plan_hash, plan_by_hash(connection, plan_hash))
-                facts = gather_facts(connection, self._production, stored, datetime.now(UTC), observed)
-                return _Attempt(connection, self._production, stored.plan, facts).run(account, dagster_run_id)
+                return attempt(connection, self._production, plan_hash, observed).run(account, dagster_run_id)
         except DBAPIError as error:
-            raise _told(error) from None
+            raise told(error) from None
 
     def check(self) -> None:
         """See `PromotionWriter`: whoever may open the file may promote."""
@@ -60,7 +58,15 @@ class SqliteWriter:
         """See `PromotionWriter`."""
 
 
-def _told(error: DBAPIError) -> GateFailed:
+def attempt(connection: Connection, production: Production, plan_hash: str, observed: Sequence[Observed]) -> _Attempt:
+    """Return the attempt to apply a stored plan within the transaction of the caller. Raises `PlanRefused`."""
+    stored = intact(plan_hash, plan_by_hash(connection, plan_hash))
+    facts = gather_facts(connection, production, stored, datetime.now(UTC), observed)
+    return _Attempt(connection, production, stored.plan, facts)
+
+
+def told(error: DBAPIError) -> GateFailed:
+    """Return what an error of the database means, as the exception to raise."""
     name = getattr(error.orig, "sqlite_errorname", None) or ""
     if name == "SQLITE_BUSY":
         return PlanRefused("busy", {"seconds": SQLITE_BUSY_LIMIT_S, "blockers": ""})

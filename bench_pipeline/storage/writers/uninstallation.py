@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, inspect, literal_column, select, table,
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.storage.database import Database, connect_to, open_database
+from bench_pipeline.storage.database import Database, connect_to, open_database, without_tables
 from bench_pipeline.storage.database_errors import driver_message
 from bench_pipeline.storage.own_schema import VERSION_TABLE, NoOwnSchema, in_own_schema, own_schema, search_only
 from bench_pipeline.storage.schema import NO_RIGHT
@@ -77,10 +77,7 @@ def uninstall(url: str, variable: str, roles: Roles, keep_history: bool, schema:
     this login. Raises `InputError` when this login is not the owner of the tables, or something else depends on them.
     """
     # SQLite's transactions need the engine of an open database; PostgreSQL's tables may be of any version.
-    if url.startswith("sqlite"):
-        database = open_database(url, variable)
-    else:
-        database = Database(in_own_schema(connect_to(variable, url), schema))
+    database = open_database(url, variable) if url.startswith("sqlite") else without_tables(url, variable, schema)
     try:
         with database.writing() as connection:
             search_only(connection)
