@@ -141,9 +141,15 @@ def _tables(production: Production) -> Line:
 
 def _unreadable_truths(database: Database, production: Production) -> Iterator[Line]:
     """One line for each actor of which its row does not say whether it is enabled."""
-    with database.engine.connect() as connection:
-        for fault in production.enabled_faults(connection):
-            yield Line("production tables", False, fault, remedy=fault.partition("; ")[2])
+    try:
+        with database.engine.connect() as connection:
+            faults = production.enabled_faults(connection)
+    except DBAPIError as error:
+        if getattr(error.orig, "pgcode", None) not in NO_RIGHT:
+            raise
+        return  # a line of its own names the missing right
+    for fault in faults:
+        yield Line("production tables", False, fault, remedy=fault.partition("; ")[2])
 
 
 def _promotion(settings: Settings, database: Database) -> str:
@@ -185,7 +191,7 @@ class _PostgresqlLines:
         try:
             production = _opened(self.settings, self.database)
         except BenchError as error:
-            yield Line("production tables", False, str(error))
+            yield Line("production tables", False, str(error), remedy=str(error).partition("; ")[2] or None)
             return
         yield _tables(production)
         yield from _unreadable_truths(self.database, production)

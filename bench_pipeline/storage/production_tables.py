@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import Column, Connection, Enum, MetaData, Table, inspect, select, text
+from sqlalchemy import Column, Connection, Enum, Float, MetaData, Table, inspect, select, text
 from sqlalchemy.exc import SAWarning
 from sqlalchemy.types import NullType, TypeEngine
 
@@ -67,7 +67,8 @@ def find_tables(database: Database, names: Names) -> dict[str, Table]:
             "BENCH_PRODUCTION_NAMES to your names (`bench db map` proposes them), or run `bench demo` to create a "
             "database to try"
         )
-    _check_keys(tables)
+    with database.engine.connect() as connection:
+        _check_keys(connection, tables)
     return tables
 
 
@@ -154,24 +155,38 @@ def _type_of(connection: Connection, native: TypeEngine[Any], stored: KeyKind | 
     return key_type(native, connection.dialect.name, stored) or native
 
 
-def _check_keys(tables: Mapping[str, Table]) -> None:
-    if faults := [*_no_keys(tables), *_unlike_keys(tables)]:
+def _check_keys(connection: Connection, tables: Mapping[str, Table]) -> None:
+    if faults := [*_no_keys(connection, tables), *_unlike_keys(connection, tables)]:
         raise InputError("\n".join(faults))
 
 
-def _no_keys(tables: Mapping[str, Table]) -> Iterator[str]:
+def _no_keys(connection: Connection, tables: Mapping[str, Table]) -> Iterator[str]:
     for table in tables.values():
         for column in table.columns:
             if column.key in KEYS and not isinstance(column.type, ProductionKey):
-                yield f"{place(column)} is {type_name(column.type)}, which cannot be an id; {_VIEW}"
+                usable = "bigint" if isinstance(column.type, Float) else "text"
+                problem = f"{place(column)} is {type_name(column.type)}, which cannot be an id"
+                yield f"{problem}; {_VIEW}{_retyped(connection, column, usable)}"
 
 
-def _unlike_keys(tables: Mapping[str, Table]) -> Iterator[str]:
+def _unlike_keys(connection: Connection, tables: Mapping[str, Table]) -> Iterator[str]:
     for reference, key in _JOINED:
         one, other = (_column(tables, name) for name in (reference, key))
         if one is None or other is None or not _differ(one, other):
             continue
-        yield (f"{place(one)} is {_shown(one)}, {place(other)} is {_shown(other)}; they cannot be compared: {_VIEW}")
+        problem = f"{place(one)} is {_shown(one)}, but {place(other)} is {_shown(other)}, so they cannot be compared"
+        yield f"{problem}; {_VIEW}{_retyped(connection, one, _shown(other))}"
+
+
+def _retyped(connection: Connection, column: Column[Any], usable: str) -> str:
+    """Return the statement that gives a column of a table another type; views and SQLite have none."""
+    table = column.table
+    if connection.dialect.name == "sqlite" or table.name in inspect(connection).get_view_names(table.schema):
+        return ""
+    quoted = connection.dialect.identifier_preparer.quote_identifier
+    relation, name = f"{quoted(str(table.schema))}.{quoted(table.name)}", quoted(column.name)
+    statement = f"ALTER TABLE {relation} ALTER COLUMN {name} TYPE {usable} USING {name}::{usable}"
+    return f", or as the owner of the table: `{statement}`"
 
 
 def _column(tables: Mapping[str, Table], name: str) -> Column[Any] | None:

@@ -25,8 +25,14 @@ def test_a_promotion_is_made_and_rolled_back(typed: Typed, world: World) -> None
 @pytest.mark.parametrize(
     ("does", "says"),
     [
-        ("SELECT RAISE(ABORT, 'not today')", "the database refused the promotion and changed nothing: not today"),
-        ("SELECT RAISE(IGNORE)", "a promotion has no effect: after the change conversation 3336 holds actor 2, not 1"),
+        (
+            "SELECT RAISE(ABORT, 'not today')",
+            "conversations failed (guard): not today; nothing was changed",
+        ),
+        (
+            "SELECT RAISE(IGNORE)",
+            "though it holds actor 2 as planned; nothing was changed, look at trigger guard",
+        ),
     ],
     ids=["refuses", "drops the change"],
 )

@@ -11,11 +11,10 @@ from bench_pipeline.storage.inspection.names import quoted
 
 _SETTINGS = """
 SELECT name, CAST(setting AS bigint) * CASE unit WHEN 's' THEN 1000 ELSE 1 END AS ms FROM pg_settings
-WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout',
+WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout',
     'statement_timeout')
 """
-_IDLE = "idle_session_timeout"
-_SHORT_MS = 60_000
+_SHORT_MS = 10_000  # a migration, or the ranking of a large benchmark, takes seconds
 """No statement and no transaction of a benchmark takes as long."""
 
 
@@ -41,7 +40,7 @@ def time_limits(connection: Connection) -> Iterator[Finding]:
     """Find the limits that would end a session of the recorder in the midst of a benchmark."""
     login, settle = _login(connection)
     for name, ms in connection.execute(text(_SETTINGS)):
-        if ms and (name == _IDLE or ms < _SHORT_MS):
+        if ms and ms < _SHORT_MS:
             yield Finding(
                 Stops.BENCHMARK,
                 f"{name} ends the sessions of {login} after {ms / 1000:g} s, and a benchmark with them",

@@ -124,16 +124,8 @@ def rehearse(database: Database, production: Production, rehearsal: Rehearsal) -
                 f"{rehearsal.conversation_id}`"
             )
     if after != [rehearsal.new_actor_id]:
-        raise GateFailed(_without_effect(rehearsal, after))
-
-
-def _without_effect(rehearsal: Rehearsal, after: list[ActorId | None]) -> str:
-    suspects = f"the triggers {', '.join(rehearsal.triggers)}" if rehearsal.triggers else "row-level security"
-    held = ", ".join(map(str, after)) or "none"
-    return (
-        f"a promotion has no effect: after the change conversation {rehearsal.conversation_id} holds actor {held}, not "
-        f"{rehearsal.new_actor_id}; look at {suspects} of that table"
-    )
+        number, old = rehearsal.conversation_id, rehearsal.old_actor_id
+        raise GateFailed(f"conversation {number} no longer held actor {old}; run `bench db rehearse` again")
 
 
 @contextmanager

@@ -59,7 +59,7 @@ class Broken:
         """Do what a remedy says, as whom it says."""
         if statement := _TYPED.search(remedy):
             role, words = statement.groups()
-            self.run(words, "postgres" if role == "a superuser" else role)
+            self.run(words, {"a superuser": "postgres", "the owner of the table": OWNER}.get(role, role))
         elif "`bench db install`" in remedy:
             assert f"set BENCH_OWNER_URL to the login of {OWNER}" in remedy or "of the tables' owner" in remedy
             monkeypatch.setenv("BENCH_OWNER_URL", as_role(self.url, OWNER))

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 
 DROP_OURS = "DO $$ DECLARE t regclass; BEGIN FOR t IN SELECT oid FROM pg_class WHERE relkind = 'r' " \
     "AND relname LIKE 'benchmark\\_%' LOOP EXECUTE format('DROP TABLE %s CASCADE', t); END LOOP; END $$"  # fmt: skip
-MOVE_ALL = (
-    "CREATE SCHEMA IF NOT EXISTS crew_owner AUTHORIZATION crew_owner; "
-    "GRANT USAGE ON SCHEMA crew_owner TO crew_recorder; "
-    "DO $$ DECLARE t regclass; BEGIN FOR t IN SELECT oid FROM pg_class WHERE relkind = 'r' "
-    "AND relnamespace = 'public'::regnamespace LOOP EXECUTE format('ALTER TABLE %s SET SCHEMA crew_owner', t); "
-    "END LOOP; END $$; ALTER FUNCTION benchmark_refuse_change() SET SCHEMA crew_owner; "
-    "ALTER FUNCTION benchmark_apply(text, text, text, json) SET SCHEMA crew_owner"
-)
 QUALIFIED = json.dumps(
     {
-        **{name: f"public.{name}" for name in ("actors", "conversations", "workflow_conversations")},
+        **{
+            name: f"public.{name}"
+            for name in (
+                "actors",
+                "conversations",
+                "workflow_conversations",
+                "prompt_templates",
+                "postings",
+                "interactions",
+            )
+        },
         "workflows": "crew.workflows",
     }
 )
@@ -57,14 +59,14 @@ COLUMNS = {
     "actor_id of different types": Fault(
         "ALTER TABLE conversations ALTER COLUMN actor_id TYPE text",
         PRODUCTION,
-        "public.conversations.actor_id is of type text, but public.actors.actor_id is of type integer",
+        "table conversations, column actor_id is TEXT, but table actors, column actor_id is INTEGER",
         True,
         refused=True,
     ),
     "a key that is no whole number": Fault(
         "ALTER TABLE workflows ALTER COLUMN workflow_id TYPE double precision",
         PRODUCTION,
-        "public.workflows.workflow_id is of type double precision; an id must be",
+        "table workflows, column workflow_id is DOUBLE PRECISION, which cannot be an id",
         True,
         refused=True,
     ),
@@ -157,12 +159,6 @@ SESSIONS = {
         PROMOTION,
         "the sessions of crew_promoter are read-only",
     ),
-    "idle sessions that end": Fault(
-        "ALTER DATABASE {db} SET idle_session_timeout = '30min'",
-        DATABASE,
-        "idle_session_timeout ends the sessions of crew_recorder after 1800 s",
-        True,
-    ),
     "transactions that end": Fault(
         "ALTER DATABASE {db} SET idle_in_transaction_session_timeout = '5s'",
         DATABASE,
@@ -170,9 +166,9 @@ SESSIONS = {
         True,
     ),
     "statements that end": Fault(
-        "ALTER DATABASE {db} SET statement_timeout = '40s'",
+        "ALTER DATABASE {db} SET statement_timeout = '4s'",
         DATABASE,
-        "statement_timeout ends the sessions of crew_recorder after 40 s",
+        "statement_timeout ends the sessions of crew_recorder after 4 s",
         True,
     ),
     "a promoter in another database": Fault(
@@ -204,9 +200,6 @@ OURS = {
         PRODUCTION,
         "crew_recorder lacks rights on our tables: INSERT on benchmark_samples",
         True,
-    ),
-    "tables out of sight": Fault(
-        MOVE_ALL, DATABASE, "our tables are in the schema crew_owner, which is not in the search path", True
     ),
 }
 RIGHTS = {
