@@ -16,6 +16,7 @@ from bench_pipeline.promotion.validation_hook import check_hook
 from bench_pipeline.settings import Settings
 from bench_pipeline.storage.database import Database, FileMissing, look_into
 from bench_pipeline.storage.database_errors import driver_message
+from bench_pipeline.storage.identifiers import in_schema
 from bench_pipeline.storage.inspection.findings import Finding, Stops, install_remedy
 from bench_pipeline.storage.inspection.inspected import Inspected, inspected
 from bench_pipeline.storage.inspection.inspection import findings
@@ -26,14 +27,8 @@ from bench_pipeline.storage.plans import latest_freeze
 from bench_pipeline.storage.production import Production, has_production, open_production
 from bench_pipeline.storage.same_database import is_same_database
 from bench_pipeline.storage.schema import NO_RIGHT, SCHEMA_VERSION, version_of
-from bench_pipeline.storage.writers.installation import (
-    SIGNATURE,
-    Roles,
-    installed_fault,
-    may_promote,
-    own_rights,
-    qualified,
-)
+from bench_pipeline.storage.writers.function import SIGNATURE, installed_fault, may_promote
+from bench_pipeline.storage.writers.installation import Roles, own_rights
 
 _INSTALL = "set BENCH_OWNER_URL to the login of the tables' owner, then run `bench db install`"
 _PARTS = {Stops.BENCHMARK: "production tables", Stops.PROMOTION: "promotion", Stops.SAFETY: "safety"}
@@ -256,7 +251,7 @@ class _PostgresqlLines:
 
     def _possible(self) -> str:
         url = self.settings.promoter_url or self.settings.database_url
-        signature = qualified(self.database.engine, SIGNATURE)
+        signature = in_schema(self.database.engine, SIGNATURE)
         promoter = look_into(url.get_secret_value(), "BENCH_PROMOTER_URL", self.settings.own_schema)
         with closing(promoter), promoter.engine.connect() as connection:
             allowed = may_promote(connection, signature)

@@ -51,8 +51,8 @@ def plan_by_hash(connection: Connection, beginning: str) -> StoredPlan | None:
 
 
 def all_plans(connection: Connection) -> list[StoredPlan]:
-    """Return every plan that was stored, latest first."""
-    return [StoredPlan(*row) for row in connection.execute(_plans())]
+    """Return every plan that was stored, latest first, without those that are incomplete: they are never applied."""
+    return [plan for row in connection.execute(_plans()) if (plan := StoredPlan(*row)).complete]
 
 
 def requesters(connection: Connection, plan_hash: str) -> frozenset[str]:

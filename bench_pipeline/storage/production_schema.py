@@ -9,6 +9,7 @@ from sqlalchemy.engine import Inspector
 from sqlalchemy.exc import NoSuchTableError
 
 from bench_pipeline.domain.hashing import content_hash
+from bench_pipeline.storage.identifiers import literal, relation
 
 _FINGERPRINT = """
 SELECT encode(sha256(convert_to(coalesce(
@@ -48,18 +49,12 @@ def schema_hash(connection: Connection, tables: Mapping[str, Table]) -> str:
 
 def fingerprint_sql(connection: Connection, tables: Mapping[str, Table]) -> str:
     """Return the query of PostgreSQL that computes the hash; the promotion's function has the same one."""
-    preparer = connection.dialect.identifier_preparer
     relations = []
     for name, table in tables.items():
-        schema = table.schema or inspect(connection).default_schema_name or "public"
-        quoted = ".".join(preparer.quote_identifier(part) for part in (schema, table.name)).replace("%%", "%")
-        columns = ", ".join(_literal(column.name) for column in table.columns)
-        relations.append(f"({_literal(name)}, to_regclass({_literal(quoted)}), ARRAY[{columns}]::name[])")
+        columns = ", ".join(literal(column.name) for column in table.columns)
+        place = literal(relation(connection.engine, table))
+        relations.append(f"({literal(name)}, to_regclass({place}), ARRAY[{columns}]::name[])")
     return _FINGERPRINT.format(relations=", ".join(relations))
-
-
-def _literal(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def _live_schema(inspector: Inspector, table: Table) -> object:

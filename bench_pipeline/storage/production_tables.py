@@ -26,6 +26,7 @@ from bench_pipeline.domain.mapping.names import (
     written_relation,
 )
 from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.identifiers import formatted, quoted
 from bench_pipeline.storage.production_keys import KeyKind, ProductionKey, key_type, type_name
 
 _JOINED = (
@@ -183,9 +184,8 @@ def _retyped(connection: Connection, column: Column[Any], usable: str) -> str:
     table = column.table
     if connection.dialect.name == "sqlite" or table.name in inspect(connection).get_view_names(table.schema):
         return ""
-    quoted = connection.dialect.identifier_preparer.quote_identifier
-    relation, name = f"{quoted(str(table.schema))}.{quoted(table.name)}", quoted(column.name)
-    statement = f"ALTER TABLE {relation} ALTER COLUMN {name} TYPE {usable} USING {name}::{usable}"
+    name = quoted(column.name)
+    statement = f"ALTER TABLE {formatted(table)} ALTER COLUMN {name} TYPE {usable} USING {name}::{usable}"
     return f", or as the owner of the table: `{statement}`"
 
 

@@ -16,7 +16,8 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.production import open_production
 from bench_pipeline.storage.schema import MIGRATIONS, SCHEMA_VERSION
-from bench_pipeline.storage.writers.installation import SIGNATURE, Roles, install, installed_fault
+from bench_pipeline.storage.writers.function import SIGNATURE, installed_fault
+from bench_pipeline.storage.writers.installation import Roles, install
 from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.models import FAST
 from bench_pipeline_tests.kit.production import fill_production

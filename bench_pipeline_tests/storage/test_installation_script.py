@@ -123,7 +123,7 @@ def test_where_our_tables_are_up_to_date_the_script_makes_none(
 
     assert shown["installed"] is False
     assert [one for one in shown["sql"] if one.startswith(("CREATE TABLE", "ALTER TABLE", "INSERT"))] == []
-    assert shown["sql"][0] == 'SET search_path TO "public"'
+    assert shown["sql"][0] == "SET search_path TO public"
 
 
 @ONLY_POSTGRESQL

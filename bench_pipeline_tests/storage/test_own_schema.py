@@ -16,7 +16,8 @@ from bench_pipeline.storage.own_schema import in_own_schema, own_schema, search_
 from bench_pipeline.storage.production import open_production
 from bench_pipeline.storage.schema import SCHEMA_VERSION, upgrade
 from bench_pipeline.storage.tables import freezes, locks
-from bench_pipeline.storage.writers.installation import Roles, install, installed_fault
+from bench_pipeline.storage.writers.function import installed_fault
+from bench_pipeline.storage.writers.installation import Roles, install
 from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.world import as_role
 

@@ -14,7 +14,7 @@ from bench_pipeline.storage.database import open_database
 from bench_pipeline.storage.production import open_production
 from bench_pipeline.storage.promotions import all_promotions
 from bench_pipeline.storage.schema import SCHEMA_VERSION
-from bench_pipeline.storage.writers.installation import installed_fault
+from bench_pipeline.storage.writers.function import installed_fault
 from bench_pipeline_tests.fakes.ollama_server import FakeOllama
 from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.models import FINAL_PASSES, fake_models

@@ -48,6 +48,14 @@ class StoredPlan:
             raise PlanRefused("plan_malformed", {"what": what, "short": self.plan_hash[:12]}) from None
 
     @property
+    def complete(self) -> bool:
+        """Whether the plan can be read."""
+        try:
+            return bool(self.plan)
+        except PlanRefused:
+            return False
+
+    @property
     def intact(self) -> bool:
         """Whether the hash is that of the document."""
         return hashlib.sha256(self.document.encode()).hexdigest() == self.plan_hash

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from bench_pipeline.storage.identifiers import quoted
 from bench_pipeline.storage.inspection.findings import Finding, Stops
 from bench_pipeline.storage.inspection.inspected import Inspected
-from bench_pipeline.storage.inspection.names import quoted
 
 _WRITTEN = """
 SELECT attgenerated AS generated, attidentity AS identity FROM pg_attribute

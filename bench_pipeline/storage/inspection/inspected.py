@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, Table, text
 
 from bench_pipeline.domain.mapping.names import REQUIRED
-from bench_pipeline.storage.inspection.names import formatted
+from bench_pipeline.storage.identifiers import formatted
 from bench_pipeline.storage.inspection.schemas import search_path
 from bench_pipeline.storage.production import Production
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import RowMapping
 
+from bench_pipeline.storage.identifiers import quoted
 from bench_pipeline.storage.inspection.findings import Finding, Stops
 from bench_pipeline.storage.inspection.inspected import Inspected
-from bench_pipeline.storage.inspection.names import quoted, schema_keeper
+from bench_pipeline.storage.inspection.schemas import schema_keeper
 
 _ATTRIBUTES = """
 SELECT rolname AS role, 'SUPERUSER' AS attribute FROM pg_roles WHERE rolsuper AND rolname = ANY (:roles)

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import RowMapping
 
+from bench_pipeline.storage.identifiers import literal, quoted
 from bench_pipeline.storage.inspection.findings import Finding, Stops
 from bench_pipeline.storage.inspection.inspected import Inspected, Relation
-from bench_pipeline.storage.inspection.names import literal, quoted
 
 _SUBJECT = """
 SELECT c.relrowsecurity AND NOT r.rolsuper AND NOT r.rolbypassrls

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, text
 
+from bench_pipeline.storage.identifiers import quoted
 from bench_pipeline.storage.inspection.findings import Finding, Stops
-from bench_pipeline.storage.inspection.names import quoted, schema_keeper
 from bench_pipeline.storage.own_schema import VERSION_TABLE, own_schema
 
 _SETTING = """
@@ -28,6 +28,11 @@ _SCHEMA = """
 SELECT pg_get_userbyid(nspowner), has_schema_privilege(CAST(:role AS name), oid, 'CREATE')
 FROM pg_namespace WHERE nspname = :schema
 """
+
+
+def schema_keeper(owner: str) -> str:
+    """Return who can act as the owner of a schema: that of public is a role which stands for the database's owner."""
+    return "a superuser" if owner == "pg_database_owner" else owner
 
 
 def search_path(connection: Connection, role: str) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, Engine, text
 
+from bench_pipeline.storage.identifiers import quoted
 from bench_pipeline.storage.inspection.findings import Finding, Stops
-from bench_pipeline.storage.inspection.names import quoted
 
 _SETTINGS = """
 SELECT name, CAST(setting AS bigint) * CASE unit WHEN 's' THEN 1000 ELSE 1 END AS ms FROM pg_settings

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from bench_pipeline.storage.identifiers import quoted
 from bench_pipeline.storage.inspection.findings import Finding, Stops
 from bench_pipeline.storage.inspection.inspected import Inspected, Relation
-from bench_pipeline.storage.inspection.names import quoted
 
 REHEARSE = "`bench db rehearse` tries this"
 _NOT_SUPPORTED = "0A000"

@@ -1,32 +1,31 @@
-"""Installs the promotion's function and the two roles. Installing again is safe, and can be shown first."""
+"""Installs the promotion's function and the two roles. Installing again is safe, and can be shown first.
+
+The function itself is in function.py.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Table, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.mapping.names import Names
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.database_errors import driver_message
+from bench_pipeline.storage.identifiers import home, in_schema, literal, quoted, relation
 from bench_pipeline.storage.inspection.inspected import inspected
 from bench_pipeline.storage.inspection.inspection import faults_before_install
 from bench_pipeline.storage.inspection.schemas import creation, search_path
-from bench_pipeline.storage.own_schema import VERSION_TABLE, own_schema
-from bench_pipeline.storage.production import Production, enabled_sql, model_sql, open_production
-from bench_pipeline.storage.production_texts import prompt_parts
+from bench_pipeline.storage.own_schema import VERSION_TABLE
+from bench_pipeline.storage.production import Production, open_production
 from bench_pipeline.storage.schema import SCHEMA_VERSION, SchemaRefused, pending_statements, version_of
 from bench_pipeline.storage.tables import (
     AUDIT,
     benchmark_history,
     champions,
-    freezes,
     intents,
     metadata,
     promotion_rows,
@@ -34,10 +33,8 @@ from bench_pipeline.storage.tables import (
 )
 from bench_pipeline.storage.triggers import REFUSAL
 from bench_pipeline.storage.triggers import SIGNATURE as SIGNING
+from bench_pipeline.storage.writers.function import SIGNATURE, function_sql, key_types, mark_of, search_path_of
 
-FUNCTION = "benchmark_apply"
-SIGNATURE = f"{FUNCTION}(text, text, text, json)"
-_SOURCE = Path(__file__).with_name("apply.sql")
 _ALL_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
 _RIGHTS = {
     **{table.name: "SELECT, INSERT" for table in AUDIT},
@@ -60,98 +57,6 @@ def own_rights(roles: Roles) -> dict[str, dict[str, frozenset[str]]]:
     return {roles.recorder: recorder, roles.promoter: dict.fromkeys(metadata.tables, frozenset())}
 
 
-def qualified(engine: Engine, function: str) -> str:
-    """Return the name or signature of a function of ours with its schema, which no search path is needed for."""
-    return f"{_schema(engine)}.{function}"
-
-
-def function_sql(connection: Connection, production: Production, types: Mapping[str, str], search_path: str) -> str:
-    """Return the statement that makes the function, for production's real names.
-
-    `types` are those of the key columns, see `key_types`. `search_path` is what the application's triggers run under.
-    """
-    from jinja2 import Environment, StrictUndefined
-
-    # The result is SQL: what is filled in was quoted by the dialect, and HTML's rules would spoil it.
-    template = Environment(undefined=StrictUndefined, autoescape=False).from_string(  # noqa: S701
-        _SOURCE.read_text(encoding="utf-8")
-    )
-    engine = connection.engine
-    actors, conversations = production.table("actors"), production.table("conversations")
-    return template.render(
-        ours=_schema(engine),
-        promotions_oid=_own_oid(engine, promotions),
-        freezes_oid=_own_oid(engine, freezes),
-        actors=_name(engine, actors),
-        actors_oid=_oid(engine, actors),
-        conversations=_name(engine, conversations),
-        conversations_oid=_oid(engine, conversations),
-        a=_columns(actors),
-        c=_columns(conversations),
-        types=types,
-        held_json=_held_json(types["actor_id"]),
-        is_model=model_sql(production),
-        enabled=enabled_sql(production),
-        prompts=_prompts(connection.engine, production, types),
-        schema_hash=production.live_schema_sql(connection),
-        search_path=search_path,
-    )
-
-
-def search_path_of(connection: Connection) -> str:
-    """Return the search path of this login as a list of existing schemas, with that of temporary tables last."""
-    schemas: list[str] = connection.exec_driver_sql("SELECT current_schemas(false)").scalar_one()
-    return ", ".join([*map(quoted, schemas), "pg_temp"])
-
-
-def key_types(connection: Connection, production: Production) -> dict[str, str]:
-    """Return the types of the key columns as SQL that needs no search path."""
-    columns = {
-        "actor_id": production.table("conversations").c.actor_id,
-        "conversation_id": production.table("conversations").c.conversation_id,
-        "key": production.table("actors").c.actor_id,
-    }
-    if "prompt_templates" in production.optional:
-        columns["prompt"] = production.table("prompt_templates").c.conversation_id
-    return {name: _type_of(connection, column) for name, column in columns.items()}
-
-
-def _type_of(connection: Connection, column: Column[Any]) -> str:
-    query = _TYPE.format(table=_oid(connection.engine, column.table), name=literal(column.name))
-    return str(connection.execution_options(no_parameters=True).exec_driver_sql(query).scalar_one())
-
-
-def _held_json(type_name: str) -> str:
-    """Return the actor that a conversation holds as the JSON value of a key, see domain/models/ids.py."""
-    if type_name in ("smallint", "integer", "bigint"):
-        return "to_json(held)"
-    if type_name.startswith("numeric"):
-        return "CASE WHEN held = trunc(held) THEN to_json(trunc(held)) ELSE to_json(held::text) END"
-    return "to_json(held::text)"
-
-
-def _prompts(engine: Engine, production: Production, types: Mapping[str, str]) -> dict[str, object] | None:
-    """Return the names of the table that keeps the conversations' own prompts, None without one."""
-    if "prompt_templates" not in production.optional:
-        return None
-    table = production.table("prompt_templates")
-    names = _columns(table)
-    return {
-        "table": _name(engine, table),
-        "conversation_id": names["conversation_id"],
-        "type": types["prompt"],
-        "parts": [names[column.key] for column in prompt_parts(table)],
-    }
-
-
-def _own_oid(engine: Engine, table: Table) -> str:
-    return f"{literal(qualified(engine, table.name))}::regclass"
-
-
-def _oid(engine: Engine, table: Table) -> str:
-    return f"{literal(_name(engine, table))}::regclass"
-
-
 def script(database: Database, production: Production, roles: Roles) -> list[str]:
     """Return everything that `open_database` and `install` do as this login, in order, without doing any of it.
 
@@ -162,7 +67,7 @@ def script(database: Database, production: Production, roles: Roles) -> list[str
         tables = pending_statements(database.engine)
     except SchemaRefused as error:
         raise InputError(f"{database.name} {error}") from None
-    place = f"SET search_path TO {_schema(database.engine)}"
+    place = f"SET search_path TO {home(database.engine)}"
     with database.engine.connect() as connection:
         return [place, *tables, *statements(connection, production, roles)]
 
@@ -175,12 +80,12 @@ def _refuse_sqlite(database: Database) -> None:
 def statements(connection: Connection, production: Production, roles: Roles) -> list[str]:
     """Return everything that `install` does, in its order; passwords are not among it."""
     engine = connection.engine
-    function = qualified(engine, SIGNATURE)
+    function = in_schema(engine, SIGNATURE)
     return [
         f"DROP FUNCTION IF EXISTS {function}",  # its parameters had other names
         function_sql(connection, production, key_types(connection, production), search_path_of(connection)),
-        f"COMMENT ON FUNCTION {function} IS '{_mark(connection, production)}'",
-        *(f"REVOKE ALL ON FUNCTION {qualified(engine, name)} FROM PUBLIC" for name in (SIGNATURE, REFUSAL, SIGNING)),
+        f"COMMENT ON FUNCTION {function} IS '{mark_of(connection, production)}'",
+        *(f"REVOKE ALL ON FUNCTION {in_schema(engine, name)} FROM PUBLIC" for name in (SIGNATURE, REFUSAL, SIGNING)),
         *(_make_role(role) for role in (roles.recorder, roles.promoter)),
         *_grants(engine, production, roles),
     ]
@@ -236,42 +141,16 @@ def _refuse_faults(database: Database, production: Production, roles: Roles) -> 
         raise InputError("\n".join(f"{database.name}: {fault}" for fault in faults))
 
 
-def installed_fault(engine: Engine, production: Production) -> str | None:
-    """Return what is wrong with the installed function, or None when it is the one of this program."""
-    name = qualified(engine, SIGNATURE)
-    with engine.connect() as connection:
-        mark = connection.scalar(text("SELECT obj_description(to_regprocedure(:name), 'pg_proc')"), {"name": name})
-        expected = _mark(connection, production)
-    if mark is None:
-        return "the promotion's function is not installed"
-    if mark != expected:
-        return "the installed promotion's function is of another version, or for other names of tables"
-    return None
-
-
-def may_promote(connection: Connection, signature: str) -> bool:
-    """Return whether this login may call the function with this qualified signature."""
-    query = text("SELECT has_function_privilege(:name, 'EXECUTE')")
-    return bool(connection.scalar(query, {"name": signature}))
-
-
-def _mark(connection: Connection, production: Production) -> str:
-    """Return what tells the function of this program from others, for whatever types and search path it was made."""
-    types = dict.fromkeys(("actor_id", "conversation_id", "key", "prompt"), "")
-    source = function_sql(connection, production, types, "")
-    return f"bench_pipeline {hashlib.sha256(source.encode()).hexdigest()}"
-
-
 def _check_owner(connection: Connection, production: Production) -> None:
     """The function works with the rights of whoever makes it: that must be the owner, and nobody of more might."""
-    conversations = _name(connection.engine, production.table("conversations"))
+    conversations = relation(connection.engine, production.table("conversations"))
     owner, login = connection.exec_driver_sql(_owner_of(connection.engine, production)).one()
     if owner != login:
         raise InputError(f"{conversations} belongs to {owner}, not to {login}; set BENCH_OWNER_URL to {owner}'s login")
 
 
 def _owner_of(engine: Engine, production: Production) -> str:
-    return _OWNER.format(table=literal(_name(engine, production.table("conversations"))))
+    return _OWNER.format(table=literal(relation(engine, production.table("conversations"))))
 
 
 def _check_roles(connection: Connection, roles: Roles) -> None:
@@ -283,12 +162,6 @@ def _check_roles(connection: Connection, roles: Roles) -> None:
             raise InputError(f"{variable}: {role} {why}, so it can do more than it should; name a role of its own")
 
 
-_TYPE = """
-SELECT CASE WHEN n.nspname = 'pg_catalog' THEN pg_catalog.format_type(a.atttypid, a.atttypmod)
-    ELSE pg_catalog.quote_ident(n.nspname) || '.' || pg_catalog.quote_ident(t.typname) END
-FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
-JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace WHERE a.attrelid = {table} AND a.attname = {name}
-"""
 _OWNER = """
 SELECT pg_catalog.pg_get_userbyid(relowner), current_user FROM pg_catalog.pg_class WHERE oid = {table}::regclass
 """
@@ -322,14 +195,14 @@ END $do$"""
 
 
 def _grants(engine: Engine, production: Production, roles: Roles) -> Iterator[str]:
-    recorder, promoter, ours = quoted(roles.recorder), quoted(roles.promoter), _schema(engine)
+    recorder, promoter, ours = quoted(roles.recorder), quoted(roles.promoter), home(engine)
     names = {"recorder": literal(roles.recorder), "promoter": literal(roles.promoter)}
-    schemas = dict.fromkeys([ours, *(_schema(engine, table.schema) for table in production.tables)])
+    schemas = dict.fromkeys([ours, *(home(engine, table.schema) for table in production.tables)])
     for schema in schemas:
         yield _TAKE_ALL.format(schema=literal(schema), **names)
         yield f"GRANT USAGE ON SCHEMA {schema} TO {recorder}, {promoter}"
     for table in production.tables:
-        yield f"GRANT SELECT ON {_name(engine, table)} TO {recorder}"
+        yield f"GRANT SELECT ON {relation(engine, table)} TO {recorder}"
     yield f"GRANT SELECT ON {ours}.{quoted(VERSION_TABLE)} TO {recorder}"
     for name, own in sorted(metadata.tables.items()):
         rights = _RIGHTS.get(name, _ALL_RIGHTS)
@@ -339,7 +212,7 @@ def _grants(engine: Engine, production: Production, roles: Roles) -> Iterator[st
             yield _COUNT_UP.format(table=literal(f"{ours}.{quoted(name)}"), recorder=names["recorder"])
         elif key is not None and "INSERT" in rights:
             yield f"GRANT USAGE ON SEQUENCE {ours}.{quoted(f'{name}_{key.name}_seq')} TO {recorder}"
-    yield f"GRANT EXECUTE ON FUNCTION {qualified(engine, SIGNATURE)} TO {promoter}"
+    yield f"GRANT EXECUTE ON FUNCTION {in_schema(engine, SIGNATURE)} TO {promoter}"
 
 
 def _make_role(role: str) -> str:
@@ -356,25 +229,3 @@ def _set_password(connection: Connection, role: str, password: str) -> None:
     raw = connection.connection.driver_connection
     verifier = encrypt_password(password, role, raw, "scram-sha-256")
     connection.exec_driver_sql(f"ALTER ROLE {quoted(role)} PASSWORD {literal(verifier)}")
-
-
-def _schema(engine: Engine, name: str | None = None) -> str:
-    return quoted(name or own_schema(engine) or "public")
-
-
-def _name(engine: Engine, table: Table) -> str:
-    return f"{_schema(engine, table.schema)}.{quoted(table.name)}"
-
-
-def _columns(table: Table) -> dict[str, str]:
-    return {column.key: quoted(column.name) for column in table.columns}
-
-
-def quoted(name: str) -> str:
-    """Quote an identifier. The dialect would double a percent sign as well, for a driver that is given parameters."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(value: str) -> str:
-    """Quote a text."""
-    return "'" + value.replace("'", "''") + "'"

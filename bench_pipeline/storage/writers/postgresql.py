@@ -15,16 +15,11 @@ from bench_pipeline.domain.promoting.facts import Observed
 from bench_pipeline.domain.promoting.refusal import OutcomeUnknown, PlanRefused
 from bench_pipeline.storage.database import Database, connect_to
 from bench_pipeline.storage.database_errors import driver_message
+from bench_pipeline.storage.identifiers import in_schema
 from bench_pipeline.storage.production import Production
 from bench_pipeline.storage.promotions import promotion_by_plan
 from bench_pipeline.storage.same_database import is_same_database
-from bench_pipeline.storage.writers.installation import (
-    FUNCTION,
-    SIGNATURE,
-    installed_fault,
-    may_promote,
-    qualified,
-)
+from bench_pipeline.storage.writers.function import FUNCTION, SIGNATURE, installed_fault, may_promote
 
 _REFUSED = "BP001"
 _GAVE_WAY = ("55P03", "40P01", "40001")  # a lock that did not come in time, a deadlock, a failed serialization
@@ -99,7 +94,7 @@ class PostgresqlWriter:
         self.check_target()
         self._check_installed()
         with self._connected() as connection:
-            if not may_promote(connection, qualified(self._database.engine, SIGNATURE)):
+            if not may_promote(connection, in_schema(self._database.engine, SIGNATURE)):
                 raise InputError("BENCH_PROMOTER_URL: this login may not promote; set it to the promoter's login")
 
     def _call_until_free(self, values: dict[str, str | None]) -> int | None:
@@ -137,7 +132,7 @@ class PostgresqlWriter:
             with self._database.engine.connect() as raw:
                 connection = raw.execution_options(isolation_level="AUTOCOMMIT", own_lock_timeout=True)
                 until = time.monotonic() + LOCK_TIMEOUT_S
-                promotions = {"promotions": qualified(self._database.engine, "benchmark_promotions")}
+                promotions = {"promotions": in_schema(self._database.engine, "benchmark_promotions")}
                 while connection.scalar(_RUNNING, promotions):
                     if time.monotonic() > until:
                         raise _unknown(plan_hash, self._database)
@@ -177,7 +172,7 @@ def call_function(connection: Connection, owner: Engine, values: Mapping[str, st
 
     `values` are `plan`, `by`, `run` and `observed`. Raises `DBAPIError`, which `told` explains.
     """
-    function = qualified(owner, FUNCTION).replace(":", r"\:")
+    function = in_schema(owner, FUNCTION).replace(":", r"\:")
     call = text(f"SELECT {function}(:plan, :by, :run, CAST(:observed AS json))")
     promotion_id: int | None = connection.scalar(call, values)
     return promotion_id

@@ -12,10 +12,11 @@ from sqlalchemy.exc import DBAPIError
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.storage.database import Database, connect_to, open_database, without_tables
 from bench_pipeline.storage.database_errors import driver_message
+from bench_pipeline.storage.identifiers import literal, quoted
 from bench_pipeline.storage.own_schema import VERSION_TABLE, NoOwnSchema, in_own_schema, own_schema, search_only
 from bench_pipeline.storage.schema import NO_RIGHT
 from bench_pipeline.storage.tables import benchmark_history, metadata
-from bench_pipeline.storage.writers.installation import Roles, literal, quoted
+from bench_pipeline.storage.writers.installation import Roles
 
 HISTORY = benchmark_history.name
 _OTHERS_DEPEND = "2BP01"

@@ -13,7 +13,7 @@ from bench_pipeline.promotion.observation import observe
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline.storage.tables import plans
-from bench_pipeline.storage.writers.installation import SIGNATURE, installed_fault
+from bench_pipeline.storage.writers.function import SIGNATURE, installed_fault
 from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.models import FAST, SLOW
 from bench_pipeline_tests.kit.pipeline import Pipeline, failures_of
