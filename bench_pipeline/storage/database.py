@@ -4,7 +4,6 @@ Tables are in tables.py, their version in schema.py, locks in locks.py."""
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -73,11 +72,6 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
-
-
-def lock_key(purpose: str) -> int:
-    """Return the key of the advisory lock for a purpose, in PostgreSQL's range."""
-    return int.from_bytes(hashlib.sha256(f"bench_pipeline:{purpose}".encode()).digest()[:8], signed=True)
 
 
 def open_database(url: str, variable: str = "BENCH_DATABASE_URL", schema: str | None = None) -> Database:

@@ -45,20 +45,16 @@ def explain_lock_timeout(context: ExceptionContext) -> None:
 # A statement that only reads waits for ACCESS EXCLUSIVE alone, or behind a session that waits for it. The table may be
 # one behind a view, which the statement does not name.
 _BLOCKER = text("""
-SELECT coalesce(c.oid::regclass::text, 'the promotions') AS name, l.pid, l.mode, l.granted, a.usename,
+SELECT c.oid::regclass::text AS name, l.pid, l.mode, l.granted, a.usename,
     extract(epoch FROM clock_timestamp() - a.xact_start) AS age_s
 FROM pg_catalog.pg_locks l
-LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation AND c.relpersistence <> 't'
+JOIN pg_catalog.pg_class c ON c.oid = l.relation AND c.relpersistence <> 't'
     AND c.relkind IN ('r', 'p', 'v', 'm')
 LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
 WHERE l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
-    AND (
-        (c.oid IS NOT NULL AND (l.mode = 'AccessExclusiveLock' OR (
-            NOT :reads AND c.relname = ANY (:names) AND l.mode <> 'AccessShareLock' AND l.granted)))
-        OR (l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted
-            AND (l.classid::bigint << 32) | l.objid::bigint = CAST(:key AS bigint))
-    )
-ORDER BY c.relname = ANY (:names) DESC NULLS FIRST, l.mode = 'AccessExclusiveLock' DESC, l.granted DESC, a.xact_start
+    AND (l.mode = 'AccessExclusiveLock'
+        OR (NOT :reads AND c.relname = ANY (:names) AND l.mode <> 'AccessShareLock' AND l.granted))
+ORDER BY c.relname = ANY (:names) DESC, l.mode = 'AccessExclusiveLock' DESC, l.granted DESC, a.xact_start
 LIMIT 1
 """)
 _NAME = re.compile(r'"([^"]+)"|(\w+)')
@@ -67,13 +63,13 @@ _NAME = re.compile(r'"([^"]+)"|(\w+)')
 def _blocker(engine: Engine, statement: str, values: Mapping[str, object]) -> str:
     """Return who holds the lock, as the end of a sentence; empty when it is free again, or a lock of another kind.
 
-    The statement or its values name the table; `key` among the values is an advisory lock's.
+    The statement or its values name the table.
     """
     names = [quoted or plain for quoted, plain in _NAME.findall(statement)]
     names += [value for value in values.values() if isinstance(value, str)]
     reads = statement.lstrip().upper().startswith("SELECT") and not {"UPDATE", "SHARE"} & set(names)
     with engine.connect() as connection:
-        row = connection.execute(_BLOCKER, {"names": names, "reads": reads, "key": values.get("key")}).first()
+        row = connection.execute(_BLOCKER, {"names": names, "reads": reads}).first()
     if row is None:
         return ""
     if row.pid is None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, create_engine, text
 
 from bench_pipeline.domain.errors import BenchError, DatabaseBusy
 from bench_pipeline.storage import lock_timeout
-from bench_pipeline.storage.database import Database, lock_key, open_database
+from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline_tests.fakes.transaction_pooler import transaction_pooler
 from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.shell import Typed
@@ -71,10 +71,10 @@ def pid_of(connection: Connection) -> int:
             id="a row",
         ),
         pytest.param(
-            f"SELECT pg_advisory_xact_lock({lock_key('promotion')})",
-            "SELECT pg_advisory_xact_lock(:key)",
-            "holds ExclusiveLock on the promotions",
-            id="the promotions, to freeze them",
+            "LOCK TABLE benchmark_freezes IN SHARE MODE",  # what a promotion holds
+            "INSERT INTO benchmark_freezes (frozen, reason, set_by, set_at) VALUES (true, '', '', now())",
+            "holds ShareLock on benchmark_freezes",
+            id="the freezes, to freeze",
         ),
     ],
 )
@@ -84,9 +84,8 @@ def test_the_line_names_the_holder_and_what_it_holds(
     world.change(text("CREATE VIEW callable_actors AS SELECT * FROM actors"))
     another.execute(text("CREATE TEMPORARY TABLE actors_to_check (actor_id int)"))  # which others do not wait for
     another.execute(text(held))
-    values = {"key": lock_key("promotion")} if ":key" in asked else {}
     with pytest.raises(DatabaseBusy) as busy, world.owner.engine.begin() as connection:
-        connection.execute(text(asked), values)
+        connection.execute(text(asked))
     assert re.fullmatch(
         rf"the database gave no lock within 0\.2 s: process {pid_of(another)} of postgres {holder}, in a transaction "
         r"that began \d+ s ago; wait until it is free, then run the same command again",
