@@ -140,6 +140,7 @@ def _rival(plan: PromotionPlan, ranked: RankedBenchmark) -> PromotionPlan:
         "new_actor": "slow",
         "execution_path": run.ref.execution_path,
         "identity_hash": identity_hash(run.identity),
+        "avg_latency_ms": next(one.avg_latency_ms for one in ranked.scoreboard.results if one.model == "slow"),
     }
     rows = tuple(row.model_copy(update=runner_up) for row in plan.rows if row.old_actor_id != SLOW)
     return plan.model_copy(update={"rows": rows})
