@@ -63,7 +63,7 @@ COLUMNS = {
         True,
         refused=True,
     ),
-    "a key that is no whole number": Fault(
+    "a fraction as an id": Fault(
         "ALTER TABLE workflows ALTER COLUMN workflow_id TYPE double precision",
         PRODUCTION,
         "table workflows, column workflow_id is DOUBLE PRECISION, which cannot be an id",
@@ -179,7 +179,7 @@ SESSIONS = {
     ),
 }
 OURS = {
-    "no tables of ours": Fault(DROP_OURS, DATABASE, "lacks our tables", True),
+    "none of our tables": Fault(DROP_OURS, DATABASE, "lacks our tables", True),
     "older tables of ours": Fault(DROP_OURS, DATABASE, "has our tables in version 0005, not ", True, older="0005"),
     "no right to create our tables": Fault(
         "REVOKE CREATE ON SCHEMA public FROM crew_owner; " + DROP_OURS,
@@ -235,7 +235,7 @@ RIGHTS = {
         "crew_recorder is a member of crew_owner, which may write public.",
         refused=True,
     ),
-    "the promoter is a member of a mighty role": Fault(
+    "the promoter is a member of a role that may write": Fault(
         "GRANT pg_write_all_data TO crew_promoter",
         SAFETY,
         "crew_promoter is a member of pg_write_all_data, which may write public.",
@@ -268,13 +268,13 @@ RIGHTS = {
         "every role may create objects in the schema public, which is in the search path of crew_owner",
         refused=True,
     ),
-    "rights on our tables beyond the task": Fault(
+    "too many rights on our tables": Fault(
         "GRANT UPDATE ON benchmark_promotions TO crew_recorder",
         SAFETY,
         "crew_recorder has rights on our tables beyond its task: UPDATE on benchmark_promotions",
         role="crew_owner",
     ),
-    "an owner that may not lock actors": Fault(
+    "an owner who may not lock actors": Fault(
         "ALTER TABLE actors OWNER TO postgres; GRANT SELECT ON actors TO crew_owner, crew_recorder",
         PROMOTION,
         "crew_owner, who owns conversations, may not lock rows of public.actors",
