@@ -92,7 +92,7 @@ def test_the_benchmark_on_which_production_rests_keeps_its_replies(typed: Typed,
 
     done = typed(*KEEP, "--yes")
 
-    assert "kept: the replies of 1 benchmarks on which production or a later one rests" in done.stdout
+    assert "kept: the replies of 1 benchmarks that production or a later benchmark rests on" in done.stdout
     assert with_replies(world) == {ranked.benchmark.benchmark_id}
 
 

@@ -140,7 +140,7 @@ def test_a_promoter_of_a_copy_of_the_database_is_refused_before_anything_is_plan
     try:
         writer = PostgresqlWriter(world.database, world.production, as_role(copy, "bench_promoter"))
         for attempt in (writer.check_target, writer.check, lambda: writer.apply("0" * 64, "x", None, [])):
-            with pytest.raises(InputError, match="BENCH_PROMOTER_URL: is another database than BENCH_DATABASE_URL"):
+            with pytest.raises(InputError, match="BENCH_PROMOTER_URL: leads to a different database than BENCH"):
                 attempt()
         writer.close()
     finally:

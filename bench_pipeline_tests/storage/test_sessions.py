@@ -52,7 +52,7 @@ class PooledConnection:
 def test_a_pooler_in_transaction_mode_is_told() -> None:
     (found,) = pooler(cast("Engine", Pooled()))
 
-    assert "a pooler in transaction mode stands before the server" in found.problem
+    assert "a pooler in transaction mode is in front of the server" in found.problem
     assert found.remedy == ""
 
 

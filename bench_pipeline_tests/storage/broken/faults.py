@@ -162,19 +162,19 @@ SESSIONS = {
     "transactions that end": Fault(
         "ALTER DATABASE {db} SET idle_in_transaction_session_timeout = '5s'",
         DATABASE,
-        "idle_in_transaction_session_timeout ends the sessions of crew_recorder after 5 s",
+        "idle_in_transaction_session_timeout is 5 s for crew_recorder",
         True,
     ),
     "statements that end": Fault(
         "ALTER DATABASE {db} SET statement_timeout = '4s'",
         DATABASE,
-        "statement_timeout ends the sessions of crew_recorder after 4 s",
+        "statement_timeout is 4 s for crew_recorder",
         True,
     ),
     "a promoter in another database": Fault(
         "SELECT 1",
         PROMOTION,
-        "BENCH_PROMOTER_URL leads to another database than BENCH_DATABASE_URL",
+        "BENCH_PROMOTER_URL leads to a different database than BENCH_DATABASE_URL",
         settings=(("BENCH_PROMOTER_URL", "crew"),),
     ),
 }
@@ -250,7 +250,7 @@ RIGHTS = {
     "a function that lends the owner's rights": Fault(
         f"CREATE FUNCTION give(integer) RETURNS void {BODY}",
         SAFETY,
-        "public.give(integer) works with the rights of crew_owner, who may write production, and every role may call",
+        "public.give(integer) runs with the rights of crew_owner, who may write production, and every role may call",
         role="crew_owner",
         refused=True,
     ),
@@ -258,7 +258,7 @@ RIGHTS = {
         f"CREATE PROCEDURE give() {BODY}; REVOKE EXECUTE ON PROCEDURE give() FROM PUBLIC; "
         "GRANT EXECUTE ON PROCEDURE give() TO crew_recorder",
         SAFETY,
-        "public.give() works with the rights of crew_owner, who may write production, and crew_recorder may call it",
+        "public.give() runs with the rights of crew_owner, who may write production, and crew_recorder may call it",
         role="crew_owner",
         refused=True,
     ),
