@@ -172,7 +172,7 @@ def test_doctor_makes_no_folder_for_the_default_database(
 
 
 @ONLY_POSTGRESQL
-def test_what_is_no_fault_is_told_without_a_remedy(typed: Typed, world: World) -> None:
+def test_a_fact_that_needs_no_action_is_mentioned_without_a_remedy(typed: Typed, world: World) -> None:
     database = make_url(world.url).database
     world.change(
         text("ALTER TABLE conversations ADD CONSTRAINT known CHECK (actor_id < 99)"),
@@ -207,7 +207,7 @@ def test_names_of_the_application_cannot_control_the_terminal(typed: Typed, worl
     assert is_calm(typed("doctor").stdout)
 
 
-def test_conversations_of_tasks_are_held_against_production_and_each_other(typed: Typed, world: World) -> None:
+def test_conversations_of_tasks_are_compared_with_production_and_with_each_other(typed: Typed, world: World) -> None:
     write_task(world.folder / "testcases", task=task_value(conversations=[GRADE_A, 9999]))
     write_task(world.folder / "testcases", task=task_value("other", [GRADE_A]), name="other")
 

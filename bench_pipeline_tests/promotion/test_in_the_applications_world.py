@@ -147,7 +147,7 @@ def test_a_promoter_of_a_copy_of_the_database_is_refused_before_anything_is_plan
         drop_database(server, f"{name}_copy")
 
 
-def test_an_edit_of_another_column_in_between_changes_nothing(world: World) -> None:
+def test_an_edit_of_another_column_in_between_does_not_matter(world: World) -> None:
     store_benchmark(world)
     plan = stored(world)
     world.change(update(conversations).values(owner="somebody"))
