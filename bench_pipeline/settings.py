@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         "bench db map proposes them",
     )
     model_actor_types: tuple[str, ...] = Field(
-        default=(MODEL_ACTOR_TYPE,), min_length=1, description="values of actor_type that mean a model, a JSON list"
+        default=(MODEL_ACTOR_TYPE,), min_length=1, description="values of actor_type that mark a model, as a JSON list"
     )
     own_schema: str | None = Field(
         default=None,

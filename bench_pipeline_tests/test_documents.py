@@ -312,6 +312,25 @@ def test_the_databases_of_the_reference_are_those_that_are_tested() -> None:
     }
 
 
+_TESTED = re.compile(r'\[[^\]]+\]\((\S+) "(test_\w+)(?:: ([^"]+))?"\)')
+
+
+def test_each_cell_about_a_schema_names_a_test_that_exists() -> None:
+    """In a cell `[words](file "test: case")` the case, where there is one, is the name of a database that is tested."""
+    rows = table_rows(section(text_of("reference/databases.md"), "## What a schema may have"))
+    tested = {*UNUSUAL, *FAILING, *(name for group in FAULTS.values() for name in group)}
+
+    assert rows
+    for feature, *cells in rows:
+        assert any(cells), feature
+        for cell in filter(None, cells):
+            assert _TESTED.sub("", cell).strip(", ") == "", cell
+            for file, test, case in _TESTED.findall(cell):
+                source = (DOCS / "reference" / file).read_text(encoding="utf-8")
+                assert f"def {test}(" in source, cell
+                assert not case or case in tested, cell
+
+
 @every_document
 def test_every_module_and_file_of_the_program_that_is_named_exists(document: Path) -> None:
     text = document.read_text(encoding="utf-8")

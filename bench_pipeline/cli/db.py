@@ -39,7 +39,7 @@ for _command in (map_, prune, uninstall):
     "--rehearse/--no-rehearse",
     "wanted",
     default=None,
-    help="Rehearse a promotion afterwards, as `bench db rehearse` does.  [default: asks on a terminal, else no]",
+    help="Rehearse a promotion afterwards, as `bench db rehearse` does.  [default: ask on a terminal, else do not]",
 )
 @json_option
 def install_(only_show: bool, wanted: bool | None, as_json: bool) -> int:
@@ -102,7 +102,7 @@ def _rehearse_at_the_end(settings: Settings, database: Database, production: Pro
     if wanted:
         click.echo(safe(_success(_rehearsed(settings, database, production))))
     else:
-        click.echo("👉 `bench db rehearse` tries whether a promotion works; it was not rehearsed")
+        click.echo("👉 nothing was rehearsed; `bench db rehearse` tries a promotion")
 
 
 @db.command("rehearse")

@@ -23,8 +23,8 @@ yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
 @click.command()
-@click.option("--keep", required=True, metavar="DURATION", help="Keep the replies of this long: 90d, 24m or 2y.")
-@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--keep", required=True, metavar="DURATION", help="Keep replies no older than this: 90d, 24m or 2y.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be removed.")
 @yes_option
 @json_option
 def prune(keep: str, dry_run: bool, yes: bool, as_json: bool) -> int:
@@ -66,10 +66,10 @@ def prune(keep: str, dry_run: bool, yes: bool, as_json: bool) -> int:
 def uninstall(keep_history: bool, yes: bool, as_json: bool) -> int:
     """Remove what bench made in the database.
 
-    Drops bench's tables with all measurements, decisions and the audit, but never a benchmark_history that has rows of
-    other programs; on PostgreSQL also its functions, the rights
-    of its two roles, and the roles unless something else depends on them. Your application's tables stay as they are.
-    Run this as the owner (BENCH_OWNER_URL), after benchmarks and Dagster have been stopped.
+    Drops bench's tables with all measurements, decisions and the audit; on PostgreSQL also its functions, the rights of
+    its two roles, and the roles unless something else depends on them. Your application's tables stay as they are, and
+    so does a benchmark_history with rows from other programs. Run this as the owner (BENCH_OWNER_URL), after benchmarks
+    and Dagster have been stopped.
 
     Exit status: 0 removed, or nothing was installed, 1 you declined, 2 this login lacks the rights.
     """
@@ -100,7 +100,7 @@ def _installed_text(found: Installed, keep_history: bool) -> str:
     parts += [f"the roles {' and '.join(map(safe, found.roles))}"] if found.roles else []
     lines = [f"to be removed: {', '.join(parts)}"]
     if found.history_rows is not None:
-        others = f", {found.rows_of_others:,} of them of other programs" if found.rows_of_others else ""
+        others = f", {found.rows_of_others:,} of them from other programs" if found.rows_of_others else ""
         rows = f"benchmark_history with {found.history_rows:,} rows{others}"
         lines.append(f"kept: {rows}" if stays else f"among them {rows}; --keep-history keeps it")
     return "\n".join(lines)
@@ -122,5 +122,5 @@ def _text(found: Prunable) -> str:
         f"{found.characters / 1e6:,.1f} million characters"
     ]
     if found.kept:
-        lines.append(f"kept: the replies of {len(found.kept)} benchmarks on which production or a later one rests")
+        lines.append(f"kept: the replies of {len(found.kept)} benchmarks that production or a later benchmark rests on")
     return "\n".join(lines)

@@ -233,7 +233,7 @@ class _PostgresqlLines:
         with closing(other), other.engine.connect() as connection:
             yield from session(connection, variable, Stops.PROMOTION)
             if not is_same_database(self.database, connection):
-                problem = f"{variable} leads to another database than BENCH_DATABASE_URL"
+                problem = f"{variable} leads to a different database than BENCH_DATABASE_URL"
                 yield Finding(Stops.PROMOTION, problem, f"`{self._address(variable, url)}`")
 
     def _address(self, variable: str, url: SecretStr) -> str:

@@ -22,7 +22,7 @@ def approve(plan_hash: str, as_json: bool) -> int:
     """Approve the stored plan whose hash begins with PLAN.
 
     The approval covers exactly this plan and expires after BENCH_APPROVAL_HOURS. With BENCH_SECOND_PERSON requesters
-    cannot approve their own plans.
+    cannot approve their own plans. On PostgreSQL the approver is the login of BENCH_DATABASE_URL.
 
     Exit status: 0 approved, 1 the plan needs no approval or is your own.
     """

@@ -228,8 +228,9 @@ def reconcile(as_json: bool) -> int:
 def docs(as_json: bool) -> int:
     """Write the workflow documents and the champion registry.
 
-    They are rendered from the database. Unchanged files are not written again. A database that does not show this
-    login the rows that the documents list, for a policy, a right or an empty table, leaves all files as they are.
+    They are rendered from the database. Unchanged files are not written again. If the database does not
+    show this login the rows that the documents list, because of a policy, a missing right or an empty table, all files
+    stay as they are.
 
     Exit status: 0 written or unchanged, 2 the database does not show the rows.
     """

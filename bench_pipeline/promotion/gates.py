@@ -50,11 +50,11 @@ def approve(database: Database, beginning: str, account: str) -> tuple[StoredPla
 def who_may_approve(connection: Connection, plan_hash: str) -> str:
     """Return, as a clause, who may approve a plan that its requesters may not."""
     if connection.dialect.name == "sqlite":
-        return f"another account than {', '.join(sorted(requesters(connection, plan_hash)))} may"
+        return f"an account other than {', '.join(sorted(requesters(connection, plan_hash)))} may"
     if names := possible_approvers(connection, plan_hash):
-        return f"{', '.join(names)} may, with BENCH_DATABASE_URL as that login"
+        return f"{', '.join(names)} may, with BENCH_DATABASE_URL set to their login"
     return (
-        "no other login may; make one for each person: CREATE ROLE name LOGIN PASSWORD '…' IN ROLE "
+        "no other login may; create one for each person: CREATE ROLE name LOGIN PASSWORD '…' IN ROLE "
         f"{connection.scalar(text('SELECT session_user'))}"
     )
 

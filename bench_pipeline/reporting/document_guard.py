@@ -66,6 +66,6 @@ def check_not_emptied(production_dir: Path, rows: dict[str, int]) -> None:
             place = listed[table]
             raise InputError(
                 f"table {table} shows this login no row, but {place} lists some; no document is written; check this "
-                f"login's rights and policies; if the table was emptied on purpose, or the documents are of another "
+                f"login's rights and policies; if the table was emptied on purpose, or the documents belong to another "
                 f"database, move {place} away"
             )

@@ -77,4 +77,4 @@ def _blocker(engine: Engine, statement: str, values: Mapping[str, object]) -> st
     who = f": process {row.pid} of {row.usename} {'holds' if row.granted else 'waits for'} {row.mode} on {row.name}"
     if row.age_s is not None:
         return f"{who}, in a transaction that began {row.age_s:.0f} s ago"
-    return f"{who}; this login may not see since when, a superuser does in pg_stat_activity"
+    return f"{who}; this login may not see since when; a superuser can in pg_stat_activity"

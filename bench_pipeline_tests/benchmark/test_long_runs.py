@@ -171,7 +171,7 @@ def freed_while_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> thr
 
 
 @pytest.mark.parametrize("wait", [("--wait",), ("--wait", "60")], ids=["as long as it takes", "so long"])
-def test_bench_run_waits_for_another_benchmark_when_told_to(
+def test_bench_run_with_wait_waits_for_another_benchmark(
     world: World, typed: Typed, freed_while_waited_for: threading.Event, wait: tuple[str, ...]
 ) -> None:
     done = typed(*RUN, *wait)
@@ -180,7 +180,7 @@ def test_bench_run_waits_for_another_benchmark_when_told_to(
     assert "⏳ waiting: another process holds the benchmark lock: process 4711 on gpu-7, since" in done.stdout
 
 
-def test_bench_run_refuses_at_once_when_not_told_to_wait(
+def test_bench_run_refuses_at_once_without_wait(
     world: World, typed: Typed, freed_while_waited_for: threading.Event
 ) -> None:
     done = typed(*RUN)

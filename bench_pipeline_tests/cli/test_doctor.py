@@ -172,7 +172,7 @@ def test_doctor_makes_no_folder_for_the_default_database(
 
 
 @ONLY_POSTGRESQL
-def test_what_is_no_fault_is_told_without_a_remedy(typed: Typed, world: World) -> None:
+def test_a_fact_that_needs_no_action_is_mentioned_without_a_remedy(typed: Typed, world: World) -> None:
     database = make_url(world.url).database
     world.change(
         text("ALTER TABLE conversations ADD CONSTRAINT known CHECK (actor_id < 99)"),
@@ -187,13 +187,13 @@ def test_what_is_no_fault_is_told_without_a_remedy(typed: Typed, world: World) -
     told = [line for line in done.stdout.splitlines() if line.startswith("➖ database: ")]
     assert done.returncode == 0
     assert told == [
-        "➖ database: the sessions of bench_recorder are serializable by default; a promotion asks for its own",
-        "➖ database: constraint known of public.conversations.actor_id holds for each champion: "
+        "➖ database: the sessions of bench_recorder are serializable by default; a promotion sets its own level",
+        "➖ database: constraint known of public.conversations.actor_id applies to each champion: "
         "CHECK ((actor_id < 99))",
         "➖ database: triggers of public.conversations run at each promotion: notes; `bench db rehearse` tries this",
         "➖ database: the trigger notes of public.conversations returns NULL, which drops a change; "
         "`bench db rehearse` tries this",
-        "➖ database: the sessions of bench_promoter are serializable by default; a promotion asks for its own",
+        "➖ database: the sessions of bench_promoter are serializable by default; a promotion sets its own level",
     ]
     assert "✅ promotion: possible" in done.stdout
 
@@ -207,7 +207,7 @@ def test_names_of_the_application_cannot_control_the_terminal(typed: Typed, worl
     assert is_calm(typed("doctor").stdout)
 
 
-def test_conversations_of_tasks_are_held_against_production_and_each_other(typed: Typed, world: World) -> None:
+def test_conversations_of_tasks_are_compared_with_production_and_with_each_other(typed: Typed, world: World) -> None:
     write_task(world.folder / "testcases", task=task_value(conversations=[GRADE_A, 9999]))
     write_task(world.folder / "testcases", task=task_value("other", [GRADE_A]), name="other")
 
@@ -217,7 +217,7 @@ def test_conversations_of_tasks_are_held_against_production_and_each_other(typed
         (line["text"].partition("task.yaml: ")[2], line["needed"]) for line in found if line["what"] == "conversations"
     ]
     assert told == [
-        (f"conversation {GRADE_A} is in the task other too; remove it from all but one task.yaml", False),
+        (f"conversation {GRADE_A} is also in task other; remove it from all but one task.yaml", False),
         (f"conversation 9999 does not exist in production; write `conversations: [{GRADE_A}]`", False),
-        (f"conversation {GRADE_A} is in the task grading too; remove it from all but one task.yaml", False),
+        (f"conversation {GRADE_A} is also in task grading; remove it from all but one task.yaml", False),
     ]

@@ -125,7 +125,7 @@ def test_cases_check_and_plan_name_conversations_that_do_not_exist_or_have_two_t
         done = typed(*command.split())
         assert done.returncode == 2
         shown = done.stdout + done.stderr
-        assert f"conversations: conversation {GRADE_A} is in the task other too; remove it from all but one" in shown
+        assert f"conversations: conversation {GRADE_A} is also in task other; remove it from all but one" in shown
         assert f"conversation 9999 does not exist in production; write `conversations: [{GRADE_A}]`" in shown
 
 

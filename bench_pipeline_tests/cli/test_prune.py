@@ -85,19 +85,19 @@ def test_a_dry_run_says_how_much_it_would_remove_and_removes_nothing(typed: Type
 
 
 @ONE_ENGINE
-def test_the_benchmark_on_which_production_rests_keeps_its_replies(typed: Typed, world: World) -> None:
+def test_the_benchmark_that_production_rests_on_keeps_its_replies(typed: Typed, world: World) -> None:
     ranked = world.ranked("fast", "slow")
     world.apply(world.plan(ranked))
     make_old(world, ranked.benchmark.benchmark_id)
 
     done = typed(*KEEP, "--yes")
 
-    assert "kept: the replies of 1 benchmarks on which production or a later one rests" in done.stdout
+    assert "kept: the replies of 1 benchmarks that production or a later benchmark rests on" in done.stdout
     assert with_replies(world) == {ranked.benchmark.benchmark_id}
 
 
 @ONE_ENGINE
-def test_once_its_promotion_is_undone_the_benchmark_loses_them(typed: Typed, world: World) -> None:
+def test_a_benchmark_whose_promotion_is_undone_loses_its_replies(typed: Typed, world: World) -> None:
     ranked = world.ranked("fast", "slow")
     world.apply(world.plan(ranked))
     make_old(world, ranked.benchmark.benchmark_id)

@@ -102,7 +102,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 # In place
 
 
-def test_the_rows_stay_and_our_columns_come(engine: Engine, database_url: str) -> None:
+def test_adoption_keeps_the_rows_and_adds_our_columns(engine: Engine, database_url: str) -> None:
     make_history(engine, note="note TEXT")
     add(engine, "n" * 100, 1)
     add(engine, "slow", 2, "2026-01-02 03:04:05")

@@ -190,6 +190,9 @@ def test_a_database_of_a_newer_version_is_refused_and_left_as_it_is(database: Da
         pytest.param("postgres://u:s3cret@127.0.0.1:1/db", "cannot be used: connection", id="the old scheme"),
         pytest.param("postgresql://u@127.0.0.1:1/db?password=s3cret", "cannot be used", id="password in the query"),
         pytest.param("postgresql://u:s3cret@127.0.0.1:1/db?bogus=1", "cannot be used", id="unknown option"),
+        pytest.param(
+            "postgresql://u:s3cret@/db?host=/no/socket", 'socket "/no/socket/.s.PGSQL.5432" failed', id="no Unix socket"
+        ),
     ],
 )
 def test_a_wrong_address_is_one_line_that_names_the_variable_and_not_the_password(

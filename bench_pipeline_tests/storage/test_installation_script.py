@@ -127,7 +127,7 @@ def test_where_our_tables_are_up_to_date_the_script_makes_none(
 
 
 @ONLY_POSTGRESQL
-def test_a_login_that_may_not_make_the_tables_is_told_so_instead_of_being_shown_the_script(
+def test_a_login_that_may_not_create_the_tables_gets_an_error_instead_of_the_script(
     typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.change(text("UPDATE benchmark_schema_version SET version_num = '0006'"))
@@ -140,7 +140,7 @@ def test_a_login_that_may_not_make_the_tables_is_told_so_instead_of_being_shown_
 
 
 @ONE_ENGINE
-def test_in_sqlite_there_is_no_script(typed: Typed) -> None:
+def test_sqlite_has_no_script(typed: Typed) -> None:
     done = typed("db", "install", "--sql")
 
     assert (done.returncode, "is SQLite, which has no roles; there is nothing to install" in done.stderr) == (2, True)

@@ -131,7 +131,7 @@ def test_a_stated_schema_is_used_and_two_installations_must_be_told_apart(team: 
 
 
 @ONLY_POSTGRESQL
-def test_without_a_schema_to_create_them_in_the_remedy_is_told(team: Team) -> None:
+def test_without_a_schema_for_our_tables_the_remedy_is_named(team: Team) -> None:
     team.change(f"ALTER ROLE {team.owner} SET search_path = nowhere")
     with pytest.raises(InputError, match="its search_path names no schema that exists; run `bench db install`"):
         team.open(team.owner)

@@ -49,21 +49,21 @@ class PooledConnection:
             self.session = None
 
 
-def test_a_pooler_in_transaction_mode_is_told() -> None:
+def test_a_pooler_in_transaction_mode_is_mentioned() -> None:
     (found,) = pooler(cast("Engine", Pooled()))
 
-    assert "a pooler in transaction mode stands before the server" in found.problem
+    assert "a pooler in transaction mode is in front of the server" in found.problem
     assert found.remedy == ""
 
 
 @ONLY_POSTGRESQL
-def test_without_a_pooler_none_is_told(world: World) -> None:
+def test_without_a_pooler_none_is_mentioned(world: World) -> None:
     assert list(pooler(world.database.engine)) == []
 
 
 @ONLY_POSTGRESQL
 @pytest.mark.parametrize("variable", ["BENCH_DATABASE_URL", "BENCH_PROMOTER_URL"])
-def test_a_standby_is_told_with_the_variable_to_change(typed: Typed, world: World, variable: str) -> None:
+def test_a_standby_is_reported_with_the_variable_to_change(typed: Typed, world: World, variable: str) -> None:
     """The function of the server is hidden by another one, as only a login's own search path allows."""
     role = "bench_recorder" if variable == "BENCH_DATABASE_URL" else "bench_promoter"
     world.change(

@@ -123,7 +123,7 @@ def test_afterwards_everything_works_again(typed: Typed, world: World) -> None:
 
 
 @ONE_ENGINE
-def test_where_there_is_no_file_none_is_made(typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_missing_is_not_created(typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BENCH_DATABASE_URL", f"sqlite:///{world.folder / 'absent.db'}")
 
     assert typed("db", "uninstall", "--yes").stdout == "nothing of bench is installed here\n"

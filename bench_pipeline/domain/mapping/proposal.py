@@ -320,7 +320,7 @@ def _enabled(found: Proposal, column: LiveColumn, held: Sequence[str]) -> Propos
         unclear = f"which values of {column.name} mean enabled: {', '.join(held)}"
         return replace(found, names=names, missing=(*found.missing, ENABLED), unclear=(*found.unclear, unclear))
     named: dict[str, object] = {"column": written_column(column.name), "true_values": true}
-    unclear = f"{', '.join(true)} of {', '.join(held)} in {column.name} is taken for enabled"
+    unclear = f"{', '.join(true)} in {column.name} is taken to mean enabled (of {', '.join(held)})"
     return replace(found, names={**found.names, ENABLED: named}, unclear=(*found.unclear, unclear))
 
 
@@ -332,5 +332,5 @@ def _model_types(found: Proposal, column: LiveColumn, held: Sequence[str]) -> Pr
     if not types:
         unclear = f"which values of {column.name} mean a model: {', '.join(plain)}; set BENCH_MODEL_ACTOR_TYPES"
         return replace(found, unclear=(*found.unclear, unclear))
-    unclear = f"{', '.join(types)} of {', '.join(plain)} in {column.name} is taken for a model"
+    unclear = f"{', '.join(types)} in {column.name} is taken to mean a model (of {', '.join(plain)})"
     return replace(found, model_types=types, unclear=(*found.unclear, unclear))

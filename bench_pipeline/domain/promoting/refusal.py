@@ -72,8 +72,8 @@ SENTENCES: Mapping[str, str] = {
     "schema_changed": "the schema of production's tables changed after the plan was made; " + AGAIN,
     # Undoing
     "undone_already": "promotion {promotion_id} is already undone: {reason}",
-    "not_a_failover": "conversation {conversation_id} ({conversation}) is not switched from its registered champion to "
-    "the registered runner-up; nothing was changed, run `bench failover` again",
+    "not_a_failover": "the plan does not switch conversation {conversation_id} ({conversation}) from its registered "
+    "champion to its registered runner-up; nothing was changed, run `bench failover` again",
     "not_an_undoing": "the plan does not exactly undo promotion {promotion_id}; " + AGAIN,
     # The database
     "busy": "another transaction has held a row that the plan needs for more than {seconds} s{blockers}; "

@@ -1,7 +1,8 @@
-"""The conversations that tasks serve, held against those that exist and against each other. Reads nothing."""
+"""The conversations that tasks serve, compared with those that exist and with each other. Reads nothing."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 
 from bench_pipeline.domain.errors import Fault
@@ -21,7 +22,7 @@ def served_faults(tasks: Mapping[str, Task], existing: Collection[ConversationId
         for number in task.conversations:
             others = [other.task for path, other in tasks.items() if path != file and number in other.conversations]
             if others:
-                problem = f"conversation {number} is in the task {' and '.join(others)} too"
+                problem = f"conversation {number} is also in task {' and '.join(others)}"
                 yield Fault(file, _FIELD, problem, "remove it from all but one task.yaml")
         missing = [number for number in task.conversations if existing is not None and number not in existing]
         if existing is not None and missing:
@@ -33,7 +34,7 @@ def served_faults(tasks: Mapping[str, Task], existing: Collection[ConversationId
 def _remedy(task: Task, existing: Collection[ConversationId]) -> str:
     kept = [number for number in task.conversations if number in existing]
     if kept:
-        return f"write `conversations: [{', '.join(map(str, kept))}]`"
+        return f"write `conversations: {json.dumps(kept, ensure_ascii=False)}`"
     shown = ", ".join(str(number) for number in list(existing)[:_SHOWN])
     more = ", …" if len(existing) > _SHOWN else ""
     return f"list conversations that exist ({shown}{more}), or write `conversations: []`"

@@ -119,7 +119,7 @@ def _granted(row: RowMapping) -> Finding:
 def _lent(row: RowMapping) -> Finding:
     who = row["grantees"].replace("PUBLIC", "every role")
     return _unsafe(
-        f"{row['name']} works with the rights of {row['owner']}, who may write production, and {who} may call it",
+        f"{row['name']} runs with the rights of {row['owner']}, who may write production, and {who} may call it",
         f"grant it to the roles that need it, then, as {row['owner']}: "
         f"`REVOKE EXECUTE ON {row['kind']} {row['name']} FROM {row['grantees']}`",
     )
@@ -158,6 +158,6 @@ def locking(inspected: Inspected) -> Iterator[Finding]:
     column = quoted(actors.columns["actor_id"])
     yield Finding(
         Stops.PROMOTION,
-        f"{inspected.owner}, who owns conversations, may not lock rows of {actors.name}, as a promotion does",
+        f"{inspected.owner}, who owns conversations, may not lock rows of {actors.name}, which a promotion must",
         f"as {actors.owner}: `GRANT SELECT, UPDATE ({column}) ON {actors.name} TO {owner}`",
     )

@@ -75,7 +75,7 @@ def _unwritable(inspected: Inspected, relation: Relation) -> Iterator[Finding]:
     statement = f"CREATE POLICY {policy} ON {relation.name} TO {quoted(role)} USING (true) WITH CHECK (true)"
     yield Finding(
         Stops.PROMOTION,
-        f"row-level security of {relation.name} applies to {role} too, as whom a promotion reads and writes it",
+        f"row-level security of {relation.name} applies to {role} too, with whose rights a promotion writes it",
         f"as {relation.owner}: `{statement}`",
     )
 

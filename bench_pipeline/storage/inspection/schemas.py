@@ -63,7 +63,7 @@ def creation(connection: Connection, owner: str, path: tuple[str, ...]) -> Itera
     if not path:
         yield Finding(
             Stops.PROMOTION,
-            f"the search path of {owner} names no schema that exists, so our tables have no place",
+            f"the search path of {owner} names no schema that exists, so there is no place for our tables",
             f"as a superuser: `CREATE SCHEMA {quoted(owner)} AUTHORIZATION {quoted(owner)}`",
         )
         return
@@ -71,6 +71,6 @@ def creation(connection: Connection, owner: str, path: tuple[str, ...]) -> Itera
     if not may:
         yield Finding(
             Stops.PROMOTION,
-            f"{owner} owns conversations but lacks the right CREATE on the schema {path[0]}, where our tables belong",
+            f"{owner} owns conversations but lacks the right CREATE on the schema {path[0]}, where our tables go",
             f"as {schema_keeper(holder)}: `GRANT CREATE ON SCHEMA {quoted(path[0])} TO {quoted(owner)}`",
         )

@@ -33,17 +33,17 @@ def session(connection: Connection, variable: str, stops: Stops) -> Iterator[Fin
         )
     level = connection.scalar(text("SELECT current_setting('default_transaction_isolation')"))
     if level != "read committed":
-        yield Finding(Stops.NOTHING, f"the sessions of {login} are {level} by default; a promotion asks for its own")
+        yield Finding(Stops.NOTHING, f"the sessions of {login} are {level} by default; a promotion sets its own level")
 
 
 def time_limits(connection: Connection) -> Iterator[Finding]:
-    """Find the limits that would end a session of the recorder in the midst of a benchmark."""
+    """Find the limits that could end a benchmark of the recorder."""
     login, settle = _login(connection)
     for name, ms in connection.execute(text(_SETTINGS)):
         if ms and ms < _SHORT_MS:
             yield Finding(
                 Stops.BENCHMARK,
-                f"{name} ends the sessions of {login} after {ms / 1000:g} s, and a benchmark with them",
+                f"{name} is {ms / 1000:g} s for {login}, which is short enough to end a benchmark",
                 f"as {login}: `{settle} {name} = 0`",
             )
 
@@ -66,5 +66,5 @@ def pooler(engine: Engine) -> Iterator[Finding]:
         other.execute(query)
         if connection.scalar(query) != first:
             yield Finding(
-                Stops.NOTHING, "a pooler in transaction mode stands before the server; the locks allow for it"
+                Stops.NOTHING, "a pooler in transaction mode is in front of the server; nothing depends on a session"
             )

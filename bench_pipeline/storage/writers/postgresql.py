@@ -86,7 +86,8 @@ class PostgresqlWriter:
             raise InputError(f"BENCH_PROMOTER_URL: cannot be checked: {driver_message(error)}") from None
         if not same:
             raise InputError(
-                "BENCH_PROMOTER_URL: is another database than BENCH_DATABASE_URL; write the same host, port and name"
+                "BENCH_PROMOTER_URL: leads to a different database than BENCH_DATABASE_URL; "
+                "write the same host, port and name"
             )
 
     def check(self) -> None:

@@ -37,7 +37,7 @@ def test_a_table_is_named_with_or_without_a_schema_and_quotation_marks(
 
 
 @pytest.mark.parametrize("written", ["a.b.c", "", ".", "a.", ".a", '"a', '""', '"a"b', "a..b"])
-def test_what_names_no_table_is_refused_with_what_to_write(written: str) -> None:
+def test_a_text_that_names_no_table_is_refused_with_the_remedy(written: str) -> None:
     with pytest.raises(InputError, match=r"names no table; write TABLE or SCHEMA\.TABLE"):
         relation_parts(written)
 

@@ -32,7 +32,7 @@ def test_a_duration_is_read_and_counted_back_in_the_calendar(text: str, before: 
 
 
 @pytest.mark.parametrize("text", ["", "0d", "-1d", "24", "m", "24 m", "24M", "1.5y", "2w", "24m\n", "٢m", "999999d"])
-def test_what_is_no_duration_of_a_day_or_more_is_refused_with_the_forms(text: str) -> None:
+def test_a_text_that_is_not_a_duration_of_a_day_or_more_is_refused_with_the_forms(text: str) -> None:
     with pytest.raises(InputError, match="write days, months or years as 90d, 24m or 2y"):
         parse_keep(text)
 

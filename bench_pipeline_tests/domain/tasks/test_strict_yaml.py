@@ -22,7 +22,7 @@ from bench_pipeline.domain.tasks.strict_yaml import YamlRefused, strict_yaml
         pytest.param("1: x\n1: y\n", "1", (1, 2), id="a number"),
     ],
 )
-def test_a_key_that_stands_twice_is_refused_with_both_lines(document: str, key: str, lines: tuple[int, int]) -> None:
+def test_a_repeated_key_is_refused_with_both_lines(document: str, key: str, lines: tuple[int, int]) -> None:
     with pytest.raises(YamlRefused) as refused:
         strict_yaml(document)
     assert str(refused.value) == f"the key '{key}' is in line {lines[0]} and again in line {lines[1]}"

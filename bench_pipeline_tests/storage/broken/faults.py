@@ -63,7 +63,7 @@ COLUMNS = {
         True,
         refused=True,
     ),
-    "a key that is no whole number": Fault(
+    "a fraction as an id": Fault(
         "ALTER TABLE workflows ALTER COLUMN workflow_id TYPE double precision",
         PRODUCTION,
         "table workflows, column workflow_id is DOUBLE PRECISION, which cannot be an id",
@@ -162,24 +162,24 @@ SESSIONS = {
     "transactions that end": Fault(
         "ALTER DATABASE {db} SET idle_in_transaction_session_timeout = '5s'",
         DATABASE,
-        "idle_in_transaction_session_timeout ends the sessions of crew_recorder after 5 s",
+        "idle_in_transaction_session_timeout is 5 s for crew_recorder",
         True,
     ),
     "statements that end": Fault(
         "ALTER DATABASE {db} SET statement_timeout = '4s'",
         DATABASE,
-        "statement_timeout ends the sessions of crew_recorder after 4 s",
+        "statement_timeout is 4 s for crew_recorder",
         True,
     ),
     "a promoter in another database": Fault(
         "SELECT 1",
         PROMOTION,
-        "BENCH_PROMOTER_URL leads to another database than BENCH_DATABASE_URL",
+        "BENCH_PROMOTER_URL leads to a different database than BENCH_DATABASE_URL",
         settings=(("BENCH_PROMOTER_URL", "crew"),),
     ),
 }
 OURS = {
-    "no tables of ours": Fault(DROP_OURS, DATABASE, "lacks our tables", True),
+    "none of our tables": Fault(DROP_OURS, DATABASE, "lacks our tables", True),
     "older tables of ours": Fault(DROP_OURS, DATABASE, "has our tables in version 0005, not ", True, older="0005"),
     "no right to create our tables": Fault(
         "REVOKE CREATE ON SCHEMA public FROM crew_owner; " + DROP_OURS,
@@ -235,7 +235,7 @@ RIGHTS = {
         "crew_recorder is a member of crew_owner, which may write public.",
         refused=True,
     ),
-    "the promoter is a member of a mighty role": Fault(
+    "the promoter is a member of a role that may write": Fault(
         "GRANT pg_write_all_data TO crew_promoter",
         SAFETY,
         "crew_promoter is a member of pg_write_all_data, which may write public.",
@@ -250,7 +250,7 @@ RIGHTS = {
     "a function that lends the owner's rights": Fault(
         f"CREATE FUNCTION give(integer) RETURNS void {BODY}",
         SAFETY,
-        "public.give(integer) works with the rights of crew_owner, who may write production, and every role may call",
+        "public.give(integer) runs with the rights of crew_owner, who may write production, and every role may call",
         role="crew_owner",
         refused=True,
     ),
@@ -258,7 +258,7 @@ RIGHTS = {
         f"CREATE PROCEDURE give() {BODY}; REVOKE EXECUTE ON PROCEDURE give() FROM PUBLIC; "
         "GRANT EXECUTE ON PROCEDURE give() TO crew_recorder",
         SAFETY,
-        "public.give() works with the rights of crew_owner, who may write production, and crew_recorder may call it",
+        "public.give() runs with the rights of crew_owner, who may write production, and crew_recorder may call it",
         role="crew_owner",
         refused=True,
     ),
@@ -268,13 +268,13 @@ RIGHTS = {
         "every role may create objects in the schema public, which is in the search path of crew_owner",
         refused=True,
     ),
-    "rights on our tables beyond the task": Fault(
+    "too many rights on our tables": Fault(
         "GRANT UPDATE ON benchmark_promotions TO crew_recorder",
         SAFETY,
         "crew_recorder has rights on our tables beyond its task: UPDATE on benchmark_promotions",
         role="crew_owner",
     ),
-    "an owner that may not lock actors": Fault(
+    "an owner who may not lock actors": Fault(
         "ALTER TABLE actors OWNER TO postgres; GRANT SELECT ON actors TO crew_owner, crew_recorder",
         PROMOTION,
         "crew_owner, who owns conversations, may not lock rows of public.actors",

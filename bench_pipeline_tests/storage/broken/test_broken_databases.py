@@ -36,7 +36,7 @@ def refuses(typed: Typed, monkeypatch: pytest.MonkeyPatch, broken: Broken) -> bo
         return typed("db", "install").returncode == 2
 
 
-def test_nothing_is_found_in_a_database_that_is_well(typed: Typed) -> None:
+def test_no_fault_is_found_in_a_healthy_database(typed: Typed) -> None:
     assert faults_told(typed) == {}
 
 

@@ -100,7 +100,7 @@ def test_an_installation_ends_with_a_rehearsal_when_it_is_wanted(
     monkeypatch.setattr("sys.stdin", Terminal("y\n"))
     asked = typed("db", "install")
 
-    assert "`bench db rehearse` tries whether a promotion works; it was not rehearsed" in alone.stdout
+    assert "nothing was rehearsed; `bench db rehearse` tries a promotion" in alone.stdout
     assert "✅ a promotion works: conversation 3336 (Grade A) went from actor 2 (slow) to 1 (fast)" in wanted.stdout
     assert json.loads(as_json.stdout)["rehearsal"]["new_actor"] == "fast"
     assert ("Continue?" in asked.stdout, "✅ a promotion works" in asked.stdout) == (True, True)
