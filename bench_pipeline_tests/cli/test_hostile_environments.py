@@ -41,6 +41,7 @@ ARGUMENTS = {
     "log": "--plans",
     "blame": "3336",
     "docs": "",
+    "db map": "",
     "db prune": "--keep 24m --yes",
     "db uninstall": "",  # asks, and nobody can answer
     "db install": "",

@@ -29,7 +29,7 @@ def test_the_conversation_gets_its_runner_up_and_the_others_keep_their_champion(
     world.promoted()
     made = handed_over(world)
     assert world.holds(GRADE_A, GRADE_B, REGRADE) == [FAST, SLOW, FAST]
-    assert (made.kind, made.status, made.requested_by) == ("failover", "applied", "the tests")
+    assert (made.kind, made.status, made.account) == ("failover", "applied", "the tests")
     row = world.registry()[GRADE_B]
     assert (row.champion_actor_id, row.runner_up_actor_id) == (SLOW, None)
 

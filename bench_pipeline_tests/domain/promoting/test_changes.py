@@ -40,7 +40,7 @@ def change(number: int, undoes: int | None = None, bar: Bar | None = None, **val
     } | values
     return RecordedChange(
         promotion_id=number, plan_hash=str(number), terms_hash="t", undoes=undoes, bar=bar, requested_by="Ann",
-        approved_by=None, dagster_run_id=None, applied_at=datetime(2026, 11, 24, tzinfo=UTC), **fields,
+        account=None, approved_by=None, dagster_run_id=None, applied_at=datetime(2026, 11, 24, tzinfo=UTC), **fields,
     )  # fmt: skip
 
 

@@ -95,7 +95,7 @@ def test_an_incumbent_that_may_be_measured_tomorrow_makes_a_benchmark_unfit(incu
     assert unmeasured_incumbent([Incumbent(2, "slow", "ai_model", result(Standing.QUALIFIED)), incumbent]) == why
 
 
-@pytest.mark.parametrize("incumbent", [Incumbent(None), Incumbent(6, "ticket.py", "script")])
+@pytest.mark.parametrize("incumbent", [Incumbent(None), Incumbent(6, "ticket.py", "script", is_model=False)])
 def test_a_conversation_without_a_model_needs_no_measurement(incumbent: Incumbent) -> None:
     assert unmeasured_incumbent([incumbent]) == ""
 

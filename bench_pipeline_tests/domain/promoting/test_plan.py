@@ -22,6 +22,7 @@ from bench_pipeline.domain.promoting.plan import (
     PlanRow,
     PlanTerms,
     PromotionPlan,
+    TaskTerms,
     evidence_hash,
     identity_hash,
     plan_diff,
@@ -67,6 +68,7 @@ RESULT = ModelResult(
 )
 NEXT = replace(RESULT, model="next", actor_id=2, rank=2)
 OTHER_ROW_VALUES = {
+    "own_prompt": "a" * 64,
     "task": "grading",
     "conversation_id": 3336,
     "conversation": "grade",
@@ -106,7 +108,8 @@ OTHER_TERMS = {
     "second_person": True,
     "schema_hash": "s2",
 }
-OTHER_EVIDENCE = {"task": "grading", "benchmark_id": "b2", "evidence_hash": "e2"}
+TASK_TERMS = TaskTerms(task="grading", conversations=(1,), auto=(), max_rows=None, suite_hash="s", prompt_hash="p")
+OTHER_EVIDENCE = {"task": "grading", "benchmark_id": "b2", "evidence_hash": "e2", "task_terms": TASK_TERMS}
 OTHER_RESULT_VALUES = {
     "final_latencies_ms": ({"c1": 1.0},),
     "model": "other",

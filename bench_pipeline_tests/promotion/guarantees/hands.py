@@ -169,10 +169,11 @@ def _begun(world: World) -> Iterator[threading.Event]:
 
 
 def waiting(world: World, login: str = "bench_promoter") -> list[int]:
-    """The backends of this login that wait for a lock."""
+    """The backends of this login that wait for a lock, or for a standby to confirm their commit."""
     query = text(
         "SELECT pid FROM pg_stat_activity "
-        "WHERE datname = current_database() AND usename = :login AND wait_event_type = 'Lock'"
+        "WHERE datname = current_database() AND usename = :login "
+        "AND (wait_event_type = 'Lock' OR wait_event = 'SyncRep')"
     )
     with world.owner.engine.connect() as connection:
         return list(connection.scalars(query, {"login": login}))
@@ -228,12 +229,6 @@ def halt_after(world: World, conversation_id: int) -> None:
     )
 
 
-def halt_at_commit(world: World) -> None:
-    """Let whoever changed a row wait in the commit, likewise."""
-    deferred = "DEFERRABLE INITIALLY DEFERRED"
-    _halt(world, f"CONSTRAINT TRIGGER halt AFTER UPDATE ON conversations {deferred} FOR EACH ROW")
-
-
 def _halt(world: World, trigger: str) -> None:
     patient(world)
     waits = f"$$ BEGIN PERFORM pg_catalog.pg_advisory_xact_lock({_HALT}); RETURN NULL; END $$"
@@ -249,6 +244,25 @@ def halting(world: World) -> Iterator[Callable[[], None]]:
     with world.owner.engine.connect() as keeper:
         keeper.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _HALT})
         yield keeper.rollback
+
+
+@contextmanager
+def halting_commits(world: World) -> Iterator[Callable[[], None]]:
+    """Let a promoter's commit wait for a standby that does not exist; what this gives ends that."""
+    with world.owner.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as owner:
+        name = owner.scalar(text("SELECT current_database()"))
+        owner.execute(text(f"ALTER ROLE bench_promoter IN DATABASE {name} SET synchronous_commit = on"))
+        owner.execute(text("ALTER SYSTEM SET synchronous_standby_names = 'absent'"))
+        owner.execute(text("SELECT pg_reload_conf()"))
+
+        def release() -> None:
+            owner.execute(text("ALTER SYSTEM RESET synchronous_standby_names"))
+            owner.execute(text("SELECT pg_reload_conf()"))
+
+        try:
+            yield release
+        finally:
+            release()
 
 
 def terminate(world: World, backend: int) -> None:

@@ -70,7 +70,7 @@ def test_g1_when_the_database_refuses_one_row_no_conversation_of_any_task_change
     plan = plan_of_both(world)
     refuse_row(world, "conversations", "UPDATE", f"NEW.conversation_id = {refused}")
     before = state(world)
-    with pytest.raises(GateFailed, match="the database refused the promotion and changed nothing: not this one"):
+    with pytest.raises(GateFailed, match=r"failed \(refuse\): not this one; nothing was changed"):
         apply_stored(world, plan)
     assert state(world) == before
 
@@ -101,7 +101,7 @@ def test_g1_when_the_database_refuses_the_commit_no_conversation_changes(world: 
         ),
     )
     before = state(world)
-    with pytest.raises(GateFailed, match="changed nothing: not this one"):
+    with pytest.raises(GateFailed, match=r"failed \(refuse\): not this one; nothing was changed"):
         apply_stored(world, plan)
     assert state(world) == before
 

@@ -20,6 +20,7 @@ from bench_pipeline.promotion.plan import make_plan, store_plan
 from bench_pipeline.promotion.plan_application import apply_plan
 from bench_pipeline.promotion.rollback import undo
 from bench_pipeline.promotion.validation import validate_promotion
+from bench_pipeline.storage.plans import record_task_terms
 from bench_pipeline.storage.tables import AUDIT, approvals, champions, freezes, plans, promotion_rows, promotions
 from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.models import FAST, SLOW
@@ -47,6 +48,10 @@ def audited(world: World) -> Promotion:
     made = make_plan(replace(world.bench, settings=settings), [ranked], [read_task(settings, "grading")])
     with world.signed_as("Ann") as database:
         store_plan(database, made, "Ann")
+        with database.writing() as connection:
+            for evidence in made.plan.evidence:
+                assert evidence.task_terms is not None
+                record_task_terms(connection, evidence.task_terms, "Ann", datetime.now(UTC))
     world.approve(made.plan.hash, "Bob")
     world.freeze(True, "the fair", "Cem")
     world.freeze(False, "the fair is over", "Cem")

@@ -126,7 +126,8 @@ def test_g19_the_transaction_itself_refuses_a_conversation_that_was_not_the_task
 @ONE_ENGINE
 def test_g19_a_conversation_that_the_task_serves_no_longer_stops_the_plan(world: World) -> None:
     plan = world.plan()
-    write_task(world.folder / "testcases", task=task_value() | {"conversations": [GRADE_A, GRADE_B], "promotion": {}})
+    rest = [GRADE_A, GRADE_B]
+    write_task(world.folder / "testcases", task=task_value() | {"conversations": rest, "promotion": {"auto": rest}})
 
     with pytest.raises(PlanRefused, match=f"task grading does not serve conversation {REGRADE} "):
         world.apply(plan)

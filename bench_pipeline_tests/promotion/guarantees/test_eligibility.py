@@ -17,7 +17,7 @@ from bench_pipeline.storage import tables
 from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.models import FAST, SLOW
 from bench_pipeline_tests.kit.production import actors
-from bench_pipeline_tests.kit.tasks import GRADE_A, REGRADE, task_value
+from bench_pipeline_tests.kit.tasks import GRADE_A, GRADE_B, REGRADE, task_value
 from bench_pipeline_tests.kit.world import World
 from bench_pipeline_tests.promotion.guarantees.hands import (
     apply_stored,
@@ -274,7 +274,7 @@ def test_g4_a_promotion_waits_for_an_open_edit_of_its_actor_and_goes_on_when_it_
 @ONLY_POSTGRESQL
 def test_g4_an_actor_cannot_be_disabled_while_it_is_being_promoted(world: World) -> None:
     plan = plan_of_one(world)
-    halt_after(world, GRADE_A)
+    halt_after(world, GRADE_B)  # the actor is locked once the first row is written
     with halting(world) as release, applying(world, plan) as outcome, ThreadPoolExecutor(1) as pool:
         disabled = pool.submit(world.change, DISABLE)
         until(lambda: waiting(world, "postgres"))

@@ -100,7 +100,7 @@ def test_g10_a_rollback_is_audited_like_a_promotion(world: World) -> None:
     world.give(REGRADE, SLOW)
     undo(world)
     made = world.promotions()[-1]
-    assert (made.kind, made.undoes, made.reason, made.requested_by) == (
+    assert (made.kind, made.undoes, made.reason, made.account) == (
         PlanKind.ROLLBACK, promotion.promotion_id, "the tests want it", "the tests",
     )  # fmt: skip
     assert {row.conversation_id: (row.old_actor_id, row.new_actor_id, row.changed) for row in made.rows} == {

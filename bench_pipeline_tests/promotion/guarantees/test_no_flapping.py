@@ -9,7 +9,7 @@ import pytest
 from bench_pipeline.benchmark.ranking import read_ranked
 from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.decision import DecisionKind
-from bench_pipeline.domain.promoting.plan import ApprovalMode, Bar, PlanRow
+from bench_pipeline.domain.promoting.plan import Bar, PlanRow
 from bench_pipeline.promotion.reconciliation import reconcile
 from bench_pipeline.promotion.rollback import roll_back
 from bench_pipeline_tests.fakes.faults import Fault
@@ -172,10 +172,9 @@ def test_g13_another_champion_is_not_barred(typed: Typed, world: World) -> None:
 
 @ONE_ENGINE
 def test_g13_another_conversation_is_not_barred(typed: Typed, world: World) -> None:
-    write_task(world.folder / "testcases", task=task_value() | {"conversations": [GRADE_A], "promotion": {}})
-    world.apply(
-        world.plan().model_copy(update={"terms": world.plan().terms.model_copy(update={"approval": ApprovalMode.AUTO})})
-    )
+    alone = {"conversations": [GRADE_A], "promotion": {"auto": [GRADE_A]}}
+    write_task(world.folder / "testcases", task=task_value() | alone)
+    world.promoted()
     roll_back(world.bench, "the tests want it", "the tests")
     write_task(world.folder / "testcases")
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Engine, NullPool, create_engine, event, make_url
+from sqlalchemy import Engine, NullPool, create_engine, event, make_url, text
 
 from bench_pipeline.benchmark.workbench import Workbench, make_workbench
 from bench_pipeline.domain.errors import GateFailed, InputError
@@ -27,8 +27,8 @@ from bench_pipeline_tests.promotion.guarantees.hands import (
     BOTH_TASKS,
     OLD_ACTORS,
     halt_after,
-    halt_at_commit,
     halting,
+    halting_commits,
     plan_of_both,
     state,
     until,
@@ -127,8 +127,18 @@ def cut_off_at_work(proxy: PostgresProxy, world: World, plan: PromotionPlan) -> 
         until(lambda: waiting(world))
         for connection in proxy._connections:
             connection.hang_up()
-        until(lambda: waiting(world, "bench_recorder"))
+        until(lambda: asked_how_it_ended(world))
         yield outcome
+
+
+def asked_how_it_ended(world: World) -> bool:
+    """Whether the recorder looks for the lock of the lost attempt."""
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = 'bench_recorder' "
+        "AND query LIKE '%ShareRowExclusiveLock%'"
+    )
+    with world.owner.engine.connect() as connection:
+        return bool(connection.scalar(query))
 
 
 def test_g8_while_a_lost_attempt_still_writes_its_end_is_waited_for(
@@ -148,8 +158,7 @@ def test_g8_while_a_lost_attempt_still_commits_its_end_is_waited_for(
     world: World, proxy: PostgresProxy, calls: list[str]
 ) -> None:
     plan = plan_of_both(world)
-    halt_at_commit(world)
-    with halting(world) as release, cut_off_at_work(proxy, world, plan) as outcome:
+    with halting_commits(world) as release, cut_off_at_work(proxy, world, plan) as outcome:
         assert (len(calls), world.holds(*BOTH_TASKS)) == (1, OLD_ACTORS)
         release()
         assert outcome.result() == only(world.promotions())
@@ -161,10 +170,9 @@ def test_g8_a_lost_attempt_that_does_not_end_in_time_is_not_tried_again(
     world: World, proxy: PostgresProxy, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plan_of_both(world)
-    halt_at_commit(world)
     proxy.cut(Cut.DURING_STATEMENT, containing="COMMIT")
     monkeypatch.setattr(writer, "LOCK_TIMEOUT_S", 0.1)
-    with halting(world) as release:
+    with halting_commits(world) as release:
         with pytest.raises(OutcomeUnknown):
             apply_behind(proxy, world, plan)
         assert len(calls) == 1

@@ -62,9 +62,9 @@ DRIFTS = [
         id="a column is dropped",
     ),
     pytest.param(
-        statement("DROP TABLE workflow_conversations"),
-        "lacks table workflow_conversations",
-        id="a table is dropped",
+        statement("ALTER TABLE actors RENAME TO models"),
+        "lacks table actors",
+        id="a table is renamed",
     ),
     pytest.param(lambda w: conversations_with(w, "BIGINT REFERENCES actors (actor_id)"), "", id="a type is changed"),
     pytest.param(lambda w: conversations_with(w, "INTEGER"), "", id="a foreign key is dropped"),
