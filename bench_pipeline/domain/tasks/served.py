@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 
 from bench_pipeline.domain.errors import Fault
@@ -33,7 +34,7 @@ def served_faults(tasks: Mapping[str, Task], existing: Collection[ConversationId
 def _remedy(task: Task, existing: Collection[ConversationId]) -> str:
     kept = [number for number in task.conversations if number in existing]
     if kept:
-        return f"write `conversations: [{', '.join(map(str, kept))}]`"
+        return f"write `conversations: {json.dumps(kept, ensure_ascii=False)}`"
     shown = ", ".join(str(number) for number in list(existing)[:_SHOWN])
     more = ", …" if len(existing) > _SHOWN else ""
     return f"list conversations that exist ({shown}{more}), or write `conversations: []`"
