@@ -21,9 +21,10 @@ from sqlalchemy import URL, create_engine, make_url
 
 _UNPRIVILEGED_USER = "nobody"
 _START_LIMIT_S = 60
+_LONGEST_SOCKET_FOLDER = 80
+"""In characters: the path of a socket in it must fit into 103 bytes everywhere."""
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -56,7 +57,8 @@ def postgres_server(
         logins = _logins(home, password, identity)
         _run([programs / "initdb", "-D", data, "-U", "postgres", *logins, "-E", "UTF8", "--no-locale", "-N"], identity)
         control = [programs / "pg_ctl", "-D", data, "-l", home / "log", "-t", _START_LIMIT_S, "-w"]
-        port = _start(control, _SETTINGS | settings, identity)
+        sockets = {"unix_socket_directories": str(home) if len(str(home)) <= _LONGEST_SOCKET_FOLDER else ""}
+        port = _start(control, _SETTINGS | sockets | settings, identity)
         try:
             address = URL.create("postgresql+psycopg2", "postgres", password, "127.0.0.1", port, "postgres")
             yield address.render_as_string(hide_password=False)
