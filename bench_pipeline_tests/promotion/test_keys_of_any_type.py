@@ -21,7 +21,17 @@ from bench_pipeline.storage.production import open_production
 from bench_pipeline_tests.kit.models import ACTORS, FAST, SLOW
 from bench_pipeline_tests.kit.production import PRODUCTION
 from bench_pipeline_tests.kit.shell import Typed
-from bench_pipeline_tests.kit.tasks import EXTRACT, FORMAT, GRADE_A, GRADE_B, REGRADE, task_value, write_task
+from bench_pipeline_tests.kit.tasks import (
+    EXTRACT,
+    FORMAT,
+    GRADE_A,
+    GRADE_B,
+    REGRADE,
+    SERVED,
+    TEMPLATE,
+    task_value,
+    write_task,
+)
 from bench_pipeline_tests.kit.world import World, install_roles
 
 KEYS = {
@@ -57,6 +67,7 @@ def uuid_of(number: int) -> Key:
     return f"abcdef00-0000-4000-8000-{number:012}"
 
 
+ODD_TEXTS = "texts that look like numbers, and others"
 KINDS = {
     "uuid, typed in capitals": Kind(
         "uuid",
@@ -64,7 +75,7 @@ KINDS = {
         uuid_of,
         lambda key: str(key).upper(),
     ),
-    "texts that look like numbers, and others": Kind("text", "{0}::text", lambda number: ODD.get(number, str(number))),
+    ODD_TEXTS: Kind("text", "{0}::text", lambda number: ODD.get(number, str(number))),
     "numeric, typed as a text": Kind("numeric", "{0}::numeric", lambda number: number, str),
     "texts of a fixed length": Kind("character(12)", "'k' || {0}", lambda number: f"k{number}"),
 }
@@ -101,39 +112,32 @@ def in_sqlite(table: str, columns: Iterable[str]) -> Iterator[TextClause]:
 
 
 ON_POSTGRESQL = [pytest.param("postgres", name, id=name, marks=pytest.mark.postgres) for name in KINDS]
-ON_SQLITE = pytest.param("sqlite", "texts that look like numbers, and others", id="texts in SQLite")
+ON_SQLITE = pytest.param("sqlite", ODD_TEXTS, id="texts in SQLite")
 
 
 @pytest.mark.parametrize(("database_url", "name"), [*ON_POSTGRESQL, ON_SQLITE], indirect=["database_url"])
 def test_production_is_changed_and_changed_back_by_ids_of_this_type(world: World, typed: Typed, name: str) -> None:
     kind = KINDS[name]
-    served = [kind.key(number) for number in (GRADE_A, GRADE_B, REGRADE)]
+    served = [kind.key(number) for number in SERVED]
     fast, slow, first = kind.key(FAST), kind.key(SLOW), kind.key(GRADE_A)
-    task = task_value(conversations=[kind.typed(key) for key in served])
-    task["prompt"].pop("conversation")
-    write_task(world.folder / "testcases", task=task | {"promotion": {"auto": []}})
+    list_conversations(world, [kind.typed(key) for key in served], {"auto": []})
     world = give_keys(world, kind)
 
-    def bench(*arguments: object, status: int = 0) -> object:
+    def bench(*arguments: object) -> object:
         done = typed(*map(str, arguments), "--json")
-        assert done.returncode == status, done.stderr
+        assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
-
-    def holds() -> list[Key | None]:
-        with world.database.engine.connect() as connection:
-            found = {one.conversation_id: one.actor_id for one in world.production.conversations(connection)}
-        return [found[key] for key in served]
 
     world.ranked("fast", "slow")
     shown = [bench("plan", "--task", "grading")]
     waits = typed("promote", "--task", "grading")
     (plan_hash,) = re.findall(r"bench approve (\w+)", waits.stderr)
     shown += [bench("approve", plan_hash), bench("promote", "--plan", plan_hash)]
-    assert holds() == [fast] * 3
+    assert held_by(world, served) == [fast] * 3
     shown.append(bench("rollback", 1, "--no-bar"))
-    assert holds() == [slow] * 3
+    assert held_by(world, served) == [slow] * 3
     shown += [bench("rollback", 2), bench("failover", kind.typed(first))]
-    assert holds() == [slow, fast, fast]
+    assert held_by(world, served) == [slow, fast, fast]
     shown += [bench("log"), bench("blame", kind.typed(first))]
     assert bench("docs") == {"documents": []}
     shown.append(json.loads(Path("production/champions.json").read_text(encoding="utf-8")))
@@ -142,6 +146,33 @@ def test_production_is_changed_and_changed_back_by_ids_of_this_type(world: World
         assert set(values_of(document, "conversation_id")) <= set(served)
         assert set(values_of(document, "actor_id")) <= {fast, slow}
     assert list(values_of(shown[-1], "conversation_id")) == served
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_job_of_dagster_promotes_by_odd_texts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench_pipeline_tests.kit.pipeline import open_pipeline  # Dagster takes a second to import
+
+    kind = KINDS[ODD_TEXTS]
+    served = [kind.key(number) for number in SERVED]
+    list_conversations(world, served, {"auto": served})
+    world = give_keys(world, kind)
+    with open_pipeline(world, monkeypatch) as pipeline:
+        pipeline.run()
+    assert held_by(world, served) == [kind.key(FAST)] * 3
+
+
+def list_conversations(world: World, typed: list[Key], promotion: dict[str, list[Key]]) -> None:
+    """Let the task serve these conversations."""
+    prompt = {"template": TEMPLATE}
+    task = task_value() | {"conversations": typed, "prompt": prompt, "promotion": promotion}
+    write_task(world.folder / "testcases", task=task)
+
+
+def held_by(world: World, served: list[Key]) -> list[Key | None]:
+    """The actors of these conversations."""
+    with world.database.engine.connect() as connection:
+        found = {one.conversation_id: one.actor_id for one in world.production.conversations(connection)}
+    return [found[key] for key in served]
 
 
 def values_of(document: object, name: str) -> Iterator[object]:
