@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from bench_pipeline.cli.main import main
-from bench_pipeline_tests.fakes.postgres import create_database, drop_database, postgres_server
+from bench_pipeline_tests.fakes.postgres import create_database, drop_database, postgres_server, server_programs
 from bench_pipeline_tests.kit.models import FINAL_PASSES
 from bench_pipeline_tests.kit.shell import Shell, Typed, shell_in
 from bench_pipeline_tests.kit.world import World, open_prepared, prepare_database
@@ -32,6 +32,16 @@ settings.load_profile("busy")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real server, one a session (and so one a worker), started when a test first asks."""
     with postgres_server(tmp_path_factory.mktemp("postgres")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def other_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server of another version, where this machine has a second one."""
+    _, *others = server_programs().values()
+    if not others:
+        pytest.skip("this machine has one version of PostgreSQL; install the system's postgresql beside the wheel")
+    with postgres_server(tmp_path_factory.mktemp("other"), programs=others[0]) as url:
         yield url
 
 
@@ -57,6 +67,13 @@ def prepared_template(postgres: str) -> str:
     return "prepared"
 
 
+@pytest.fixture(scope="session")
+def other_prepared_template(other_postgres: str) -> str:
+    """The same on the server of another version."""
+    prepare_database(create_database(other_postgres, "prepared"))
+    return "prepared"
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The address of a database of the test's own: what a world starts with if the test has one, else nothing."""
@@ -67,8 +84,9 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
             shutil.copy(request.getfixturevalue("prepared_file"), file)
         yield f"sqlite:///{file}"
         return
-    server: str = request.getfixturevalue("postgres")
-    template = request.getfixturevalue("prepared_template") if prepared else "template1"
+    server: str = request.getfixturevalue(request.param)
+    template_of = {"postgres": "prepared_template", "other_postgres": "other_prepared_template"}
+    template = request.getfixturevalue(template_of[request.param]) if prepared else "template1"
     name = f"test_{secrets.token_hex(8)}"
     yield create_database(server, name, template)
     drop_database(server, name)

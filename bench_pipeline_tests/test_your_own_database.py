@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from sqlalchemy import create_engine, text
 
 from bench_pipeline_tests.fakes.ollama_server import FakeOllama
 from bench_pipeline_tests.fakes.ollama_state import FakeModel
@@ -19,6 +20,14 @@ from bench_pipeline_tests.kit.world import as_role
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "how-to" / "your-own-database.md").read_text(encoding="utf-8")
+
+TO_PRODUCTION = (
+    "bench run --task grading",
+    r"plan=$(bench promote --task grading 2>&1 | sed -n 's/.*bench approve \([0-9a-f]*\).*/\1/p')",
+    "bench approve $plan",
+    "bench promote --plan $plan",
+)
+"""What is typed after the guide's commands."""
 
 
 def commands(url: str) -> str:
@@ -55,7 +64,7 @@ def test_each_line_of_the_guide_works_with_uuids_in_another_schema_without_workf
     model = FakeModel(digest="sha256:a1", size_bytes=10**9, vram_bytes=0, answers=gold)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("BENCH_", "OLLAMA_"))}
     environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    lines = ["set -e", commands(database_url), "bench run --task grading", "bench plan --task grading"]
+    lines = ["set -e", commands(database_url), *TO_PRODUCTION]
     with FakeOllama({"qwen2.5:7b": model}) as server:
         environment |= {"OLLAMA_HOST": server.url, "BENCH_CACHE_DIR": str(tmp_path / "cache")}
         done = subprocess.run(
@@ -70,3 +79,8 @@ def test_each_line_of_the_guide_works_with_uuids_in_another_schema_without_workf
     assert (done.returncode, done.stderr) == (0, ""), done.stdout[-3000:]
     assert "1 of 2 actors are eligible" in done.stdout
     assert re.search(rf"^{ONE} grade +PROMOTE +phi → qwen", done.stdout, re.MULTILINE)
+    engine = create_engine(database_url)
+    with engine.connect() as connection:
+        holds = connection.scalar(text("SELECT model_id::text FROM crew.steps WHERE id = :step"), {"step": ONE})
+    engine.dispose()
+    assert (holds, (tmp_path / "production" / "champions.json").exists()) == (ONE, True)

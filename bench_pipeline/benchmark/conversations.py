@@ -5,7 +5,7 @@ What is a fault is decided in domain/tasks/served.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import select
 
@@ -19,19 +19,40 @@ from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.production import Production
 
 
-def existing_conversations(database: Database, production: Production) -> list[ConversationId]:
-    """Return the ids of all conversations, ordered."""
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """The conversations of production: their `ids`, ordered, and the `production` that tells a typed id's type."""
+
+    ids: tuple[ConversationId, ...]
+    production: Production
+
+    def of(self, task: Task) -> Task:
+        """Return the task with its ids as production has them; one that it cannot have stays as it was typed."""
+        return task.model_copy(update={"conversations": tuple(dict.fromkeys(map(self._key, task.conversations)))})
+
+    def _key(self, typed: ConversationId) -> ConversationId:
+        try:
+            return self.production.conversation_key(typed)
+        except InputError:
+            return typed
+
+
+def existing_conversations(database: Database, production: Production) -> Existing:
+    """Read the ids of all conversations."""
     column = production.table("conversations").c.conversation_id
     with database.engine.connect() as connection:
-        return list(connection.scalars(select(column).order_by(column)))
+        return Existing(tuple(connection.scalars(select(column).order_by(column))), production)
 
 
-def conversation_faults(settings: Settings, existing: Sequence[ConversationId] | None) -> list[Fault]:
+def conversation_faults(settings: Settings, existing: Existing | None) -> list[Fault]:
     """Return the faults of the conversations that tasks name; tasks that cannot be read are left out.
 
     Where production is not known, `existing` is None, and the tasks are compared with each other only.
     """
-    return list(served_faults(dict(_readable_tasks(settings)), None if existing is None else dict.fromkeys(existing)))
+    tasks = dict(_readable_tasks(settings))
+    if existing is None:
+        return list(served_faults(tasks, None))
+    return list(served_faults({file: existing.of(task) for file, task in tasks.items()}, dict.fromkeys(existing.ids)))
 
 
 def _readable_tasks(settings: Settings) -> list[tuple[str, Task]]:

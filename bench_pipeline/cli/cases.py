@@ -13,14 +13,13 @@ from pathlib import Path
 import click
 from sqlalchemy.exc import DBAPIError
 
-from bench_pipeline.benchmark.conversations import conversation_faults, existing_conversations
+from bench_pipeline.benchmark.conversations import Existing, conversation_faults, existing_conversations
 from bench_pipeline.benchmark.preparation import prepare_from_files
 from bench_pipeline.benchmark.task_folders import read_suite, testcases_dir
 from bench_pipeline.cli.cases_import import import_
 from bench_pipeline.cli.cases_show import show
 from bench_pipeline.cli.output import json_option, print_json, safe
 from bench_pipeline.domain.errors import Fault, FileRefused, InputError
-from bench_pipeline.domain.models.ids import ConversationId
 from bench_pipeline.domain.tasks.suite import DraftCase, OnlyDrafts, Suite
 from bench_pipeline.settings import Settings, load_settings
 from bench_pipeline.storage.database import FileMissing, look_into
@@ -61,7 +60,7 @@ def check(paths: tuple[Path, ...], as_json: bool) -> int:
     return 0 if all(result.sound for result in results) else 2
 
 
-def _existing_conversations(settings: Settings) -> list[ConversationId] | None:
+def _existing_conversations(settings: Settings) -> Existing | None:
     """Return what production has, or None where it is not set; where it cannot be asked, say so."""
     try:
         with closing(look_into(settings.database_url.get_secret_value())) as database:
@@ -103,7 +102,7 @@ class CheckedSuite:
     drafts: list[Draft]
 
 
-def _checked(settings: Settings, path: Path, existing: list[ConversationId] | None) -> CheckedSuite:
+def _checked(settings: Settings, path: Path, existing: Existing | None) -> CheckedSuite:
     try:
         suite = _suite(settings, path)
         if path.is_dir() and (conversations := _conversation_faults(settings, path, existing)):
@@ -115,7 +114,7 @@ def _checked(settings: Settings, path: Path, existing: list[ConversationId] | No
     return CheckedSuite(str(path), True, _summary(suite), suite.hash, [], _drafts(suite.drafts))
 
 
-def _conversation_faults(settings: Settings, path: Path, existing: list[ConversationId] | None) -> list[Fault]:
+def _conversation_faults(settings: Settings, path: Path, existing: Existing | None) -> list[Fault]:
     """Return the faults of this task's conversations, beside the other tasks of its directory."""
     folder = path.resolve()
     faults = conversation_faults(settings.model_copy(update={"testcases_dir": folder.parent}), existing)

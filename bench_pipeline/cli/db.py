@@ -10,6 +10,7 @@ from contextlib import closing
 
 import click
 
+from bench_pipeline.benchmark.conversations import existing_conversations
 from bench_pipeline.benchmark.task_folders import read_task, task_folders
 from bench_pipeline.cli.db_map import map_
 from bench_pipeline.cli.db_retention import prune, uninstall
@@ -151,7 +152,9 @@ def _roles(settings: Settings) -> Roles:
 
 
 def _prepared(settings: Settings, database: Database, production: Production) -> Rehearsal:
-    served = [number for name in task_folders(settings).valid for number in read_task(settings, name).conversations]
+    existing = existing_conversations(database, production)
+    tasks = [existing.of(read_task(settings, name)) for name in task_folders(settings).valid]
+    served = [number for task in tasks for number in task.conversations]
     return prepare_rehearsal(database, production, _roles(settings), served)
 
 

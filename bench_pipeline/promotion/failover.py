@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from bench_pipeline.benchmark.evidence import hash_of_evidence
 from bench_pipeline.benchmark.ranking import RankedBenchmark, read_ranked
-from bench_pipeline.benchmark.task_folders import read_task
+from bench_pipeline.benchmark.task_keys import task_in_production
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import GateFailed, InputError
 from bench_pipeline.domain.models.ids import ConversationId
@@ -39,7 +39,7 @@ def fail_over(bench: Workbench, conversation_id: ConversationId, requested_by: s
         benchmark_id=registered.benchmark_id,
         evidence_hash=hash_of_evidence(ranked.benchmark, ranked.scoreboard),
         task_terms=task_terms(
-            read_task(bench.settings, registered.task_type),
+            task_in_production(bench, registered.task_type),
             ranked.benchmark.suite_hash,
             ranked.benchmark.prompt_hash,
         ),

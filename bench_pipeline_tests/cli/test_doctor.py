@@ -207,6 +207,28 @@ def test_names_of_the_application_cannot_control_the_terminal(typed: Typed, worl
     assert is_calm(typed("doctor").stdout)
 
 
+@ONLY_POSTGRESQL
+@pytest.mark.parametrize(
+    ("kind", "using", "says", "remedy"),
+    [
+        (
+            "text",
+            "CASE actor_id WHEN 2 THEN 'maybe' ELSE 'Y' END",
+            "table actors, column enabled, actor 2: 'maybe' does not say whether the actor is enabled",
+            "write true or false there, or the values that count as true under actors.enabled",
+        ),
+        ("date", "now()", "table actors, column enabled is DATE", "or make a view with a boolean"),
+    ],
+)
+def test_what_enabled_holds_in_place_of_a_truth_value_is_named_with_the_remedy(
+    typed: Typed, world: World, kind: str, using: str, says: str, remedy: str
+) -> None:
+    world.change(text(f"ALTER TABLE actors ALTER enabled DROP DEFAULT, ALTER enabled TYPE {kind} USING {using}"))
+    found = json.loads(typed("doctor", "--json").stdout)
+    (line,) = [one["text"] for one in found if one["what"] == "production tables" and not one["ok"]]
+    assert (says in line, remedy in line) == (True, True), line
+
+
 def test_conversations_of_tasks_are_compared_with_production_and_with_each_other(typed: Typed, world: World) -> None:
     write_task(world.folder / "testcases", task=task_value(conversations=[GRADE_A, 9999]))
     write_task(world.folder / "testcases", task=task_value("other", [GRADE_A]), name="other")

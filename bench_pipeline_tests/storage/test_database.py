@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, column, create_engine, inspect, select, table, text, update
+from sqlalchemy import Connection, column, create_engine, inspect, make_url, select, table, text, update
 from sqlalchemy.exc import DBAPIError
 
 from bench_pipeline.domain.errors import InputError
@@ -21,6 +21,7 @@ from bench_pipeline.storage.database import Database, open_database
 from bench_pipeline.storage.locks import LockPurpose, LockTaken
 from bench_pipeline.storage.schema import SCHEMA_VERSION, VERSION_TABLE, is_ours, upgrade
 from bench_pipeline.storage.tables import metadata
+from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
 
 VERSIONS = table(VERSION_TABLE, column("version_num"))
 VERSION = select(VERSIONS.c.version_num)
@@ -207,6 +208,18 @@ def test_a_wrong_address_is_one_line_that_names_the_variable_and_not_the_passwor
     assert "\n" not in message
     assert "s3cret" not in message
     assert list(tmp_path.iterdir()) == []
+
+
+@ONLY_POSTGRESQL
+def test_a_unix_socket_is_an_address(database_url: str) -> None:
+    url = make_url(database_url)
+    with closing(open_database(database_url)) as database, database.engine.connect() as connection:
+        folder = connection.scalar(text("SHOW unix_socket_directories"))
+    if not folder:
+        pytest.skip("the path of the server's folder is too long for a socket")
+    address = f"postgresql://postgres@/{url.database}?host={folder}&port={url.port}"
+    with closing(open_database(address)) as by_socket, by_socket.engine.connect() as connection:
+        assert connection.scalar(text("SELECT inet_server_addr()")) is None
 
 
 def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(tmp_path: Path) -> None:

@@ -98,6 +98,44 @@ def test_the_history_stays_on_request_and_its_rows_are_counted_first(
         assert connection.execute(text("SELECT count(*) FROM benchmark_history")).scalar_one() == rows
 
 
+def test_a_history_that_stayed_is_adopted_by_the_next_installation(
+    typed: Typed, world: World, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.ranked("fast", "slow")
+    earlier = (
+        "INSERT INTO benchmark_history (task_type, model_name, avg_latency_ms, rank) VALUES ('grading', 'old', 9, 1)"
+    )
+    world.change(text(earlier))
+    everything = text("SELECT * FROM benchmark_history ORDER BY benchmark_id")
+    with world.owner.engine.connect() as connection:
+        before = connection.execute(everything).all()
+    monkeypatch.setenv("BENCH_OWNER_URL", database_url)
+    assert typed("db", "uninstall", "--keep-history", "--yes").returncode == 0
+    if world.promoter_url is not None:
+        done = typed("db", "install")
+        assert (done.returncode, done.stderr) == (0, "")
+
+    shown = json.loads(typed("history", "--task", "grading", "--json").stdout)
+
+    with world.owner.engine.connect() as connection:
+        after = connection.execute(everything).all()
+    assert after == before
+    assert ours(database_url) >= metadata.tables.keys()
+    assert {(one["champion"], one["measured_here"]) for one in shown} == {("old", False), ("fast", True)}
+
+
+def test_a_history_with_rows_of_other_programs_stays_unasked(
+    typed: Typed, world: World, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.change(text("INSERT INTO benchmark_history (task_type, model_name, rank) VALUES ('grading', 'old', 1)"))
+    monkeypatch.setenv("BENCH_OWNER_URL", database_url)
+
+    done = typed("db", "uninstall", "--yes")
+
+    assert "kept: benchmark_history with 1 rows, 1 of them of other programs" in done.stdout
+    assert ours(database_url) == {"benchmark_history"}
+
+
 @ONE_ENGINE
 def test_without_an_answer_nothing_is_removed(
     typed: Typed, world: World, database_url: str, monkeypatch: pytest.MonkeyPatch

@@ -38,15 +38,15 @@ APPROVED = "8318c74ed2216787a7ecef7ea6bf151bcb971904dfc7c97243c069dd0fe3059f"
 Rows = Mapping[str, list[tuple[Any, ...]]]
 
 
-def write_task_of_old(folder: Path) -> None:
+def write_task_of_old(folder: Path, golden: Path = GOLDEN) -> None:
     """Write the task as it was measured."""
-    shutil.copytree(GOLDEN / "grading", folder / "testcases" / "grading")
+    shutil.copytree(golden / "grading", folder / "testcases" / "grading")
 
 
-def write_sqlite(file: Path) -> None:
+def write_sqlite(file: Path, golden: Path = GOLDEN) -> None:
     """Write the database file."""
     with closing(sqlite3.connect(file)) as connection:
-        connection.executescript((GOLDEN / "database.sql").read_text(encoding="utf-8"))
+        connection.executescript((golden / "database.sql").read_text(encoding="utf-8"))
 
 
 def rows_of_sqlite(file: Path) -> Rows:
@@ -56,19 +56,19 @@ def rows_of_sqlite(file: Path) -> Rows:
         return {name: sorted(connection.execute(f"SELECT * FROM {name}"), key=repr) for name in tables}  # noqa: S608
 
 
-def fill_postgresql(url: str, scratch: Path) -> None:
-    """Make version 0.1 in the empty database at `url`: tables, rows, function and roles.
+def fill_postgresql(url: str, scratch: Path, golden: Path = GOLDEN, schema: str = SCHEMA) -> None:
+    """Make that version in the empty database at `url`: tables, rows, function and roles.
 
-    All moments are moved so that the last one is now: the approved plan may still be applied.
+    All moments are moved so that the last approval is given now: the approved plan may still be applied.
     """
-    file = scratch / "version_0_1.db"
-    write_sqlite(file)
+    file = scratch / f"{golden.name}.db"
+    write_sqlite(file, golden)
     engine = create_engine(url)
     with engine.begin() as connection:
         _make_production(connection, file)
-        upgrade(connection, SCHEMA)
+        upgrade(connection, schema)
         _copy(connection, file)
-        connection.exec_driver_sql((GOLDEN / "install.sql").read_text(encoding="utf-8").replace("%", "%%"))
+        connection.exec_driver_sql((golden / "install.sql").read_text(encoding="utf-8").replace("%", "%%"))
     engine.dispose()
 
 
