@@ -79,7 +79,7 @@ def possible_approvers(connection: Connection, plan_hash: str) -> list[str]:
     """Return the logins that may approve a plan which they did not request; empty in SQLite, which has none."""
     if connection.dialect.name == "sqlite":
         return []
-    # Whoever may store plans may store approvals: `bench db install` grants both alike.
+    # `bench db install` grants the same rights on plans and on approvals.
     oid = select(literal_column("tableoid")).select_from(plans).limit(1).scalar_subquery()
     roles = table("pg_roles", column("oid"), column("rolname"), column("rolcanlogin"), column("rolsuper"))
     may_write = func.has_table_privilege(roles.c.oid, oid, "INSERT")

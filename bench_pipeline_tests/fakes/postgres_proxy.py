@@ -6,6 +6,7 @@ holds the interpreter's lock while it waits, so through a proxy in the same proc
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -44,7 +45,8 @@ class _Plan:
     def fits(self, transaction: list[bytes]) -> bool:
         """Say whether to cut at the last statement of `transaction`, which the server has not seen yet."""
         if self.at is Cut.DURING_STATEMENT:
-            return self.containing in transaction[-1]
+            # Whole words: an isolation level is READ COMMITTED.
+            return re.search(rb"\b" + re.escape(self.containing) + rb"\b", transaction[-1]) is not None
         return _is_commit(transaction[-1]) and any(self.containing in statement for statement in transaction)
 
 

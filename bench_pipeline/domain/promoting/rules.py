@@ -206,7 +206,7 @@ def _check_evidence(plan: PromotionPlan, evidence: PlanEvidence, facts: Facts) -
 
 
 def _check_terms(plan: PromotionPlan, row: PlanRow, evidence: PlanEvidence, found: EvidenceNow, facts: Facts) -> None:
-    """Check the task: whom it serves, what it leaves to nobody's approval, and that it still measures the same."""
+    """Check the task: which conversations it serves, which need no approval, and that it still measures the same."""
     if found.invalid is not None:
         _refuse("evidence_invalid", benchmark_id=evidence.benchmark_id, reason=found.invalid)
     planned, now = _terms(evidence, facts)

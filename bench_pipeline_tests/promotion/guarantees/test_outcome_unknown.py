@@ -170,7 +170,7 @@ def test_g8_a_lost_attempt_that_does_not_end_in_time_is_not_tried_again(
     world: World, proxy: PostgresProxy, calls: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plan_of_both(world)
-    proxy.cut(Cut.DURING_STATEMENT, containing="COMMIT\0")  # and not READ COMMITTED
+    proxy.cut(Cut.DURING_STATEMENT, containing="COMMIT")
     monkeypatch.setattr(writer, "LOCK_TIMEOUT_S", 0.1)
     with halting_commits(world) as release:
         with pytest.raises(OutcomeUnknown):
