@@ -107,7 +107,7 @@ def _installed_text(found: Installed, keep_history: bool) -> str:
 
 
 def confirmed(question: str, yes: bool, as_json: bool) -> bool:
-    """Return whether the user agrees. Raises `InputError` where nobody can be asked."""
+    """Return whether the user agrees. Raises `InputError` without a terminal to ask on."""
     if yes:
         return True
     if as_json or not sys.stdin.isatty():

@@ -62,7 +62,7 @@ def who_may_approve(connection: Connection, plan_hash: str) -> str:
 def awaited(bench: Workbench, stored: StoredPlan) -> str:
     """Return why a stored plan cannot be applied now, in words; empty when it can.
 
-    These are the rules by which it is applied. The identities of the models are left out: nobody asks the runtimes.
+    These are the rules by which it is applied, without the identities of the models: the runtimes are not asked.
     """
     try:
         intact(stored.plan_hash, stored)

@@ -34,7 +34,7 @@ def gather_facts(
     now: datetime,
     observed: Iterable[Observed] | None = None,
 ) -> Facts:
-    """Return the facts about a stored plan at `now`; `observed` is None where nobody looked at the runtimes."""
+    """Return the facts about a stored plan at `now`; `observed` is None when the runtimes were not asked."""
     plan = stored.plan
     wanted = {row.new_actor_id for row in plan.changes if row.new_actor_id is not None}
     served = [row.conversation_id for row in plan.changes]

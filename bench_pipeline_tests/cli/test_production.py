@@ -26,7 +26,7 @@ def test_plan_shows_each_conversation_with_its_decision_and_why(typed: Typed, wo
     ]  # fmt: skip
     assert "slow → fast" in lines[0]
     assert "99.8% faster than slow in the final" in lines[0]
-    assert "ticket.py is no model but a script: a person decides" in lines[1]
+    assert "ticket.py is not a model but of type script; a person decides" in lines[1]
 
 
 def test_plan_says_no_when_everything_stays(typed: Typed, world: World) -> None:

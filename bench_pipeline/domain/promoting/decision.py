@@ -120,7 +120,9 @@ def _by_scoreboard(scoreboard: Scoreboard, incumbent: Incumbent, policy: Promoti
     if incumbent.actor_id is None:
         return answer(DecisionKind.PROMOTE, "the conversation has no actor yet")
     if not incumbent.is_model:
-        return answer(DecisionKind.KEEP, f"{incumbent.name} is no model but a {incumbent.actor_type}: a person decides")
+        return answer(
+            DecisionKind.KEEP, f"{incumbent.name} is not a model but of type {incumbent.actor_type}; a person decides"
+        )
     measured = incumbent.result
     if measured is None:
         return answer(*_unmeasured(incumbent))

@@ -99,7 +99,7 @@ def lent_rights(inspected: Inspected) -> Iterator[Finding]:
 
 
 def _written(inspected: Inspected) -> list[int]:
-    """Return the tables that decide what production calls: whoever writes them decides."""
+    """Return the tables that decide what production calls."""
     return [inspected.relations[name].oid for name in ("conversations", "actors")]
 
 

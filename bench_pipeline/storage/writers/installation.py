@@ -142,7 +142,7 @@ def _refuse_faults(database: Database, production: Production, roles: Roles) -> 
 
 
 def _check_owner(connection: Connection, production: Production) -> None:
-    """The function works with the rights of whoever makes it: that must be the owner, and nobody of more might."""
+    """The function works with the rights of its maker: that must be the owner, and not a role with more rights."""
     conversations = relation(connection.engine, production.table("conversations"))
     owner, login = connection.exec_driver_sql(_owner_of(connection.engine, production)).one()
     if owner != login:

@@ -49,7 +49,7 @@ class SqliteWriter:
             raise told(error) from None
 
     def check(self) -> None:
-        """See `PromotionWriter`: whoever may open the file may promote."""
+        """See `PromotionWriter`: a login that may open the file may promote."""
 
     def check_target(self) -> None:
         """See `PromotionWriter`: there is one file."""

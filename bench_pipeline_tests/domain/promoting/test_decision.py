@@ -67,14 +67,14 @@ from bench_pipeline_tests.domain.promoting.examples import (
             [FAST],
             Incumbent(9, "Ann", "human", None, is_model=False),
             KEEP,
-            "Ann is no model but a human: a person decides",
+            "Ann is not a model but of type human; a person decides",
             id="the incumbent is a person",
         ),
         pytest.param(
             [FAST],
             Incumbent(9, "report.py", "script", None, is_model=False),
             KEEP,
-            "report.py is no model but a script: a person decides",
+            "report.py is not a model but of type script; a person decides",
             id="the incumbent is a script",
         ),
         pytest.param(
