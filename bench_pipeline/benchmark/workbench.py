@@ -58,7 +58,7 @@ class Workbench:
     def _no_application(self) -> InputError:
         return InputError(
             f"{self.database.name} has no table of actors; set BENCH_DATABASE_URL to your production database, "
-            "or run `bench demo` to create one"
+            "BENCH_PRODUCTION_NAMES to your names (`bench db map` proposes them), or run `bench demo` to create one"
         )
 
     def close(self) -> None:

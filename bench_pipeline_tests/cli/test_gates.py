@@ -53,7 +53,7 @@ def test_nobody_approves_their_own_plan_when_a_second_person_is_wanted(
 ) -> None:
     monkeypatch.setenv("BENCH_SECOND_PERSON", "true")
     told = typed("promote", "--task", "grading")
-    assert re.search(r"run `bench approve \w+`, then apply it again \(another account than .+ may\)", told.stderr)
+    assert re.search(r"run `bench approve \w+`, then apply it again \(an account other than .+ may\)", told.stderr)
     plan_hash = world.rows("benchmark_plans", "plan_hash")[-1][0]
     refused = typed("approve", plan_hash[:12])
     assert (refused.returncode, "requested plan" in refused.stderr and "cannot approve it" in refused.stderr) == (

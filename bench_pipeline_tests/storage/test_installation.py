@@ -172,7 +172,10 @@ def test_a_login_that_may_not_install_is_told_who_may(
     done = typed("db", "install")
 
     assert done.returncode == 2
-    assert '"conversations" belongs to postgres, not to bench_recorder; set BENCH_OWNER_URL to postgres' in done.stderr
+    assert (
+        "public.conversations belongs to postgres, not to bench_recorder; set BENCH_OWNER_URL to postgres"
+        in done.stderr
+    )
 
 
 @ONE_ENGINE

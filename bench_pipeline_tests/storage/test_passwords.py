@@ -142,5 +142,5 @@ def test_the_command_says_no_password(guarded: Guarded, arguments: tuple[str, ..
 def test_a_server_that_logs_every_statement_logs_no_password(guarded: Guarded) -> None:
     guarded.install(recorder="plain-canary", promoter="other-canary")
 
-    assert f'ALTER ROLE "{guarded.recorder}" PASSWORD' in guarded.log
+    assert f"ALTER ROLE {guarded.recorder} PASSWORD" in guarded.log
     assert "canary" not in guarded.log

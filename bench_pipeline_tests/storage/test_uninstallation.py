@@ -132,7 +132,7 @@ def test_a_history_with_rows_of_other_programs_stays_unasked(
 
     done = typed("db", "uninstall", "--yes")
 
-    assert "kept: benchmark_history with 1 rows, 1 of them of other programs" in done.stdout
+    assert "kept: benchmark_history with 1 rows, 1 of them from other programs" in done.stdout
     assert ours(database_url) == {"benchmark_history"}
 
 

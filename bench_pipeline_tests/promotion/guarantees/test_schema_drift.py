@@ -63,7 +63,7 @@ DRIFTS = [
     ),
     pytest.param(
         statement("ALTER TABLE actors RENAME TO models"),
-        "lacks table actors",
+        "has no table of actors",
         id="a table is renamed",
     ),
     pytest.param(lambda w: conversations_with(w, "BIGINT REFERENCES actors (actor_id)"), "", id="a type is changed"),
