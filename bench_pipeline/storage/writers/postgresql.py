@@ -79,11 +79,15 @@ class PostgresqlWriter:
         """See `PromotionWriter`."""
         if self._promoter_url is None:
             return
-        try:
-            with self._connected() as promoter:
-                same = is_same_database(self._database, promoter)
-        except DBAPIError as error:
-            raise InputError(f"BENCH_PROMOTER_URL: cannot be checked: {driver_message(error)}") from None
+        same = False
+        for attempt in range(_ATTEMPTS):
+            try:
+                with self._connected() as promoter:
+                    same = is_same_database(self._database, promoter)
+                break
+            except DBAPIError as error:
+                if not error.connection_invalidated or attempt == _ATTEMPTS - 1:
+                    raise InputError(f"BENCH_PROMOTER_URL: cannot be checked: {driver_message(error)}") from None
         if not same:
             raise InputError(
                 "BENCH_PROMOTER_URL: leads to a different database than BENCH_DATABASE_URL; "

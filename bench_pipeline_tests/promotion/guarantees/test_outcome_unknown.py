@@ -193,6 +193,15 @@ def test_g8_a_connection_that_is_lost_twice_before_the_commit_has_changed_nothin
     assert state(world) == before
 
 
+def test_g8_a_connection_that_is_lost_while_the_address_is_checked_is_tried_again(
+    world: World, proxy: PostgresProxy
+) -> None:
+    plan = plan_of_both(world)
+    proxy.cut(Cut.DURING_STATEMENT, containing="pg_locks")
+    assert apply_behind(proxy, world, plan) == only(world.promotions())
+    assert proxy.cuts == 1
+
+
 def test_g8_a_server_that_cannot_be_reached_has_changed_nothing(world: World, proxy: PostgresProxy) -> None:
     plan = plan_of_both(world)
     before = state(world)
