@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Engine, MetaData, String, Table, event, inspect, select, text
 from sqlalchemy.exc import DBAPIError
 
-from bench_pipeline.storage import triggers  # noqa: F401 - its listeners add them when the tables are created
+from bench_pipeline.storage import sql_triggers  # noqa: F401 - its listeners add them when the tables are created
 from bench_pipeline.storage.adoption import HISTORY, NotAdoptable, adopt
 from bench_pipeline.storage.own_schema import VERSION_TABLE, own_schema, search_only
 from bench_pipeline.storage.tables import metadata

@@ -1,4 +1,4 @@
-"""Our own tables. Their migrations are in `migrations/`; a test keeps the two equal. Triggers are in triggers.py."""
+"""Our own tables. Their migrations are in `migrations/`; a test keeps the two equal. SQL triggers are in sql_triggers.py."""
 
 from __future__ import annotations
 
@@ -383,4 +383,4 @@ locks = Table(
 )
 
 AUDIT = (task_terms, plans, decisions, approvals, freezes, promotions, promotion_rows, validations)
-"""Append-only tables: triggers refuse every change of a row, see triggers.py."""
+"""Append-only tables: triggers refuse every change of a row, see sql_triggers.py."""

@@ -31,8 +31,8 @@ from bench_pipeline.storage.tables import (
     promotion_rows,
     promotions,
 )
-from bench_pipeline.storage.triggers import REFUSAL
-from bench_pipeline.storage.triggers import SIGNATURE as SIGNING
+from bench_pipeline.storage.sql_triggers import REFUSAL
+from bench_pipeline.storage.sql_triggers import SIGNATURE as SIGNING
 from bench_pipeline.storage.writers.function import SIGNATURE, function_sql, key_types, mark_of, search_path_of
 
 _ALL_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"

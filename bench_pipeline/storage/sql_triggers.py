@@ -1,4 +1,4 @@
-"""Triggers of our own tables: recorded rows cannot be changed, and the database signs them. Tables: tables.py."""
+"""SQL triggers of our own tables: recorded rows cannot be changed, and the database signs them. Tables: tables.py."""
 
 from __future__ import annotations
 
