@@ -19,7 +19,7 @@ from bench_pipeline.storage.adoption import HISTORY, NotAdoptable, adopt
 from bench_pipeline.storage.own_schema import VERSION_TABLE, own_schema, search_only
 from bench_pipeline.storage.tables import metadata
 
-SCHEMA_VERSION = "0010"
+SCHEMA_VERSION = "0011"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _VERSION = Table(VERSION_TABLE, MetaData(), Column("version_num", String(32), primary_key=True, nullable=False))
 NO_RIGHT = ("42501", "25006")

@@ -1,4 +1,4 @@
-"""Our own tables. Their migrations are in `migrations/`; a test keeps the two equal. SQL triggers are in sql_triggers.py."""
+"""Our own tables. Migrations are in `migrations/`; a test keeps both equal. SQL triggers are in sql_triggers.py."""
 
 from __future__ import annotations
 
@@ -380,6 +380,47 @@ locks = Table(
     Column("taken_at", UtcDateTime, nullable=False),
     Column("renewed_at", UtcDateTime, nullable=False),
     Column("lease_s", Integer, nullable=False, comment="how long it stays taken after renewed_at"),
+)
+
+triggers = Table(
+    "benchmark_triggers",
+    metadata,
+    Column("trigger_id", _Id, primary_key=True),
+    Column("task_type", String(60), nullable=False),
+    Column("cause", String(40), nullable=False),
+    Column("subject", ForeignText, nullable=False, comment="what the cause is about; empty for the whole task"),
+    Column("evidence", String(64), nullable=False, comment="what is wanted; another value is another trigger"),
+    Column("why", ForeignText, nullable=False),
+    Column("models", JSON, comment="the actors to measure; NULL for all"),
+    Column("terms", JSON, nullable=False, comment="terms of the protocol that this benchmark changes"),
+    Column("state", String(20), nullable=False),
+    Column("attempts", Integer, nullable=False, comment="failed ones since the cause was noticed"),
+    Column("claims", Integer, nullable=False, comment="runs requested so far"),
+    Column("due_at", UtcDateTime, nullable=False, comment="not before this moment"),
+    Column("note", ForeignText, comment="the last failure, or what it waits for"),
+    Column("dagster_run_id", String(60), comment="the run that carries it"),
+    Column("benchmark_id", String(120), comment="what was measured for it"),
+    Column("noticed_at", UtcDateTime, nullable=False),
+    Column("changed_at", UtcDateTime, nullable=False),
+    UniqueConstraint("task_type", "cause", "subject", "evidence"),
+    Index("ix_benchmark_triggers_state", "state"),
+)
+
+alerts = Table(
+    "benchmark_alerts",
+    metadata,
+    Column("alert_id", _Id, primary_key=True),
+    Column("cause", String(40), nullable=False),
+    Column("subject", ForeignText, nullable=False, comment="what it is about; empty where the cause says it all"),
+    Column("day", String(10), nullable=False, comment="UTC, as 2026-12-01: at most one per cause, subject and day"),
+    Column("title", ForeignText, nullable=False),
+    Column("body", ForeignText, nullable=False),
+    Column("made_at", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime, comment="NULL until a receiver accepted it"),
+    Column("attempts", Integer, nullable=False),
+    Column("failure", ForeignText, comment="why it was not sent, without addresses"),
+    UniqueConstraint("cause", "subject", "day"),
+    Index("ix_benchmark_alerts_sent", "sent_at"),
 )
 
 AUDIT = (task_terms, plans, decisions, approvals, freezes, promotions, promotion_rows, validations)

@@ -83,7 +83,7 @@ def test_the_same_plan_comes_of_the_benchmark_as_it_is_read_back(world: World) -
         pytest.param(FAST, KEEP, "fast is the champion already", id="the champion"),
         pytest.param(WRONG, PROMOTE, "wrong no longer qualifies: 3/4 correct", id="a model that is wrong"),
         pytest.param(None, PROMOTE, "has no actor yet", id="nobody"),
-        pytest.param(SCRIPT, KEEP, "no model but a script: a person decides", id="a script"),
+        pytest.param(SCRIPT, KEEP, "is not a model but of type script; a person decides", id="a script"),
         pytest.param(404, INCONCLUSIVE, "was not part of this benchmark", id="an actor that is gone"),
     ],
 )

@@ -22,6 +22,8 @@ from bench_pipeline.storage.inspection.schemas import creation, search_path
 from bench_pipeline.storage.own_schema import VERSION_TABLE
 from bench_pipeline.storage.production import Production, open_production
 from bench_pipeline.storage.schema import SCHEMA_VERSION, SchemaRefused, pending_statements, version_of
+from bench_pipeline.storage.sql_triggers import REFUSAL
+from bench_pipeline.storage.sql_triggers import SIGNATURE as SIGNING
 from bench_pipeline.storage.tables import (
     AUDIT,
     benchmark_history,
@@ -31,8 +33,6 @@ from bench_pipeline.storage.tables import (
     promotion_rows,
     promotions,
 )
-from bench_pipeline.storage.sql_triggers import REFUSAL
-from bench_pipeline.storage.sql_triggers import SIGNATURE as SIGNING
 from bench_pipeline.storage.writers.function import SIGNATURE, function_sql, key_types, mark_of, search_path_of
 
 _ALL_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
