@@ -54,11 +54,15 @@ RECORDER = {
     "benchmark_pass_loads": WRITE,
     "benchmark_history": WRITE,
     "benchmark_locks": WRITE,
+    # what should run, and what people were told
+    "benchmark_triggers": WRITE,
+    "benchmark_alerts": WRITE,
 }
 COUNTED = {"benchmark_task_terms": "task_terms",
            "benchmark_plans": "plan", "benchmark_decisions": "decision", "benchmark_approvals": "approval",
            "benchmark_freezes": "freeze", "benchmark_validations": "validation", "benchmark_model_runs": "model_run",
-           "benchmark_samples": "sample", "benchmark_history": "benchmark"}  # fmt: skip
+           "benchmark_samples": "sample", "benchmark_history": "benchmark", "benchmark_triggers": "trigger",
+           "benchmark_alerts": "alert"}  # fmt: skip
 SEQUENCES = {f"{table}_{key}_id_seq": {"USAGE"} for table, key in COUNTED.items()}
 
 
