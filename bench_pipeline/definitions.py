@@ -17,6 +17,7 @@ from bench_pipeline.assets.scoreboard import scoreboard_asset, scoreboard_checks
 from bench_pipeline.assets.test_cases import broken_task, suite_checks, test_cases_asset
 from bench_pipeline.assets.validation import validation_asset, validation_check
 from bench_pipeline.assets.workbench_resource import workbench_resource
+from bench_pipeline.automation.alerts import alerting_automation
 from bench_pipeline.automation.jobs import benchmark_jobs, monthly_schedule, reconcile_job
 from bench_pipeline.automation.sensors import new_model_sensor
 from bench_pipeline.benchmark.events import OnEvent
@@ -48,7 +49,7 @@ def build_definitions(settings: Settings, *listeners: OnEvent) -> dg.Definitions
         asset_checks=[*(check for task in tasks for check in _checks(task)), production_equals_registry],
         jobs=[jobs.all_tasks, *jobs.of_tasks, reconcile_job],
         schedules=[monthly_schedule(jobs.all_tasks, settings)],
-        sensors=[new_model_sensor(tasks, jobs)],
+        sensors=[new_model_sensor(tasks, jobs), *alerting_automation()],
         resources={"workbench": workbench_resource(settings, *listeners)},
         executor=dg.in_process_executor,  # one model at a time; a subprocess per step would cost 1.4 s each
     )
