@@ -54,7 +54,7 @@ def alerting_automation(
         since = _since(context.cursor, now)
         with readable_failures(), open_workbench(settings) as bench:
             gathered = gather(bench, messages, now)
-            of_dagster, seen = from_dagster(context.instance, messages, since, now)
+            of_dagster, following = from_dagster(context.instance, messages, since, now)
             new = keep(bench.database, [*gathered.alerts, *of_dagster], settings.ui_url, now)
             to = receivers(settings)
             sent = send(bench.database, to, now)
@@ -63,28 +63,28 @@ def alerting_automation(
             context.log.error(messages.plain(text))
         text = f"{new} new, {len(sent.accepted)} sent, {left} waiting"
         reason = text if to else f"{text}; BENCH_ALERT_URLS is not set, so nobody is told"
-        return dg.SensorResult(skip_reason=reason, cursor=json.dumps({"seen": seen.isoformat()}))
+        return dg.SensorResult(skip_reason=reason, cursor=json.dumps({"since": following.isoformat()}))
 
     return [alerts]
 
 
 def _since(cursor: str | None, now: datetime) -> datetime:
     try:
-        seen = datetime.fromisoformat(json.loads(cursor or "")["seen"])
+        since = datetime.fromisoformat(json.loads(cursor or "")["since"])
     except (ValueError, KeyError, TypeError):  # none yet, or a person's
         return now - _BACK
-    return max(seen, now - _BACK) - _OVERLAP
+    return max(since, now - _BACK)
 
 
 def from_dagster(
     instance: dg.DagsterInstance, messages: Messages, since: datetime, now: datetime
 ) -> tuple[list[Alert], datetime]:
-    """Return the alerts about runs, checks and ticks since a moment, and the moment up to which all were looked at."""
+    """Return the alerts about runs, checks and ticks since a moment, and the moment from which to look next time."""
     ended = instance.get_run_records(
         dg.RunsFilter(updated_after=since), limit=_RUNS, order_by="update_timestamp", ascending=True
     )
     begun = instance.get_run_records(dg.RunsFilter(statuses=[DagsterRunStatus.STARTED]), limit=_RUNS)
-    seen = ended[-1].update_timestamp if len(ended) == _RUNS else now
+    following = ended[-1].update_timestamp if len(ended) == _RUNS else now - _OVERLAP
     records = {record.dagster_run.run_id: record for record in (*ended, *begun)}
     found: list[Alert] = []
     for record in records.values():
@@ -92,7 +92,7 @@ def from_dagster(
         if record.dagster_run.status is DagsterRunStatus.FAILURE:
             found.append(_failed_run(instance, record, messages))
     found += _failed_ticks(instance, messages, since)
-    return found, seen.replace(tzinfo=UTC) if seen.tzinfo is None else seen
+    return found, following.replace(tzinfo=UTC) if following.tzinfo is None else following
 
 
 def _failed_run(instance: dg.DagsterInstance, record: dg.RunRecord, messages: Messages) -> Alert:

@@ -121,6 +121,30 @@ def test_a_failed_run_is_told_with_its_reason_and_its_page(instance: dg.DagsterI
     assert alert.at <= datetime.now(UTC)
 
 
+def test_a_run_that_failed_before_the_last_look_is_not_read_again(instance: dg.DagsterInstance) -> None:
+    fails(instance, ValueError("no"))
+    now = datetime.now(UTC)
+
+    assert len(from_dagster(instance, Messages(), now - timedelta(seconds=30), now)[0]) == 1
+    assert from_dagster(instance, Messages(), now + timedelta(seconds=1), now)[0] == []
+
+
+def test_many_failed_runs_are_read_in_several_looks(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench_pipeline.automation.alerts._RUNS", 2)
+    for number in range(5):
+        fails(instance, ValueError("no"), f"job_{number}")
+    now = datetime.now(UTC)
+
+    since, seen = now - timedelta(hours=1), set()
+    for _ in range(4):
+        alerts, since = from_dagster(instance, Messages(), since, now)
+        seen |= {one.subject for one in alerts}
+
+    assert seen == {f"job_{number}" for number in range(5)}
+
+
 def test_the_reason_of_a_defect_is_its_own_message(instance: dg.DagsterInstance) -> None:
     fails(instance, ValueError("no such thing"))
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 from urllib.parse import quote
 
 from bench_pipeline.domain.alerts.alert import Alert, AlertCause
@@ -12,8 +13,10 @@ from bench_pipeline.domain.alerts.foreign_text import plain, without_secrets
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.promoting.changes import PromotionRow, RecordedChange
 from bench_pipeline.domain.promoting.facts import StoredPlan
+from bench_pipeline.domain.promoting.plan import PlanRow
 from bench_pipeline.domain.triggers.trigger import Cause
 
+_Item = TypeVar("_Item")
 _SHOWN = 5
 _NAME = 80
 _SUBJECT = 150
@@ -72,16 +75,12 @@ class Messages:
     def awaits_approval(self, plan: StoredPlan, why: str, now: datetime) -> Alert:
         """A plan waits for a person."""
         short, first = plan.plan_hash[:12], plan.plan.tasks.split(",")[0]
-        rows = [
-            f"{self._name(row.conversation)}: {self._name(row.old_actor or 'none')} → "
-            f"{self._name(row.new_actor or 'none')}"
-            for row in plan.plan.changes
-        ]
         return Alert(
             AlertCause.AWAITS_APPROVAL,
             short,
             f"Plan {short} waits for your approval: {self._name(plan.plan.tasks)}",
-            f"A plan of {plan.made_at:%Y-%m-%d %H:%M} UTC would change {self._list(rows)}. It {self._plain(why)}.",
+            f"A plan of {plan.made_at:%Y-%m-%d %H:%M} UTC would change {self._rows(plan.plan.changes)}. "
+            f"It {self._plain(why)}.",
             f"Production stays as it is until a person approves the plan. It expires {plan.plan.terms.plan_hours:g} "
             "hours after it was made.",
             f"Look at it with bench log --plans. To accept it, run: bench approve {short}",
@@ -93,13 +92,13 @@ class Messages:
 
     def inconclusive(self, task: str, benchmark_id: str, reasons: Sequence[str], at: datetime) -> Alert:
         """A benchmark could not decide."""
-        distinct = list(dict.fromkeys(self._plain(reason) for reason in reasons))
+        distinct = list(dict.fromkeys(reasons))
         return Alert(
             AlertCause.INCONCLUSIVE,
             self._subject(benchmark_id),
             f"Benchmark of {self._name(task)} was inconclusive",
             f"Benchmark {self._plain(benchmark_id)} could not decide about {len(reasons)} of its conversations: "
-            f"{self._list(distinct)}.",
+            f"{self._list(distinct, self._plain)}.",
             "Production stays as it is. A model may be better than the one in use, or worse; nobody knows yet.",
             f"Correct what it names, then measure again: bench run --task {quote(task)}",
             at,
@@ -108,13 +107,12 @@ class Messages:
 
     def nothing_qualifies(self, task: str, benchmark_id: str, models: Mapping[str, str], at: datetime) -> Alert:
         """No model of a benchmark was always correct; `models` are their names with the reasons."""
-        lines = [f"{self._name(name)} ({self._plain(why, 120)})" for name, why in models.items()]
         return Alert(
             AlertCause.NOTHING_QUALIFIES,
             self._subject(benchmark_id),
             f"No model qualifies for {self._name(task)}",
             f"In benchmark {self._plain(benchmark_id)} none of {len(models)} models was correct in all cases: "
-            f"{self._list(lines)}.",
+            f"{self._list(list(models.items()), lambda one: f'{self._name(one[0])} ({self._plain(one[1], 120)})')}.",
             "Production stays as it is, and there is no champion and no runner-up to switch to.",
             f"See which cases failed: bench history --task {quote(task)}, and the report. Correct the prompt or the "
             "labels, or add a better model.",
@@ -263,21 +261,19 @@ class Messages:
         kept = self._plain(text, _SUBJECT)
         return kept if kept == text else f"{kept} {content_hash(text)[:8]}"
 
-    def _list(self, texts: Sequence[str]) -> str:
-        more = f", and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-        return "; ".join(texts[:_SHOWN]) + more
+    def _list(self, items: Sequence[_Item], words: Callable[[_Item], str]) -> str:
+        more = f", and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+        return "; ".join(words(item) for item in items[:_SHOWN]) + more
 
     def _tasks(self, change: RecordedChange) -> str:
         return self._name(", ".join(change.tasks))
 
-    def _rows(self, rows: Sequence[PromotionRow]) -> str:
-        return self._list(
-            [
-                f"{self._name(row.conversation)}: {self._name(row.old_actor or 'none')} → "
-                f"{self._name(row.new_actor or 'none')}"
-                for row in rows
-            ]
-        )
+    def _rows(self, rows: Sequence[PromotionRow | PlanRow]) -> str:
+        return self._list(rows, self._row)
+
+    def _row(self, row: PromotionRow | PlanRow) -> str:
+        old, new = (self._name(actor or "none") for actor in (row.old_actor, row.new_actor))
+        return f"{self._name(row.conversation)}: {old} → {new}"
 
     def _page_of_change(self, change: RecordedChange) -> str:
         if change.dagster_run_id:

@@ -13,6 +13,7 @@ from bench_pipeline.settings import Settings
 
 _NAME = re.compile(r"PASSW|SECRET|TOKEN|API_?KEY|CREDENTIAL|PRIVATE", re.IGNORECASE)
 _URL_QUERY = re.compile(r"[?&;]([^=&;]+)=([^&;]*)")
+_SWITCHES = ("0", "1", "yes", "no", "on", "off", "true", "false")
 _LEAST_TOKEN = 6
 
 
@@ -24,7 +25,7 @@ def known_secrets(settings: Settings) -> frozenset[str]:
         if isinstance(value, SecretStr):
             found |= {value.get_secret_value(), *_parts(value.get_secret_value(), of_receivers=name == "alert_urls")}
     found |= set(_passwords(settings.ollama_host))
-    found |= {value for name, value in os.environ.items() if _NAME.search(name)}
+    found |= {value for name, value in os.environ.items() if _NAME.search(name) and value.lower() not in _SWITCHES}
     return frozenset(one for one in found if one)
 
 
