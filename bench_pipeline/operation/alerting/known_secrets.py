@@ -23,26 +23,29 @@ def known_secrets(settings: Settings) -> frozenset[str]:
     for name in type(settings).model_fields:
         value = getattr(settings, name)
         if isinstance(value, SecretStr):
-            found |= {value.get_secret_value(), *_parts(value.get_secret_value(), of_receivers=name == "alert_urls")}
+            found |= set(_of_setting(name, value.get_secret_value()))
     found |= set(_passwords(settings.ollama_host))
     found |= {value for name, value in os.environ.items() if _NAME.search(name) and value.lower() not in _SWITCHES}
     return frozenset(one for one in found if one)
 
 
-def _parts(text: str, of_receivers: bool) -> Iterator[str]:
-    """Yield the passwords in addresses; in those of receivers any part may be a token."""
-    for address in re.split(r"[\s,]+(?=\w+://)|\s+", text):
-        yield address
-        yield from _passwords(address)
-        if of_receivers:
-            rest = address.partition("://")[2]
-            yield from (part for part in re.split(r"[/?&=:;,]|@", rest) if _is_token(part))
+def _of_setting(name: str, value: str) -> Iterator[str]:
+    """Yield the secret of a setting: of a database's address its passwords, of a receiver's whatever may be a token."""
+    if name == "alert_urls":
+        for address in re.split(r"\s*,\s*(?=\w+://)|\s+", value):
+            yield address
+            yield from _passwords(address)
+            yield from (part for part in re.split(r"[/?&=:;,@]", address.partition("://")[2]) if _is_token(part))
+    elif name.endswith("_url"):
+        yield from _passwords(value)
+    else:
+        yield value
 
 
 def _passwords(address: str) -> Iterator[str]:
     """Yield what stands where a password can, also where it was typed without encoding."""
-    login, at, _ = address.partition("://")[2].rpartition("@")
-    if at:
+    login = address.partition("://")[2].rpartition("@")[0]
+    if ":" in login:
         yield login.partition(":")[2]
         yield login
     try:
