@@ -49,6 +49,8 @@ COMMAND_LINES = {
     "blame": f"blame {GRADE_A}",
     "docs": "docs",
     "db": "db install",
+    "triggers": "triggers",
+    "retry": "retry",
     "alerts": "alerts",
     "doctor": "doctor",
     "completion": "completion bash",

@@ -18,6 +18,7 @@ from dagster import DagsterEventType, DagsterRunStatus
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorType, TickStatus
 
 from bench_pipeline.assets.workbench_resource import WorkbenchResource, readable_failures
+from bench_pipeline.automation.switch import runs_by_default
 from bench_pipeline.benchmark.workbench import open_workbench
 from bench_pipeline.domain.alerts.alert import Alert
 from bench_pipeline.domain.alerts.messages import Messages
@@ -26,6 +27,7 @@ from bench_pipeline.operation.alerting.gathering import gather
 from bench_pipeline.operation.alerting.known_secrets import known_secrets
 from bench_pipeline.operation.alerting.receivers import receivers
 from bench_pipeline.operation.alerting.sending import keep, send, waiting
+from bench_pipeline.settings import Settings
 
 SENSOR = "alerts"
 _BACK = timedelta(days=1)  # how far the first look goes back
@@ -35,28 +37,26 @@ _TICKS = 5
 _CLASS = re.compile(r"^[\w.]*\.(?=\w+: )")
 
 
-def alerting_automation(
-    status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
-) -> list[dg.SensorDefinition]:
-    """Return the sensor that finds alerts and sends them; `status` is what it has until a person turns it on or off."""
+def alerting_automation(settings: Settings) -> list[dg.SensorDefinition]:
+    """Return the sensor that finds alerts and sends them."""
+    on = runs_by_default(settings)
 
     @dg.sensor(
         name=SENSOR,
         minimum_interval_seconds=60,
-        default_status=status,
+        default_status=dg.DefaultSensorStatus.RUNNING if on else dg.DefaultSensorStatus.STOPPED,
         description="Tells the receivers of BENCH_ALERT_URLS what happened to production, to benchmarks, to triggers "
         "and to Dagster itself: each cause at most once a day and subject. Starts no run. `bench alerts` lists it.",
     )
     def alerts(context: dg.SensorEvaluationContext, workbench: WorkbenchResource) -> dg.SensorResult:
         now = datetime.now(UTC)
-        settings = workbench.settings
-        messages = Messages(known_secrets(settings))
+        messages = Messages(known_secrets(workbench.settings))
         since = _since(context.cursor, now)
-        with readable_failures(), open_workbench(settings) as bench:
+        with readable_failures(), open_workbench(workbench.settings) as bench:
             gathered = gather(bench, messages, now)
             of_dagster, following = from_dagster(context.instance, messages, since, now)
-            new = keep(bench.database, [*gathered.alerts, *of_dagster], settings.ui_url, now)
-            to = receivers(settings)
+            new = keep(bench.database, [*gathered.alerts, *of_dagster], bench.settings.ui_url, now)
+            to = receivers(bench.settings)
             sent = send(bench.database, to, now)
             left = len(waiting(bench.database, now))
         for text in (*gathered.faults, *sent.failures):

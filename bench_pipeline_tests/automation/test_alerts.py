@@ -212,7 +212,7 @@ def settled(world: World, hook: WebHook, monkeypatch: pytest.MonkeyPatch) -> Wor
 
 def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult:
     """Evaluate the sensor once, as the daemon does."""
-    (sensor,) = alerting_automation()
+    (sensor,) = alerting_automation(load_settings())
     resources = {"workbench": workbench_resource(load_settings())}
     result = sensor(dg.build_sensor_context(instance=instance, cursor=cursor, resources=resources))
     assert isinstance(result, dg.SensorResult)

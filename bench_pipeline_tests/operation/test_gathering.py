@@ -141,7 +141,7 @@ TRIGGERS = [
 def trigger_row(subject: str, cause: Cause, state: TriggerState) -> dict[str, object]:
     now = datetime.now(UTC)
     return {"task_type": "grading", "cause": cause.value, "subject": subject, "evidence": "0" * 64,
-            "why": "it was so", "terms": {}, "state": state.value, "attempts": 4, "claims": 4, "due_at": now,
+            "why": "it was so", "terms": {}, "state": state.value, "attempts": 4, "lost": 0, "claims": 4, "due_at": now,
             "note": "the lock was held", "noticed_at": now, "changed_at": now}  # fmt: skip
 
 

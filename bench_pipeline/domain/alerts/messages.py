@@ -132,7 +132,7 @@ class Messages:
             f"{self._plain(one.why)}. After {one.attempts} failed attempts it is not tried again. "
             f"Last failure: {self._plain(one.note or 'unknown', 300)}.",
             "What should have been measured or delivered is not. Nothing else is held up.",
-            "Correct the failure, then take the trigger up again.",
+            f"Correct the failure, then run: bench retry {quote(one.task)}",
             now,
             _asset(one.task, "scoreboard"),
         )
@@ -158,7 +158,7 @@ class Messages:
             f"The champion of {self._name(one.task)} is slow in production: {self._name(one.subject)}",
             f"{self._plain(one.why, 300)}.",
             "Production does not get the latency that the champion was chosen for.",
-            "Look at what else runs on the server. A new benchmark is requested by itself; see it with bench history",
+            "Look at what else runs on the server. A new benchmark is requested by itself; see it with bench triggers",
             now,
             _asset(one.task, "scoreboard"),
         )

@@ -16,7 +16,7 @@ from bench_pipeline.domain.promoting.facts import StoredPlan
 from bench_pipeline.domain.promoting.plan import ApprovalMode, PlanKind, PlanRow, PlanTerms, PromotionPlan
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
-WITHOUT_COMMAND = ("run_failed", "tick_failed", "check_failed", "trigger_given_up", "test")
+WITHOUT_COMMAND = ("run_failed", "tick_failed", "check_failed", "test")
 HOSTILE = "*a*\n[b](https://evil.example) <!channel> @all \x1b[2J" + "ü" * 5000
 
 
