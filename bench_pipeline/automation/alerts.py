@@ -21,7 +21,7 @@ from bench_pipeline.assets.workbench_resource import WorkbenchResource, readable
 from bench_pipeline.automation.switch import runs_by_default
 from bench_pipeline.benchmark.workbench import open_workbench
 from bench_pipeline.domain.alerts.alert import Alert
-from bench_pipeline.domain.alerts.messages import Messages
+from bench_pipeline.domain.alerts.messages import FailedCheck, Messages
 from bench_pipeline.domain.text import first_line
 from bench_pipeline.operation.alerting.gathering import gather
 from bench_pipeline.operation.alerting.known_secrets import known_secrets
@@ -88,7 +88,7 @@ def from_dagster(
     records = {record.dagster_run.run_id: record for record in (*ended, *begun)}
     found: list[Alert] = []
     for record in records.values():
-        found += _failed_checks(instance, record.dagster_run.run_id, messages, since)
+        found += _failed_checks(instance, record.dagster_run, messages, now - _BACK)
         if record.dagster_run.status is DagsterRunStatus.FAILURE:
             found.append(_failed_run(instance, record, messages))
     found += _failed_ticks(instance, messages, since)
@@ -120,20 +120,30 @@ def _reason_of(error: object) -> str:
     return _CLASS.sub("", first_line(getattr(error, "message", error)))
 
 
-def _failed_checks(instance: dg.DagsterInstance, run_id: str, messages: Messages, since: datetime) -> Iterator[Alert]:
-    records = instance.get_records_for_run(run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION).records
-    for record in records:
+def _failed_checks(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, messages: Messages, not_before: datetime
+) -> Iterator[Alert]:
+    """Yield one alert per failed check, and one per task for its warnings, which are complete when the run ended."""
+    warnings: dict[str, list[tuple[FailedCheck, datetime]]] = {}
+    for record in instance.get_records_for_run(run.run_id, of_type=DagsterEventType.ASSET_CHECK_EVALUATION).records:
         at = datetime.fromtimestamp(record.timestamp, UTC)
         found = record.event_log_entry.get_dagster_event().asset_check_evaluation_data
-        if not found.passed and at > since:
-            warning = found.severity is dg.AssetCheckSeverity.WARN
-            yield messages.check_failed(found.asset_key.path, found.check_name, warning, _why(found), at)
+        if found.passed or at < not_before:
+            continue
+        check = FailedCheck(found.asset_key.path, found.check_name, _why(found))
+        if found.severity is dg.AssetCheckSeverity.ERROR:
+            yield messages.check_failed(check, at)
+        else:
+            warnings.setdefault(check.group, []).append((check, at))
+    if run.is_finished:
+        for group in warnings.values():
+            yield messages.checks_warn([check for check, _ in group], run.run_id, max(at for _, at in group))
 
 
 def _why(found: dg.AssetCheckEvaluation) -> str:
     """Return the description of an evaluation, or else its metadata."""
     facts = "; ".join(f"{name}: {value.value}" for name, value in found.metadata.items())
-    return found.description or facts
+    return found.description or facts or "the check gives no reason"
 
 
 def _failed_ticks(instance: dg.DagsterInstance, messages: Messages, since: datetime) -> Iterator[Alert]:

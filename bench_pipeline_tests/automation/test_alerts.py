@@ -35,6 +35,7 @@ from bench_pipeline_tests.fakes.receivers import WebHook, web_hook
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.world import World
 
+ERROR, WARN = dg.AssetCheckSeverity.ERROR, dg.AssetCheckSeverity.WARN
 CANARY = "c4n4ry"
 LOCATION = "bench_pipeline.definitions"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -69,18 +70,22 @@ def fails(instance: dg.DagsterInstance, error: Exception, name: str = "doomed") 
     return doomed.execute_in_process(instance=instance, raise_on_error=False, run_config=QUIET).run_id
 
 
-def checked(instance: dg.DagsterInstance, severity: dg.AssetCheckSeverity, passed: bool, description: str) -> None:
-    """Materialize an asset with one check."""
+def checked(instance: dg.DagsterInstance, **outcomes: tuple[dg.AssetCheckSeverity, bool, str]) -> str:
+    """Materialize an asset with these checks: severity, whether it passed, and description of each; return the run."""
 
     @dg.asset(key=["grading", "scoreboard"])
     def scoreboard() -> None:
         """Nothing."""
 
-    @dg.asset_check(asset=scoreboard, name="two_qualify")
-    def two_qualify() -> dg.AssetCheckResult:
-        return dg.AssetCheckResult(passed=passed, severity=severity, description=description)
+    def check(name: str, severity: dg.AssetCheckSeverity, passed: bool, description: str) -> dg.AssetChecksDefinition:
+        @dg.asset_check(asset=scoreboard, name=name)
+        def evaluated() -> dg.AssetCheckResult:
+            return dg.AssetCheckResult(passed=passed, severity=severity, description=description)
 
-    dg.materialize([scoreboard, two_qualify], instance=instance, run_config=QUIET)
+        return evaluated
+
+    checks = [check(name, *outcome) for name, outcome in outcomes.items()]
+    return dg.materialize([scoreboard, *checks], instance=instance, run_config=QUIET).run_id
 
 
 def tick_fails(instance: dg.DagsterInstance, message: str, at: datetime, name: str = "new_models") -> InstigatorState:
@@ -151,25 +156,33 @@ def test_the_reason_of_a_defect_is_its_own_message(instance: dg.DagsterInstance)
     assert "step: ValueError: no such thing" in found(instance)[0].happened
 
 
-@pytest.mark.parametrize(
-    ("severity", "passed", "title"),
-    [
-        (dg.AssetCheckSeverity.ERROR, False, "Failed: check two_qualify of grading/scoreboard"),
-        (dg.AssetCheckSeverity.WARN, False, "Warning: check two_qualify of grading/scoreboard"),
-        (dg.AssetCheckSeverity.ERROR, True, None),
-    ],
-)
-def test_a_failed_check_is_told_by_its_severity(
-    instance: dg.DagsterInstance, severity: dg.AssetCheckSeverity, passed: bool, title: str | None
-) -> None:
-    checked(instance, severity, passed, "one model qualifies")
+def test_a_failed_check_is_told_and_the_warnings_of_a_task_together(instance: dg.DagsterInstance) -> None:
+    run_id = checked(
+        instance,
+        two_qualify=(ERROR, False, "one model qualifies"),
+        measured=(ERROR, True, "fair"),
+        runner_up=(WARN, False, "there is none"),
+        near_margin=(WARN, False, "it saves 5.1 %"),
+    )
 
-    alerts = found(instance)
+    failed, warned = found(instance)
 
-    assert [one.title for one in alerts] == ([title] if title else [])
-    for one in alerts:
-        assert one.happened == "one model qualifies."
-        assert one.path == "/assets/grading/scoreboard?view=checks&checkDetail=two_qualify"
+    assert failed.title == "Failed: check two_qualify of grading/scoreboard"
+    assert failed.happened == "one model qualifies."
+    assert failed.path == "/assets/grading/scoreboard?view=checks&checkDetail=two_qualify"
+    assert warned.title == "2 warnings about grading"
+    assert "runner_up of grading/scoreboard: there is none" in warned.happened
+    assert "near_margin of grading/scoreboard: it saves 5.1 %" in warned.happened
+    assert warned.path == f"/runs/{run_id}"
+
+
+def test_one_warning_leads_to_its_check(instance: dg.DagsterInstance) -> None:
+    checked(instance, runner_up=(WARN, False, "there is none"))
+
+    (warned,) = found(instance)
+
+    assert warned.title == "Warning: check runner_up of grading/scoreboard"
+    assert warned.path == "/assets/grading/scoreboard?view=checks&checkDetail=runner_up"
 
 
 def test_a_failed_tick_is_told_with_its_cause_and_its_page(lasting: dg.DagsterInstance) -> None:
@@ -264,7 +277,7 @@ def test_no_secret_is_received_logged_or_stored(
     said = " and ".join([*secrets, f"{hook.address(f'{CANARY}-token')}", f"http://u:{CANARY}-unknown@gpu:1"])
     logging.disable(logging.CRITICAL)  # these failures are the tests' own
     fails(lasting, ValueError(said))
-    checked(lasting, dg.AssetCheckSeverity.ERROR, False, said)
+    checked(lasting, two_qualify=(ERROR, False, said))
     tick_fails(lasting, said, datetime.now(UTC))
     logging.disable(logging.NOTSET)
     capfd.readouterr()

@@ -36,6 +36,25 @@ class CallingTrigger:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedCheck:
+    """An asset check that failed: the parts of its asset's key, its name, and its own words."""
+
+    asset: Sequence[str]
+    name: str
+    why: str
+
+    @property
+    def asset_name(self) -> str:
+        """The asset's key as people write it."""
+        return "/".join(self.asset)
+
+    @property
+    def group(self) -> str:
+        """The task; the asset's own name where it belongs to no task."""
+        return self.asset[0]
+
+
+@dataclass(frozen=True, slots=True)
 class Messages:
     """Makes alerts. Foreign text in them is without these `secrets`, see foreign_text.py."""
 
@@ -202,21 +221,37 @@ class Messages:
             page,
         )
 
-    def check_failed(self, asset: Sequence[str], check: str, warning: bool, why: str, at: datetime) -> Alert:
-        """An asset check failed; `asset` are the parts of its key."""
-        name = "/".join(asset)
+    def check_failed(self, check: FailedCheck, at: datetime) -> Alert:
+        """An asset check failed with severity ERROR."""
         return Alert(
             AlertCause.CHECK_FAILED,
-            self._subject(f"{name} {check}"),
-            f"{'Warning' if warning else 'Failed'}: check {self._name(check)} of {self._name(name)}",
-            f"{self._plain(why or 'the check gives no reason', 300)}.",
-            "Nothing is stopped by it, but someone should know."
-            if warning
-            else "The stages that follow do not run if this check blocks, and production stays as it is.",
-            "Read the check on its page. docs/how-to/runbook.md says what each one needs.",
+            self._subject(f"{check.asset_name} {check.name}"),
+            f"Failed: check {self._name(check.name)} of {self._name(check.asset_name)}",
+            f"{self._plain(check.why, 300)}.",
+            "The stages that follow do not run if this check blocks, and production stays as it is.",
+            "Read the check on its page, and correct what it names.",
             at,
-            _page(f"{_asset(*asset)}?view=checks&checkDetail={quote(check)}"),
+            _check(check),
         )
+
+    def checks_warn(self, checks: Sequence[FailedCheck], run_id: str, at: datetime) -> Alert:
+        """Checks of a task failed with severity WARN in a run. Other checks of the task are another message."""
+        first = checks[0]
+        names = sorted(f"{one.asset_name} {one.name}" for one in checks)
+        one_alone = f"Warning: check {self._name(first.name)} of {self._name(first.asset_name)}"
+        return Alert(
+            AlertCause.CHECK_FAILED,
+            self._subject(" ".join(names)),
+            one_alone if len(checks) == 1 else f"{len(checks)} warnings about {self._name(first.group)}",
+            f"{self._list(checks, self._check_words)}.",
+            "Nothing is stopped by it, but someone should know.",
+            "Read the checks on the pages of their assets, and correct what they name.",
+            at,
+            _check(first) if len(checks) == 1 else f"/runs/{quote(run_id)}",
+        )
+
+    def _check_words(self, check: FailedCheck) -> str:
+        return f"{self._name(check.name)} of {self._name(check.asset_name)}: {self._plain(check.why)}"
 
     def daemon_silent(self, why: str, now: datetime) -> Alert:
         """Dagster's daemon gives no sign of life. Found from outside Dagster."""
@@ -283,6 +318,10 @@ class Messages:
 
 def _asset(*key: str) -> str:
     return _page(f"/assets/{'/'.join(quote(part, safe='') for part in key)}")
+
+
+def _check(check: FailedCheck) -> str:
+    return _page(f"{_asset(*check.asset)}?view=checks&checkDetail={quote(check.name)}")
 
 
 def _page(path: str) -> str:

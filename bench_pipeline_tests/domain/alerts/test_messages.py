@@ -10,7 +10,7 @@ import pytest
 
 from bench_pipeline.cli.main import COMMANDS
 from bench_pipeline.domain.alerts.alert import Alert, AlertCause
-from bench_pipeline.domain.alerts.messages import CallingTrigger, Messages
+from bench_pipeline.domain.alerts.messages import CallingTrigger, FailedCheck, Messages
 from bench_pipeline.domain.promoting.changes import PromotionRow, RecordedChange
 from bench_pipeline.domain.promoting.facts import StoredPlan
 from bench_pipeline.domain.promoting.plan import ApprovalMode, PlanKind, PlanRow, PlanTerms, PromotionPlan
@@ -58,7 +58,7 @@ def all_alerts(name: str, many: int = 1) -> list[Alert]:
         messages.champion_slow(trigger, NOW),
         messages.run_failed(name, "0123", name, NOW),
         messages.tick_failed(name, "/locations/here/sensors/this", name, NOW),
-        messages.check_failed(("grading", name), name, False, name, NOW),
+        messages.check_failed(FailedCheck(("grading", name), name, name), NOW),
         messages.daemon_silent(name, NOW),
         messages.test(NOW),
     ]
@@ -88,6 +88,16 @@ def test_hostile_text_is_cut_and_has_no_effect(alert: Alert) -> None:
     assert not set(text) & set("*[]<>@`\n\x1b")
     assert "://" not in text
     assert re.fullmatch(r"(/[\w./?=&%-]*)?", alert.path)
+
+
+def test_many_warnings_are_one_short_message() -> None:
+    checks = [FailedCheck((HOSTILE, "scoreboard"), f"{n}{HOSTILE}", HOSTILE) for n in range(50)]
+
+    alert = Messages().checks_warn(checks, "0123", NOW)
+
+    assert alert.title.startswith("50 warnings about")
+    assert len(alert.subject) < 200
+    assert len(alert.body(None)) < 2500
 
 
 def test_two_long_subjects_stay_two() -> None:
