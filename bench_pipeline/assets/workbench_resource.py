@@ -18,6 +18,8 @@ from bench_pipeline.promotion.delivery import DeliveryEvent, PlanApplied, PlanMa
 from bench_pipeline.settings import Settings
 
 REQUESTER = "dagster"
+USER_TAG = "bench/user"
+"""The tag of a run that the web server sets to the user whom the proxy before it names."""
 
 
 class WorkbenchResource(dg.ConfigurableResource[Workbench]):
@@ -46,6 +48,11 @@ class WorkbenchResource(dg.ConfigurableResource[Workbench]):
         if not isinstance(event, PlanMade | PlanApplied):
             for listener in self.listeners:
                 listener(event)
+
+    def requester(self, run: dg.DagsterRun) -> str:
+        """Return who a run promotes for: Dagster, and who started it, where a proxy says so."""
+        user = run.tags.get(USER_TAG) if self.settings.proxy_user_header else None
+        return f"{REQUESTER} ({user})" if user else REQUESTER
 
     def candidates(self, bench: Workbench, run_id: str) -> Sequence[Candidate]:
         """Return all actors; the runtimes are queried once per run, and waited for while they load."""
