@@ -6,7 +6,14 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+BENCHMARK_TAG = "bench/benchmark"
+"""The run's tag that names the benchmark to deliver."""
 _PAGE = 100
+
+
+def benchmark_of(context: dg.AssetExecutionContext, scoreboard: dg.AssetKey) -> str:
+    """Return the benchmark that this run decides upon: that of its tag, else the one handed on by the scoreboard."""
+    return context.run.tags.get(BENCHMARK_TAG) or handed_on(context, scoreboard, "benchmark_id")
 
 
 def handed_on(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, key: dg.AssetKey, name: str) -> str:

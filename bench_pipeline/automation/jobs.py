@@ -1,4 +1,4 @@
-"""Jobs for one task, for all tasks and for reconciliation, and the monthly schedule. The sensor is in sensors.py."""
+"""Jobs that benchmark, deliver and reconcile, and the monthly schedule. The sensor is in sensors.py."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from zoneinfo import available_timezones
 
 import dagster as dg
 
+from bench_pipeline.assets.lineage import BENCHMARK_TAG
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.promotion.reconciliation import reconcile
@@ -16,6 +17,8 @@ AssetJob = Any  # Dagster does not export the type that define_asset_job returns
 # Longer than any benchmark; the daemon ends a run that hangs beyond it.
 MAX_RUNTIME = {"dagster/max_runtime": str(24 * 3600)}
 FOR_ALL_TASKS = dg.AssetSelection.assets("eligible_models", "workflow_docs", "champion_registry")
+DELIVERY = ("promotion_plan", "production_update", "validation")
+"""The stages of a task from the plan on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,26 +34,52 @@ def job_name(task: str) -> str:
     return f"benchmark_{task}"
 
 
-def benchmark_jobs(tasks: Sequence[str], broken: Sequence[str]) -> Jobs:
-    """Return the jobs. The job for all tasks includes the broken tasks, whose one asset fails with their faults."""
+def promotion_job_name(task: str) -> str:
+    """Return the name of the job that delivers a benchmark of a task."""
+    return f"promote_{task}"
+
+
+def benchmark_jobs(tasks: Sequence[str], broken: Sequence[str], delivers: bool = True) -> Jobs:
+    """Return the jobs. The job for all tasks includes the broken tasks, whose one asset fails with their faults.
+
+    `delivers` says whether the code location also has the stages from the plan on.
+    """
     everything = dg.AssetSelection.key_prefixes(*tasks, *broken) if (*tasks, *broken) else dg.AssetSelection.assets()
+    then = "rank them, and promote where the decision says so" if delivers else "and rank them; promotes nothing"
     return Jobs(
         all_tasks=dg.define_asset_job(
             "benchmark_all",
-            selection=FOR_ALL_TASKS | everything,
-            description="Measure all eligible models on every task, rank them, and promote where the decision says so.",
+            selection=(FOR_ALL_TASKS | everything).materializable(),
+            description=f"Measure all eligible models on every task, {then}.",
             tags=MAX_RUNTIME,
         ),
         of_tasks=tuple(
             dg.define_asset_job(
                 job_name(task),
-                selection=FOR_ALL_TASKS | dg.AssetSelection.key_prefixes(task),
-                description=f"Measure all eligible models on {task}, rank them, and promote if the decision says so.",
+                selection=(FOR_ALL_TASKS | dg.AssetSelection.key_prefixes(task)).materializable(),
+                description=f"Measure all eligible models on {task}, {then}.",
                 tags=MAX_RUNTIME,
             )
             for task in tasks
         ),
     )
+
+
+def promotion_jobs(tasks: Sequence[str]) -> list[AssetJob]:
+    """Return the jobs that deliver a benchmark: the one that the tag names, else the latest that Dagster ranked."""
+    documents = dg.AssetSelection.assets("workflow_docs", "champion_registry")
+    return [
+        dg.define_asset_job(
+            promotion_job_name(task),
+            selection=documents | dg.AssetSelection.assets(*([task, stage] for stage in DELIVERY)),
+            description=(
+                f"Decide upon a benchmark of {task} and promote where the decision and the approval say so. The tag "
+                f"{BENCHMARK_TAG} names the benchmark; without it, it is the latest that Dagster ranked."
+            ),
+            tags=MAX_RUNTIME,
+        )
+        for task in tasks
+    ]
 
 
 @dg.op(description="Undoes promotions whose validation failed in an interrupted run, and writes the missing documents.")
