@@ -6,8 +6,8 @@ from typing import Any
 import dagster as dg
 
 from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, numbers
-from bench_pipeline.assets.model_runs import ACCELERATOR_POOL
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
+from bench_pipeline.operation.pools import ACCELERATOR_POOL
 from bench_pipeline.promotion.delivery import DeliveryRequest, validate_waiting
 from bench_pipeline.promotion.validation import ValidationResult
 from bench_pipeline.storage import promotions

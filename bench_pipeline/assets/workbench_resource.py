@@ -14,6 +14,7 @@ from bench_pipeline.benchmark.events import LockAwaited, OnEvent
 from bench_pipeline.benchmark.workbench import Workbench, open_workbench
 from bench_pipeline.domain.errors import BenchError
 from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.operation.ghost_runs import mark
 from bench_pipeline.promotion.delivery import DeliveryEvent, PlanApplied, PlanMade
 from bench_pipeline.settings import Settings
 
@@ -31,6 +32,11 @@ class WorkbenchResource(dg.ConfigurableResource[Workbench]):
     settings: ClassVar[Settings]
     listeners: ClassVar[tuple[OnEvent, ...]] = ()
     roster: ClassVar[dict[str, list[Candidate]]]
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Write down which process executes the run, so that its death can be noticed."""
+        if context.run is not None and context.instance is not None:
+            mark(context.instance, context.run)
 
     @contextmanager
     def open(self) -> Iterator[Workbench]:
