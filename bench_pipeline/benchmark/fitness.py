@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydantic import TypeAdapter, ValidationError
+
 from bench_pipeline.benchmark.incumbents import incumbents_of
 from bench_pipeline.benchmark.preparation import PreparedTask, prepare
 from bench_pipeline.benchmark.ranking import RankedBenchmark, read_ranked
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import GateFailed, InputError
 from bench_pipeline.domain.promoting.fitness import MeasuredTerms, foreign_terms, unmeasured_incumbent
+from bench_pipeline.domain.tasks.readers.contracts import Contract
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.history import stored_scoreboard
 
 _MOST_NAMED = 3
+_CONTRACT: TypeAdapter[Contract] = TypeAdapter(Contract)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +83,9 @@ def _finished(bench: Workbench, task: str) -> list[BenchmarkRow]:
 
 def _fit(bench: Workbench, prepared: PreparedTask, row: BenchmarkRow) -> RankedBenchmark | str:
     """Return the benchmark, or why it is not fit. Checks the terms first, because reading a benchmark is slow."""
-    measured = MeasuredTerms(row.suite_hash, row.prompt_hash, row.protocol)
-    present = MeasuredTerms(prepared.suite.hash, prepared.prompt_hash, prepared.protocol.model_dump(mode="json"))
+    measured = MeasuredTerms(row.suite_hash, row.prompt_hash, row.protocol, _contract(row))
+    protocol = prepared.protocol.model_dump(mode="json")
+    present = MeasuredTerms(prepared.suite.hash, prepared.prompt_hash, protocol, prepared.task.verdict)
     if foreign := foreign_terms(measured, present):
         return foreign
     if row.invalid:
@@ -91,3 +96,10 @@ def _fit(bench: Workbench, prepared: PreparedTask, row: BenchmarkRow) -> RankedB
     ranked = read_ranked(bench.database, row.benchmark_id)
     incumbents = [pair[1] for pair in incumbents_of(bench, prepared.task, ranked).values() if pair is not None]
     return unmeasured_incumbent(incumbents) or ranked
+
+
+def _contract(row: BenchmarkRow) -> Contract | None:
+    try:
+        return _CONTRACT.validate_python(row.task.get("verdict"))
+    except ValidationError:
+        return None
