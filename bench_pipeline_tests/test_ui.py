@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.json_schemas import assert_fits
 from bench_pipeline_tests.kit.shell import Shell, Typed
 from bench_pipeline_tests.kit.world import World
 
@@ -180,6 +181,7 @@ def test_without_a_workspace_file_the_installed_package_is_served_until_a_signal
     del environment["DAGSTER_HOME"]
     with bench_ui("--json", folder=folder, environment=environment, log=log) as server:
         url = f"http://127.0.0.1:{server.port}"
+        assert_fits("ui", json.loads(server.first_words))
         assert json.loads(server.first_words) == {"url": url, "serves": "bench_pipeline.definitions"}
         ui = Ui(url)
         until(ui.is_ready, "the asset graph")

@@ -1,6 +1,7 @@
 """Stage 3: the measurement. One partition per model; a run without a partition measures all models in turn."""
 
 from collections.abc import Mapping, Sequence
+from time import monotonic
 from typing import Any
 
 import dagster as dg
@@ -30,6 +31,7 @@ from bench_pipeline.operation.pools import ACCELERATOR_POOL
 from bench_pipeline.reporting.machine_load import disturbed_call
 
 _SHOWN = 20
+_QUIET_S = 10.0  # a line of Dagster's log is an event of 4 to 25 ms, more than a fast model's batch should cost
 _DISTURBED = {"model": "string", "case_id": "string", "pass": "int", "latency_ms": "float", "ratio": "float",
               "again_ms": "float", "ranks": "string"}  # fmt: skip
 
@@ -143,7 +145,9 @@ def _disturbed(calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 class _Reporter:
-    """Turns the events of a benchmark into Dagster's log: one line per batch, one materialization per model.
+    """Turns the events of a benchmark into Dagster's log, and into one materialization per model.
+
+    A model or batch that starts is told when the last such line is older than `_QUIET_S`.
 
     A model that could not be measured is also materialized, as inconclusive, and a check on this asset reports it.
     A failed partition would block the scoreboard of all models.
@@ -165,6 +169,7 @@ class _Reporter:
         self._partitions = partitions
         self._digests = {line.name: line.identity.digest for line in roster if line.identity}
         self._benchmark_id = ""
+        self._told_at = float("-inf")
 
     def __call__(self, event: Event) -> None:
         """Log one event; calls are rows, not events: an event costs 7 to 11 ms."""
@@ -177,13 +182,18 @@ class _Reporter:
             case ServerOnCpu():
                 log.info(f"{event.address} has no GPU in use: its models run on the CPU")
             case ModelStarted():
-                log.info(f"[{event.number}/{event.total}] {event.model}")
+                self._tell_progress(f"[{event.number}/{event.total}] {event.model}")
             case BatchStarted():
-                log.info(f"{event.model}: pass {event.repeat}, batch {event.batch} of {event.batches}")
+                self._tell_progress(f"{event.model}: pass {event.repeat}, batch {event.batch} of {event.batches}")
             case CallsRepeated():
                 log.info(f"{event.model}: {len(event.calls)} calls took far longer than expected and are repeated")
             case ModelFinished():
                 self._model_finished(event.result, event.disturbed)
+
+    def _tell_progress(self, line: str) -> None:
+        if monotonic() - self._told_at >= _QUIET_S:
+            self._told_at = monotonic()
+            self._context.log.info(line)
 
     def _model_finished(self, result: ModelResult, disturbed: Sequence[Disturbance]) -> None:
         self.results[result.model] = result
