@@ -17,8 +17,8 @@ from bench_pipeline.benchmark.hardware import server_of
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import InputError, RuntimeFailure
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind, UnknownExecutionPath, parse_execution_path
-from bench_pipeline.domain.models.server_address import parse_ollama_host
 from bench_pipeline.domain.triggers.quiet_hours import parse_quiet_hours, zone_named
+from bench_pipeline.operation.servers import address_of
 from bench_pipeline.runtimes.activity import Activity
 from bench_pipeline.runtimes.base import Runtime
 from bench_pipeline.settings import Settings
@@ -84,7 +84,7 @@ def _servers(bench: Workbench) -> _Servers:
         if ref.runtime is RuntimeKind.LLAMA_CPP:
             continue
         try:
-            found[ref.base_url or parse_ollama_host(bench.settings.ollama_host).url] = bench.runtimes.of(ref)
+            found[address_of(bench.settings, ref)] = bench.runtimes.of(ref)
         except RuntimeFailure:
             continue
     return found
