@@ -37,8 +37,10 @@ def must_wait(bench: Workbench, now: datetime) -> str | None:
 
 def quiet_hours(settings: Settings, now: datetime) -> str | None:
     """Return until when quiet hours last, or None outside of them. Raises `InputError` as `must_wait` does."""
+    if settings.quiet_hours is None:
+        return None
     zone = zone_named(settings.schedule_timezone)
-    end = parse_quiet_hours(settings.quiet_hours or "").end(now.astimezone(zone))
+    end = parse_quiet_hours(settings.quiet_hours).end(now.astimezone(zone))
     if end is None:
         return None
     return f"quiet hours last until {end:%a %H:%M}, {settings.schedule_timezone} (BENCH_QUIET_HOURS)"

@@ -5,6 +5,7 @@ A model that was measured and is not counted on any more stays in the history an
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -113,7 +114,7 @@ def _why_gone(candidate: Candidate | None) -> tuple[str, str] | None:
 
 def _remedy(task: str, places: _Places, ready: Sequence[ConversationId]) -> str:
     if ready:
-        commands = ", ".join(f"`bench failover {number}`" for number in ready[:_MOST_NAMED])
+        commands = ", ".join(f"`bench failover {_typed(number)}`" for number in ready[:_MOST_NAMED])
         more = f" and {len(ready) - _MOST_NAMED} more conversations" if len(ready) > _MOST_NAMED else ""
         return f"switch to the runner-up: {commands}{more}"
     if places.champion or places.serves:
@@ -122,6 +123,12 @@ def _remedy(task: str, places: _Places, ready: Sequence[ConversationId]) -> str:
             f"then `bench promote --task {task}`"
         )
     return f"a failover would be refused until `bench run --task {task}` and a promotion name another one"
+
+
+def _typed(number: ConversationId) -> str:
+    """Return an id as an argument that a shell and the command read as it is."""
+    text = shlex.quote(str(number))
+    return f"-- {text}" if text.startswith("-") else text
 
 
 def _named(numbers: Sequence[ConversationId]) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from bench_pipeline.domain.triggers.trigger import Action, Cause, Finding
-from bench_pipeline.operation.causes.model_gone import find_model_gone
+from bench_pipeline.operation.causes.model_gone import _Places, _remedy, find_model_gone
 from bench_pipeline.storage.history import model_trend
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
@@ -198,3 +198,11 @@ def test_a_model_that_is_gone_leaves_the_ranking_and_keeps_its_history(
         assert ranked.scoreboard.champion.model == "slow"
     with world.database.engine.connect() as connection:
         assert [result.rank for result in model_trend(connection, "grading", "fast")] == [1]
+
+
+@pytest.mark.parametrize(
+    ("number", "typed"), [(3336, "3336"), ("a b's", "'a b'\"'\"'s'"), (-5, "-- -5"), ("$(rm)", "'$(rm)'")]
+)
+def test_an_id_is_written_as_a_shell_reads_it(number: int | str, typed: str) -> None:
+    places = _Places(champion=[number])
+    assert _remedy("grading", places, [number]) == f"switch to the runner-up: `bench failover {typed}`"
