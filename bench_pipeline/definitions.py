@@ -17,8 +17,8 @@ from bench_pipeline.assets.scoreboard import scoreboard_asset, scoreboard_checks
 from bench_pipeline.assets.test_cases import broken_task, suite_checks, test_cases_asset
 from bench_pipeline.assets.validation import validation_asset, validation_check
 from bench_pipeline.assets.workbench_resource import workbench_resource
-from bench_pipeline.automation.jobs import benchmark_jobs, monthly_schedule, reconcile_job
-from bench_pipeline.automation.sensors import new_model_sensor
+from bench_pipeline.automation.jobs import benchmark_jobs, promotion_jobs, reconcile_job
+from bench_pipeline.automation.sensors import delivering_automation, measuring_automation
 from bench_pipeline.benchmark.events import OnEvent
 from bench_pipeline.benchmark.task_folders import task_folders
 from bench_pipeline.domain.hashing import content_hash
@@ -36,7 +36,9 @@ def build_definitions(settings: Settings, *listeners: OnEvent) -> dg.Definitions
     folders = task_folders(settings)
     tasks = folders.valid
     broken = {_legal(name): f"{name}: {fault}" for name, fault in folders.broken.items()}
-    jobs = benchmark_jobs(tasks, tuple(broken))
+    jobs, promotions = benchmark_jobs(tasks, tuple(broken)), promotion_jobs(tasks)
+    measuring = measuring_automation(tasks, jobs, settings)
+    delivering = delivering_automation(tasks, promotions, settings)
     return dg.Definitions(
         assets=[
             *production_tables(),
@@ -46,9 +48,9 @@ def build_definitions(settings: Settings, *listeners: OnEvent) -> dg.Definitions
             *document_assets(tasks),
         ],
         asset_checks=[*(check for task in tasks for check in _checks(task)), production_equals_registry],
-        jobs=[jobs.all_tasks, *jobs.of_tasks, reconcile_job],
-        schedules=[monthly_schedule(jobs.all_tasks, settings)],
-        sensors=[new_model_sensor(tasks, jobs)],
+        jobs=[jobs.all_tasks, *jobs.of_tasks, *promotions, reconcile_job],
+        schedules=measuring.schedules,
+        sensors=[*measuring.sensors, *delivering.sensors],
         resources={"workbench": workbench_resource(settings, *listeners)},
         executor=dg.in_process_executor,  # one model at a time; a subprocess per step would cost 1.4 s each
     )

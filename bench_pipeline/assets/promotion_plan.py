@@ -8,6 +8,7 @@ import dagster as dg
 from bench_pipeline.assets.lineage import handed_on
 from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, table
 from bench_pipeline.assets.production_tables import CONVERSATIONS, INTERACTIONS
+from bench_pipeline.assets.trigger_tags import carried
 from bench_pipeline.assets.workbench_resource import REQUESTER, WorkbenchResource
 from bench_pipeline.benchmark.ranking import read_ranked
 from bench_pipeline.domain.promoting.plan import PlanRow, plan_diff
@@ -59,6 +60,7 @@ def promotion_plan_asset(task: str) -> dg.AssetsDefinition:
     )
     def promotion_plan(context: dg.AssetExecutionContext, workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
+            carried(context, bench)
             ranked = read_ranked(bench.database, handed_on(context, scoreboard, "benchmark_id"))
             made = propose(bench, [ranked], REQUESTER, context.run.run_id)
             saved = impacts(bench, made, datetime.now(UTC))

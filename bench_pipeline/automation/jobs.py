@@ -1,21 +1,20 @@
-"""Jobs for one task, for all tasks and for reconciliation, and the monthly schedule. The sensor is in sensors.py."""
+"""Jobs: measuring one task or all, promoting by what was measured, and reconciling. What starts them is elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from zoneinfo import available_timezones
 
 import dagster as dg
 
 from bench_pipeline.assets.workbench_resource import REQUESTER, WorkbenchResource
-from bench_pipeline.domain.errors import InputError
 from bench_pipeline.promotion.reconciliation import reconcile
-from bench_pipeline.settings import Settings
 
 AssetJob = Any  # Dagster does not export the type that define_asset_job returns
 # Longer than any benchmark; the daemon ends a run that hangs beyond it.
 MAX_RUNTIME = {"dagster/max_runtime": str(24 * 3600)}
-FOR_ALL_TASKS = dg.AssetSelection.assets("eligible_models", "workflow_docs", "champion_registry")
+DOCUMENTS = dg.AssetSelection.assets("workflow_docs", "champion_registry")
+FOR_ALL_TASKS = dg.AssetSelection.assets("eligible_models") | DOCUMENTS
+PROMOTION_STAGES = ("promotion_plan", "production_update", "validation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,25 @@ class Jobs:
 def job_name(task: str) -> str:
     """Return the name of a task's job."""
     return f"benchmark_{task}"
+
+
+def promotion_job_name(task: str) -> str:
+    """Return the name of the job that promotes by a task's benchmarks."""
+    return f"promote_{task}"
+
+
+def promotion_jobs(tasks: Sequence[str]) -> tuple[AssetJob, ...]:
+    """Return the jobs that decide from a benchmark, promote, validate and write the documents; they measure nothing."""
+    return tuple(
+        dg.define_asset_job(
+            promotion_job_name(task),
+            selection=DOCUMENTS | dg.AssetSelection.assets(*([task, stage] for stage in PROMOTION_STAGES)),
+            description=f"Decide from a benchmark of {task}, promote if the decision says so and approval allows it, "
+            "validate, and write the documents.",
+            tags=MAX_RUNTIME,
+        )
+        for task in tasks
+    )
 
 
 def benchmark_jobs(tasks: Sequence[str], broken: Sequence[str]) -> Jobs:
@@ -74,26 +92,3 @@ def reconcile_production(context: dg.OpExecutionContext, workbench: WorkbenchRes
 def reconcile_job() -> None:
     """Reconcile production, its registry and its documents."""
     reconcile_production()
-
-
-def monthly_schedule(job: AssetJob, settings: Settings) -> dg.ScheduleDefinition:
-    """Return the monthly schedule, which is off until a person turns it on.
-
-    Raises `InputError` for a cron expression or a time zone that Dagster refuses.
-    """
-    if settings.schedule_timezone not in available_timezones():  # Dagster takes an empty one for UTC
-        zone = settings.schedule_timezone
-        raise InputError(f"BENCH_SCHEDULE_TIMEZONE: {zone!r} is not a time zone; write one such as Europe/Berlin")
-    try:
-        return dg.ScheduleDefinition(
-            name="monthly_benchmark",
-            job=job,
-            cron_schedule=settings.schedule,
-            execution_timezone=settings.schedule_timezone,
-            default_status=dg.DefaultScheduleStatus.STOPPED,
-            description="All tasks and all eligible models, once a month.",
-        )
-    except dg.DagsterInvalidDefinitionError as error:
-        raise InputError(
-            f"BENCH_SCHEDULE: {settings.schedule!r} is not a cron expression; write five fields such as 0 3 1 * *"
-        ) from error
