@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -96,7 +95,8 @@ def environment_of(world: World, tmp_path: Path) -> dict[str, str]:
     home.mkdir()
     address = world.owner.engine.url  # whose tables Dagster keeps: the recorder may make none
     sqlite = address.get_backend_name() == "sqlite"
-    shutil.copyfile(ROOT / ("dagster.yaml" if sqlite else "deploy/dagster.yaml"), home / "dagster.yaml")
+    parts = ["dagster.yaml", *([] if sqlite else ["deploy/storage.yaml"])]
+    (home / "dagster.yaml").write_text("".join((ROOT / part).read_text(encoding="utf-8") for part in parts))
     return os.environ | {
         "DAGSTER_HOME": str(home),
         "BENCH_DATABASE_URL": world.url,
