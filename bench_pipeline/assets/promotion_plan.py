@@ -8,7 +8,7 @@ import dagster as dg
 from bench_pipeline.assets.lineage import BENCHMARK_TAG, benchmark_of, handed_on
 from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, table
 from bench_pipeline.assets.production_tables import CONVERSATIONS, INTERACTIONS
-from bench_pipeline.assets.workbench_resource import REQUESTER, WorkbenchResource
+from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.benchmark.ranking import read_ranked
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.promoting.plan import PlanRow, plan_diff
@@ -66,7 +66,7 @@ def promotion_plan_asset(task: str) -> dg.AssetsDefinition:
                     f"benchmark {ranked.benchmark.benchmark_id} is one of {ranked.benchmark.task_type}, not of {task}; "
                     f"correct the tag {BENCHMARK_TAG} of the run"
                 )
-            made = propose(bench, [ranked], REQUESTER, context.run.run_id)
+            made = propose(bench, [ranked], workbench.requester(context.run), context.run.run_id)
             saved = impacts(bench, made, datetime.now(UTC))
         plan = made.plan
         changes = [

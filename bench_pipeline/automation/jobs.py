@@ -8,7 +8,7 @@ from zoneinfo import available_timezones
 import dagster as dg
 
 from bench_pipeline.assets.lineage import BENCHMARK_TAG
-from bench_pipeline.assets.workbench_resource import REQUESTER, WorkbenchResource
+from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.promotion.reconciliation import reconcile
 from bench_pipeline.settings import Settings
@@ -86,7 +86,7 @@ def promotion_jobs(tasks: Sequence[str]) -> list[AssetJob]:
 def reconcile_production(context: dg.OpExecutionContext, workbench: WorkbenchResource) -> None:
     """Complete what an interrupted run left open."""
     with workbench.open() as bench:
-        done = reconcile(bench, REQUESTER, context.run.run_id)
+        done = reconcile(bench, workbench.requester(context.run), context.run.run_id)
     context.add_output_metadata(
         {
             "undone": ", ".join(f"promotion {one.undone.promotion_id}" for one in done.undone) or "none",

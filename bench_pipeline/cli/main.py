@@ -38,6 +38,7 @@ COMMANDS = {
     "docs": ("production", "Write the workflow documents and the champion registry."),
     "db": ("db", "Prepare the database, rehearse, remove old replies, or uninstall."),
     "ui": ("ui", "Start Dagster's web server and daemon."),
+    "heal": ("heal", "End runs of Dagster whose process is dead."),
     "doctor": ("doctor", "Check database, runtimes, disk and versions."),
     "completion": ("completion", "Print a script that completes commands, options and tasks in your shell."),
 }

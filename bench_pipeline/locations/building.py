@@ -23,6 +23,7 @@ from bench_pipeline.assets.scoreboard import scoreboard_asset, scoreboard_checks
 from bench_pipeline.assets.test_cases import broken_task, suite_checks, test_cases_asset
 from bench_pipeline.assets.validation import validation_asset, validation_check
 from bench_pipeline.assets.workbench_resource import workbench_resource
+from bench_pipeline.automation.ghost_runs import ghost_run_sensor
 from bench_pipeline.automation.jobs import AssetJob, benchmark_jobs, monthly_schedule, promotion_jobs, reconcile_job
 from bench_pipeline.automation.sensors import new_model_sensor
 from bench_pipeline.benchmark.events import OnEvent
@@ -63,7 +64,7 @@ def build_location(settings: Settings, parts: Sequence[Part], listeners: Sequenc
     elsewhere = [asset for part in stages if part not in parts for asset in stages[part].assets]
     jobs: list[AssetJob] = []
     schedules: list[dg.ScheduleDefinition] = []
-    sensors: list[dg.SensorDefinition] = []
+    sensors = [ghost_run_sensor]
     if Part.MEASURE in parts:
         benchmarks = benchmark_jobs(tasks, tuple(broken), delivers=Part.PROMOTE in parts)
         jobs += [benchmarks.all_tasks, *benchmarks.of_tasks]
