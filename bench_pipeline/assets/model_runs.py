@@ -28,9 +28,9 @@ from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.models.partition import partition_key
 from bench_pipeline.domain.tasks.verdict import READER_VERSION
 from bench_pipeline.domain.triggers.trigger import Trigger
+from bench_pipeline.operation.pools import ACCELERATOR_POOL
 from bench_pipeline.reporting.machine_load import disturbed_call
 
-ACCELERATOR_POOL = "accelerator"
 _SHOWN = 20
 _DISTURBED = {"model": "string", "case_id": "string", "pass": "int", "latency_ms": "float", "ratio": "float",
               "again_ms": "float", "ranks": "string"}  # fmt: skip
