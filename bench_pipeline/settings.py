@@ -235,10 +235,18 @@ class Settings(BaseSettings):
         "default: no user is named",
     )
     schedule: str = Field(default="0 3 1 * *", description="cron expression of the scheduled benchmark")
-    schedule_timezone: str = Field(default="UTC", description="time zone of the schedule and of the quiet hours")
+    review_schedule: str = Field(
+        default="0 3 8 1,4,7,10 *", description="cron expression of the quarterly review, in the same time zone"
+    )
+    schedule_timezone: str = Field(default="UTC", description="time zone of both schedules and of the quiet hours")
     quiet_hours: str | None = Field(
         default=None,
         description="times in which automation starts no benchmark, such as mon-fri 08:00-18:00; sat 10:00-12:00",
+    )
+    automation: Literal["on", "off"] | None = Field(
+        default=None,
+        description="on: schedules and sensors run once Dagster loads them; off: a person turns them on; "
+        "default: off under dg dev and bench ui, else on",
     )
 
     @field_validator("ollama_host")

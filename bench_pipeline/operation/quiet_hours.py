@@ -17,8 +17,8 @@ from bench_pipeline.benchmark.hardware import server_of
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import InputError, RuntimeFailure
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind, UnknownExecutionPath, parse_execution_path
-from bench_pipeline.domain.models.server_address import parse_ollama_host
 from bench_pipeline.domain.triggers.quiet_hours import parse_quiet_hours, zone_named
+from bench_pipeline.operation.servers import address_of
 from bench_pipeline.runtimes.activity import Activity
 from bench_pipeline.runtimes.base import Runtime
 from bench_pipeline.settings import Settings
@@ -37,8 +37,10 @@ def must_wait(bench: Workbench, now: datetime) -> str | None:
 
 def quiet_hours(settings: Settings, now: datetime) -> str | None:
     """Return until when quiet hours last, or None outside of them. Raises `InputError` as `must_wait` does."""
+    if settings.quiet_hours is None:
+        return None
     zone = zone_named(settings.schedule_timezone)
-    end = parse_quiet_hours(settings.quiet_hours or "").end(now.astimezone(zone))
+    end = parse_quiet_hours(settings.quiet_hours).end(now.astimezone(zone))
     if end is None:
         return None
     return f"quiet hours last until {end:%a %H:%M}, {settings.schedule_timezone} (BENCH_QUIET_HOURS)"
@@ -84,7 +86,7 @@ def _servers(bench: Workbench) -> _Servers:
         if ref.runtime is RuntimeKind.LLAMA_CPP:
             continue
         try:
-            found[ref.base_url or parse_ollama_host(bench.settings.ollama_host).url] = bench.runtimes.of(ref)
+            found[address_of(bench.settings, ref)] = bench.runtimes.of(ref)
         except RuntimeFailure:
             continue
     return found

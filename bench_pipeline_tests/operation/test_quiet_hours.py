@@ -44,7 +44,7 @@ def test_quiet_hours_say_until_when_they_last_in_the_zone_of_the_schedule(world:
 
 @ONE_ENGINE
 def test_a_time_zone_that_does_not_exist_is_refused(world: World) -> None:
-    world.configure(schedule_timezone="Mars/Olympus")
+    world.configure(quiet_hours="08:00-18:00", schedule_timezone="Mars/Olympus")
     with pytest.raises(InputError, match="BENCH_SCHEDULE_TIMEZONE: 'Mars/Olympus' is not a time zone"):
         must_wait(world.bench, MONDAY_NOON)
 
