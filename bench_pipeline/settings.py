@@ -234,7 +234,15 @@ class Settings(BaseSettings):
         "default: no user is named",
     )
     schedule: str = Field(default="0 3 1 * *", description="cron expression of the scheduled benchmark")
-    schedule_timezone: str = Field(default="UTC", description="time zone of the schedule")
+    review_schedule: str = Field(
+        default="0 3 8 1,4,7,10 *", description="cron expression of the quarterly review, in the same time zone"
+    )
+    schedule_timezone: str = Field(default="UTC", description="time zone of both schedules")
+    automation: Literal["on", "off"] | None = Field(
+        default=None,
+        description="on: schedules and sensors run once Dagster loads them; off: a person turns them on; "
+        "default: off under dg dev and bench ui, else on",
+    )
 
     @field_validator("ollama_host")
     @classmethod

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from bench_pipeline.assets.lineage import BENCHMARK_TAG, benchmark_of, handed_on
+from bench_pipeline.assets.lineage import handed_on
 from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, table
 from bench_pipeline.assets.production_tables import CONVERSATIONS, INTERACTIONS
+from bench_pipeline.assets.trigger_tags import BENCHMARK, carried
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.benchmark.ranking import read_ranked
 from bench_pipeline.domain.errors import InputError
@@ -60,11 +61,12 @@ def promotion_plan_asset(task: str) -> dg.AssetsDefinition:
     )
     def promotion_plan(context: dg.AssetExecutionContext, workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
-            ranked = read_ranked(bench.database, benchmark_of(context, scoreboard))
+            carried(context, bench)
+            ranked = read_ranked(bench.database, handed_on(context, scoreboard, "benchmark_id"))
             if ranked.benchmark.task_type != task:
                 raise InputError(
                     f"benchmark {ranked.benchmark.benchmark_id} is one of {ranked.benchmark.task_type}, not of {task}; "
-                    f"correct the tag {BENCHMARK_TAG} of the run"
+                    f"correct the tag {BENCHMARK} of the run"
                 )
             made = propose(bench, [ranked], workbench.requester(context.run), context.run.run_id)
             saved = impacts(bench, made, datetime.now(UTC))

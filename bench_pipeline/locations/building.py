@@ -24,8 +24,8 @@ from bench_pipeline.assets.test_cases import broken_task, suite_checks, test_cas
 from bench_pipeline.assets.validation import validation_asset, validation_check
 from bench_pipeline.assets.workbench_resource import workbench_resource
 from bench_pipeline.automation.ghost_runs import ghost_run_sensor
-from bench_pipeline.automation.jobs import AssetJob, benchmark_jobs, monthly_schedule, promotion_jobs, reconcile_job
-from bench_pipeline.automation.sensors import new_model_sensor
+from bench_pipeline.automation.jobs import AssetJob, benchmark_jobs, promotion_jobs, reconcile_job
+from bench_pipeline.automation.sensors import delivering_automation, measuring_automation
 from bench_pipeline.benchmark.events import OnEvent
 from bench_pipeline.benchmark.task_folders import task_folders
 from bench_pipeline.domain.hashing import content_hash
@@ -50,7 +50,7 @@ class _Stages:
 
 
 def build_location(settings: Settings, parts: Sequence[Part], listeners: Sequence[OnEvent] = ()) -> dg.Definitions:
-    """Return the assets, checks, jobs, schedule and sensors of these parts.
+    """Return the assets, checks, jobs, schedules and sensors of these parts.
 
     Assets of the other part are external here, so that each code location shows the whole lineage. A task whose
     directory is broken has one asset that shows its faults; the other tasks are not affected. The listeners also hear
@@ -68,10 +68,13 @@ def build_location(settings: Settings, parts: Sequence[Part], listeners: Sequenc
     if Part.MEASURE in parts:
         benchmarks = benchmark_jobs(tasks, tuple(broken), delivers=Part.PROMOTE in parts)
         jobs += [benchmarks.all_tasks, *benchmarks.of_tasks]
-        schedules.append(monthly_schedule(benchmarks.all_tasks, settings))
-        sensors.append(new_model_sensor(tasks, benchmarks))
+        measuring = measuring_automation(tasks, benchmarks, settings, delivers=Part.PROMOTE in parts)
+        schedules += measuring.schedules
+        sensors += measuring.sensors
     if Part.PROMOTE in parts:
-        jobs += [*promotion_jobs(tasks), reconcile_job]
+        promotions = promotion_jobs(tasks)
+        jobs += [*promotions, reconcile_job]
+        sensors += delivering_automation(tasks, promotions, settings).sensors
     return dg.Definitions(
         assets=[
             *production_tables(),
