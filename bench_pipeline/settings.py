@@ -223,8 +223,26 @@ class Settings(BaseSettings):
     validation_hook_limit_s: float = Field(
         default=600.0, gt=0, allow_inf_nan=False, description="time limit of the validation hook, seconds"
     )
+    ui_names: str | None = Field(
+        default=None,
+        description="names under which people reach Dagster's web server, comma-separated, such as the proxy's host; "
+        "localhost and IP addresses always count",
+    )
+    proxy_user_header: str | None = Field(
+        default=None,
+        description="header in which the proxy before Dagster's web server names the user, such as X-Forwarded-User; "
+        "default: no user is named",
+    )
     schedule: str = Field(default="0 3 1 * *", description="cron expression of the scheduled benchmark")
-    schedule_timezone: str = Field(default="UTC", description="time zone of the schedule")
+    review_schedule: str = Field(
+        default="0 3 8 1,4,7,10 *", description="cron expression of the quarterly review, in the same time zone"
+    )
+    schedule_timezone: str = Field(default="UTC", description="time zone of both schedules")
+    automation: Literal["on", "off"] | None = Field(
+        default=None,
+        description="on: schedules and sensors run once Dagster loads them; off: a person turns them on; "
+        "default: off under dg dev and bench ui, else on",
+    )
 
     @field_validator("ollama_host")
     @classmethod
@@ -267,7 +285,16 @@ class Settings(BaseSettings):
     @property
     def hosts(self) -> frozenset[str]:
         """The hosts that an `openai:` address may name."""
-        return frozenset(name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip())
+        return _names_in(self.allowed_hosts)
+
+    @property
+    def own_ui_names(self) -> frozenset[str]:
+        """The names of `ui_names`."""
+        return _names_in(self.ui_names or "")
+
+
+def _names_in(text: str) -> frozenset[str]:
+    return frozenset(name.strip().lower() for name in text.split(",") if name.strip())
 
 
 def load_settings() -> Settings:

@@ -1,6 +1,6 @@
 """Stage 3: the measurement. One partition per model; a run without a partition measures all models in turn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -10,6 +10,7 @@ from bench_pipeline.assets.lineage import handed_on
 from bench_pipeline.assets.metadata import OWNERS, numbers, table
 from bench_pipeline.assets.partitions import models, register_partitions, single_run_backfill
 from bench_pipeline.assets.production_tables import CONVERSATIONS
+from bench_pipeline.assets.trigger_tags import carried, link_benchmark
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.benchmark.events import (
     BatchStarted,
@@ -27,9 +28,10 @@ from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing
 from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.models.partition import partition_key
 from bench_pipeline.domain.tasks.verdict import READER_VERSION
+from bench_pipeline.domain.triggers.trigger import Trigger
+from bench_pipeline.operation.pools import ACCELERATOR_POOL
 from bench_pipeline.reporting.machine_load import disturbed_call
 
-ACCELERATOR_POOL = "accelerator"
 _SHOWN = 20
 _QUIET_S = 10.0  # a line of Dagster's log is an event of 4 to 25 ms, more than a fast model's batch should cost
 _DISTURBED = {"model": "string", "case_id": "string", "pass": "int", "latency_ms": "float", "ratio": "float",
@@ -77,20 +79,24 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
         ) -> dg.MaterializeResult[None]:
             partitions = _partitions(context)
             with workbench.open() as bench:
+                trigger = carried(context, bench)
                 roster = workbench.candidates(bench, context.run.run_id)
                 register_partitions(context.instance, roster)
                 reporter = _Reporter(context, workbench, key, frozenset(partitions or ()), roster)
+                reporter.on_begin = lambda benchmark_id: link_benchmark(context, bench, benchmark_id)
+                models = _models_of(roster, partitions, trigger)
                 request = MeasurementRequest(
                     task=task,
-                    models=None if partitions is None else _models_of(roster, partitions),
-                    among_all=partitions is not None,
-                    terms=config.terms,
+                    models=models,
+                    among_all=models is not None,
+                    terms={**config.terms, **(trigger.terms if trigger is not None else {})},
                     reuse=config.reuse,
                     only_if_changed=config.only_if_changed,
                     dagster_run_id=context.run.run_id,
                     roster=roster,
                 )
                 done = run_models(bench, request, reporter)
+                link_benchmark(context, bench, done.benchmark_id)
             _record_unmeasured(context, roster, partitions or (), reporter.results)
             if not done.new:
                 context.log.info(f"nothing changed since {done.benchmark_id}: nothing is measured again")
@@ -111,11 +117,21 @@ def _partitions(context: dg.AssetExecutionContext) -> Sequence[str] | None:
     return context.partition_keys if context.has_partition_key or context.has_partition_key_range else None
 
 
-def _models_of(roster: Sequence[Candidate], partitions: Sequence[str]) -> list[str]:
-    by_partition = {partition_key(candidate.name): candidate.name for candidate in roster}
-    found = [by_partition[partition] for partition in partitions if partition in by_partition]
+def _models_of(
+    roster: Sequence[Candidate], partitions: Sequence[str] | None, trigger: Trigger | None
+) -> list[str] | None:
+    """Return the actors to measure: those of the trigger, else of the partitions; None for all."""
+    if trigger is not None:
+        wanted = trigger.models
+        names = {candidate.name: candidate.name for candidate in roster}
+    else:
+        wanted = tuple(partitions) if partitions is not None else None
+        names = {partition_key(candidate.name): candidate.name for candidate in roster}
+    if wanted is None:
+        return None
+    found = [names[one] for one in wanted if one in names]
     if not found:
-        raise dg.Failure(f"{', '.join(partitions)}: {_GONE}", allow_retries=False)
+        raise dg.Failure(f"{', '.join(wanted)}: {_GONE}", allow_retries=False)
     return found
 
 
@@ -161,6 +177,7 @@ class _Reporter:
         partitions: frozenset[str],
         roster: Sequence[Candidate],
     ) -> None:
+        self.on_begin: Callable[[str], None] = lambda _: None
         self.results: dict[str, ModelResult] = {}
         self.disturbed: dict[str, list[dict[str, Any]]] = {}
         self._context = context
@@ -178,6 +195,7 @@ class _Reporter:
         match event:
             case BenchmarkStarted():
                 self._benchmark_id = event.benchmark_id
+                self.on_begin(event.benchmark_id)
                 log.info(f"{event.benchmark_id}: {len(event.models)} models x {event.cases} cases")
             case ServerOnCpu():
                 log.info(f"{event.address} has no GPU in use: its models run on the CPU")

@@ -5,7 +5,8 @@ import dagster as dg
 from bench_pipeline.assets.lineage import handed_on
 from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, table
 from bench_pipeline.assets.promotion_plan import DECISION_COLUMNS, decision_records
-from bench_pipeline.assets.workbench_resource import REQUESTER, WorkbenchResource
+from bench_pipeline.assets.trigger_tags import carried
+from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.promotion.delivery import DeliveryRequest, put_into_production, stored_plan
 
 
@@ -29,9 +30,12 @@ def production_update_asset(task: str) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, workbench: WorkbenchResource
     ) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
+            carried(context, bench)
             plan_hash = handed_on(context, promotion_plan, "plan_hash")
             plan = stored_plan(bench, plan_hash).plan
-            request = DeliveryRequest(REQUESTER, plan_hash=plan_hash, dagster_run_id=context.run.run_id)
+            request = DeliveryRequest(
+                workbench.requester(context.run), plan_hash=plan_hash, dagster_run_id=context.run.run_id
+            )
             promotion, documents = put_into_production(bench, plan_hash, request, workbench.hear)
         if promotion is None:
             context.log.info("; ".join(f"{row.conversation}: {row.reason}" for row in plan.rows))

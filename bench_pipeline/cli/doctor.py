@@ -68,9 +68,10 @@ def _test_cases(settings: Settings) -> list[Line]:
 
 
 def _schedule(settings: Settings) -> str:
-    from bench_pipeline.automation.jobs import benchmark_jobs, monthly_schedule
+    from bench_pipeline.automation.jobs import benchmark_jobs
+    from bench_pipeline.automation.schedules import schedules
 
-    monthly_schedule(benchmark_jobs((), ()).all_tasks, settings)
+    schedules((), benchmark_jobs((), ()).all_tasks, settings)
     return f"{settings.schedule} ({settings.schedule_timezone})"
 
 

@@ -395,6 +395,7 @@ triggers = Table(
     Column("terms", JSON, nullable=False, comment="terms of the protocol that this benchmark changes"),
     Column("state", String(20), nullable=False),
     Column("attempts", Integer, nullable=False, comment="failed ones since the cause was noticed"),
+    Column("lost", Integer, nullable=False, comment="runs that ended without a word since then"),
     Column("claims", Integer, nullable=False, comment="runs requested so far"),
     Column("due_at", UtcDateTime, nullable=False, comment="not before this moment"),
     Column("note", ForeignText, comment="the last failure, or what it waits for"),

@@ -18,6 +18,7 @@ import httpx
 
 from bench_pipeline.demo.home import dagster_home, open_instance
 from bench_pipeline.domain.errors import GateFailed, InputError
+from bench_pipeline.settings import load_settings
 
 _MODULE = "bench_pipeline.definitions"
 _POLL_S = 0.2
@@ -94,6 +95,11 @@ def _stopped_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _environment(home: Path) -> dict[str, str]:
+    """Return this environment for Dagster; nothing starts by itself unless BENCH_AUTOMATION says so."""
+    return {**os.environ, "DAGSTER_HOME": str(home), "BENCH_AUTOMATION": load_settings().automation or "off"}
+
+
 @contextmanager
 def _started(commands: Mapping[str, Sequence[str]], home: Path) -> Iterator[Mapping[str, subprocess.Popen[bytes]]]:
     """Start each process in its own group, together with its code server and its runs.
@@ -105,7 +111,7 @@ def _started(commands: Mapping[str, Sequence[str]], home: Path) -> Iterator[Mapp
     try:
         for name, command in commands.items():
             children[name] = subprocess.Popen(  # noqa: S603 - our own commands
-                command, env={**os.environ, "DAGSTER_HOME": str(home)}, stdin=subprocess.DEVNULL, start_new_session=True
+                command, env=_environment(home), stdin=subprocess.DEVNULL, start_new_session=True
             )
         yield children
     finally:

@@ -32,6 +32,7 @@ def upgrade() -> None:
         sa.Column("terms", sa.JSON(), nullable=False, comment="terms of the protocol that this benchmark changes"),
         sa.Column("state", sa.String(20), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False, comment="failed ones since the cause was noticed"),
+        sa.Column("lost", sa.Integer(), nullable=False, comment="runs that ended without a word since then"),
         sa.Column("claims", sa.Integer(), nullable=False, comment="runs requested so far"),
         sa.Column("due_at", moment, nullable=False, comment="not before this moment"),
         sa.Column("note", sa.Text(), nullable=True, comment="the last failure, or what it waits for"),
