@@ -69,6 +69,17 @@ def newer_fit_benchmark(bench: Workbench, task: str, benchmark_id: str) -> Ranke
     return next((found for found in fit if isinstance(found, RankedBenchmark)), None)
 
 
+def measured_terms(row: BenchmarkRow) -> MeasuredTerms:
+    """Return what a benchmark measured."""
+    return MeasuredTerms(row.suite_hash, row.prompt_hash, row.protocol, _contract(row))
+
+
+def present_terms(prepared: PreparedTask) -> MeasuredTerms:
+    """Return what a benchmark of the task would measure now."""
+    protocol = prepared.protocol.model_dump(mode="json")
+    return MeasuredTerms(prepared.suite.hash, prepared.prompt_hash, protocol, prepared.task.verdict)
+
+
 def passed_over_text(passed_over: Sequence[PassedOver]) -> str:
     """Return the first of these benchmarks with their reasons, and the number of the others."""
     named = "; ".join(f"{one.benchmark_id}: {one.reason}" for one in passed_over[:_MOST_NAMED])
@@ -83,10 +94,7 @@ def _finished(bench: Workbench, task: str) -> list[BenchmarkRow]:
 
 def _fit(bench: Workbench, prepared: PreparedTask, row: BenchmarkRow) -> RankedBenchmark | str:
     """Return the benchmark, or why it is not fit. Checks the terms first, because reading a benchmark is slow."""
-    measured = MeasuredTerms(row.suite_hash, row.prompt_hash, row.protocol, _contract(row))
-    protocol = prepared.protocol.model_dump(mode="json")
-    present = MeasuredTerms(prepared.suite.hash, prepared.prompt_hash, protocol, prepared.task.verdict)
-    if foreign := foreign_terms(measured, present):
+    if foreign := foreign_terms(measured_terms(row), present_terms(prepared)):
         return foreign
     if row.invalid:
         return f"it is invalid: {row.invalid}"
