@@ -23,6 +23,7 @@ from bench_pipeline.assets.scoreboard import scoreboard_asset, scoreboard_checks
 from bench_pipeline.assets.test_cases import broken_task, suite_checks, test_cases_asset
 from bench_pipeline.assets.validation import validation_asset, validation_check
 from bench_pipeline.assets.workbench_resource import workbench_resource
+from bench_pipeline.automation.alerts import alerting_automation
 from bench_pipeline.automation.ghost_runs import ghost_run_sensor
 from bench_pipeline.automation.jobs import AssetJob, benchmark_jobs, promotion_jobs, reconcile_job
 from bench_pipeline.automation.sensors import delivering_automation, measuring_automation
@@ -70,7 +71,7 @@ def build_location(settings: Settings, parts: Sequence[Part], listeners: Sequenc
         jobs += [benchmarks.all_tasks, *benchmarks.of_tasks]
         measuring = measuring_automation(tasks, benchmarks, settings, delivers=Part.PROMOTE in parts)
         schedules += measuring.schedules
-        sensors += measuring.sensors
+        sensors += [*measuring.sensors, *alerting_automation(settings)]
     if Part.PROMOTE in parts:
         promotions = promotion_jobs(tasks)
         jobs += [*promotions, reconcile_job]

@@ -86,7 +86,9 @@ def who_reaches(host: str) -> str:
         is_local = host == "localhost"
     if is_local:
         return "every process and every user of this machine"
-    return "everyone whose network leads to this machine; put a proxy with a login before it (deploy/nginx.conf.template)"
+    return (
+        "everyone whose network leads to this machine; put a proxy with a login in front (deploy/nginx.conf.template)"
+    )
 
 
 def _wait(supervisor: Supervisor, is_ready: Callable[[], bool]) -> None:
