@@ -24,6 +24,7 @@ from bench_pipeline.domain.measuring.protocol import CacheRegime, PlacementRule,
 from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE
 from bench_pipeline.domain.models.server_address import parse_ollama_host
 from bench_pipeline.domain.promoting.policy import ALPHA, PromotionPolicy
+from bench_pipeline.domain.triggers.quiet_hours import parse_quiet_hours
 
 # Families trained for code only, or that need an image. qwen2.5-coder is chat-tuned and stays in.
 CODE_OR_VISION_ONLY = (
@@ -237,7 +238,11 @@ class Settings(BaseSettings):
     review_schedule: str = Field(
         default="0 3 8 1,4,7,10 *", description="cron expression of the quarterly review, in the same time zone"
     )
-    schedule_timezone: str = Field(default="UTC", description="time zone of both schedules")
+    schedule_timezone: str = Field(default="UTC", description="time zone of both schedules and of the quiet hours")
+    quiet_hours: str | None = Field(
+        default=None,
+        description="times in which automation starts no benchmark, such as mon-fri 08:00-18:00; sat 10:00-12:00",
+    )
     automation: Literal["on", "off"] | None = Field(
         default=None,
         description="on: schedules and sensors run once Dagster loads them; off: a person turns them on; "
@@ -251,6 +256,15 @@ class Settings(BaseSettings):
             parse_ollama_host(value)
         except InputError as error:
             raise PydanticCustomError("address", "{reason}", {"reason": str(error)}) from None
+        return value
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _are_quiet_hours(cls, value: str | None) -> str | None:
+        try:
+            parse_quiet_hours(value or "")
+        except ValueError as error:
+            raise PydanticCustomError("quiet_hours", "{reason}", {"reason": str(error)}) from None
         return value
 
     @field_validator("production_names", mode="before")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -15,6 +16,7 @@ from bench_pipeline.cli.live_tree import LiveTree, summary
 from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.measuring.protocol import Strategy
+from bench_pipeline.operation.quiet_hours import must_wait
 from bench_pipeline.reporting.files import write_if_changed, write_new
 from bench_pipeline.reporting.report import render_report, render_report_json, report_path
 from bench_pipeline.settings import load_settings
@@ -103,6 +105,8 @@ def run(as_json: bool, output: Path | None, fresh: bool, wait_s: int, **given: U
     """
     request = _request(given, fresh)
     with open_workbench(load_settings(), wait_s) as bench:
+        if why := must_wait(bench, datetime.now(UTC)):
+            click.echo(f"⏳ {why}; this benchmark starts all the same, and may slow production down", err=True)
         ranked = measure(bench, request, LiveTree(err=as_json))
         _report(bench, ranked, output, as_json)
     return 0 if ranked.scoreboard.champion else 1
