@@ -15,7 +15,7 @@ from bench_pipeline.assets.partitions import models
 from bench_pipeline.assets.trigger_tags import BENCHMARK, CAUSE, CLAIM, MODEL, PLAN, TRIGGER
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.automation.dagster_runs import DagsterRuns
-from bench_pipeline.automation.jobs import PROMOTION_STAGES, AssetJob, Jobs, job_name, promotion_job_name
+from bench_pipeline.automation.jobs import DELIVERY, AssetJob, Jobs, job_name, promotion_job_name
 from bench_pipeline.automation.schedules import schedules
 from bench_pipeline.automation.switch import runs_by_default
 from bench_pipeline.benchmark.eligibility import candidates
@@ -42,9 +42,14 @@ class Automation:
     sensors: tuple[dg.SensorDefinition, ...]
 
 
-def measuring_automation(tasks: Sequence[str], jobs: Jobs, settings: Settings) -> Automation:
-    """Return what starts benchmarks. Raises `InputError` for a schedule that Dagster refuses."""
-    return Automation(tuple(schedules(tasks, jobs.all_tasks, settings)), (_triggers_sensor(tasks, jobs, settings),))
+def measuring_automation(tasks: Sequence[str], jobs: Jobs, settings: Settings, delivers: bool = True) -> Automation:
+    """Return what starts benchmarks; `delivers` says whether their runs go on into production.
+
+    Raises `InputError` for a schedule that Dagster refuses.
+    """
+    return Automation(
+        tuple(schedules(tasks, jobs.all_tasks, settings)), (_triggers_sensor(tasks, jobs, settings, delivers),)
+    )
 
 
 def delivering_automation(tasks: Sequence[str], jobs: Sequence[AssetJob], settings: Settings) -> Automation:
@@ -52,16 +57,21 @@ def delivering_automation(tasks: Sequence[str], jobs: Sequence[AssetJob], settin
     return Automation((), (_deliveries_sensor(tasks, jobs, settings),) if tasks else ())
 
 
-def _triggers_sensor(tasks: Sequence[str], jobs: Jobs, settings: Settings) -> dg.SensorDefinition:
+def _triggers_sensor(tasks: Sequence[str], jobs: Jobs, settings: Settings, delivers: bool) -> dg.SensorDefinition:
+    then = f"A run ranks, decides and promotes where the approval allows it: {_approvals(tasks, settings)}."
+    if not delivers:
+        then = (
+            "A run ranks and promotes nothing; the sensor `deliveries` of the other code location goes on from there."
+        )
+
     @dg.sensor(
         name="triggers",
         jobs=list(jobs.of_tasks) or [jobs.all_tasks],
         minimum_interval_seconds=_INTERVAL_S,
         default_status=_status(settings),
         description=(
-            "Measures what is due: the schedules' benchmarks, new models and weights, and what changed. A run ranks, "
-            f"decides and promotes where the approval allows it: {_approvals(tasks, settings)}. bench triggers lists "
-            "what waits and why."
+            f"Measures what is due: the schedules' benchmarks, new models and weights, and what changed. {then} "
+            "bench triggers lists what waits and why."
         ),
     )
     def triggers(context: dg.SensorEvaluationContext, workbench: WorkbenchResource) -> dg.SensorResult | dg.SkipReason:
@@ -126,13 +136,13 @@ def _measuring(trigger: Trigger) -> dg.RunRequest:
 def _delivering(trigger: Trigger) -> dg.RunRequest:
     """Return the request of a run that decides and promotes, applies a stored plan, or only validates."""
     tags = _tags(trigger)
-    stages: tuple[str, ...] = PROMOTION_STAGES
+    stages: tuple[str, ...] = DELIVERY
     if trigger.cause is Cause.DECISION_DUE:
         tags[BENCHMARK] = trigger.subject
     elif promotion_in(trigger.subject) is None:
-        tags[PLAN], stages = trigger.subject, PROMOTION_STAGES[1:]
+        tags[PLAN], stages = trigger.subject, DELIVERY[1:]
     else:
-        stages = PROMOTION_STAGES[2:]
+        stages = DELIVERY[2:]
     return dg.RunRequest(
         run_key=_run_key(trigger),
         job_name=promotion_job_name(trigger.task),

@@ -103,6 +103,11 @@ def unvalidated(connection: Connection, task: str | None = None) -> list[Promoti
     return changes.unvalidated(all_promotions(connection), task)
 
 
+def failed_validations(connection: Connection) -> frozenset[int]:
+    """Return the ids of the changes that failed a validation."""
+    return frozenset(connection.scalars(select(validations.c.promotion_id).where(~validations.c.passed)))
+
+
 def read_bars(connection: Connection, benchmark_ids: Iterable[str]) -> Bars:
     """Return the bars, for rows that rest on one of these benchmarks."""
     barred = connection.scalars(select(promotions.c.promotion_id).where(promotions.c.bar.is_not(None)))
