@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +20,7 @@ import psutil
 import pytest
 
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.json_schemas import assert_fits
 from bench_pipeline_tests.kit.shell import Shell, Typed
 from bench_pipeline_tests.kit.world import World
 
@@ -117,7 +117,8 @@ def environment_of(world: World, tmp_path: Path) -> dict[str, str]:
     home.mkdir()
     address = world.owner.engine.url  # whose tables Dagster keeps: the recorder may make none
     sqlite = address.get_backend_name() == "sqlite"
-    shutil.copyfile(ROOT / ("dagster.yaml" if sqlite else "deploy/dagster.yaml"), home / "dagster.yaml")
+    parts = ["dagster.yaml", *([] if sqlite else ["deploy/storage.yaml"])]
+    (home / "dagster.yaml").write_text("".join((ROOT / part).read_text(encoding="utf-8") for part in parts))
     return os.environ | {
         "DAGSTER_HOME": str(home),
         "BENCH_DATABASE_URL": world.url,
@@ -226,6 +227,7 @@ def test_without_a_workspace_file_the_installed_package_is_served_until_a_signal
     del environment["DAGSTER_HOME"]
     with bench_ui("--json", folder=folder, environment=environment, log=log) as server:
         url = f"http://127.0.0.1:{server.port}"
+        assert_fits("ui", json.loads(server.first_words))
         assert json.loads(server.first_words) == {
             "url": url,
             "serves": "bench_pipeline.definitions",

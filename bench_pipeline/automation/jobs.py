@@ -1,17 +1,14 @@
-"""Jobs that benchmark, deliver and reconcile, and the monthly schedule. The sensor is in sensors.py."""
+"""Jobs that benchmark, deliver and reconcile. What starts them is in schedules.py and sensors.py."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from zoneinfo import available_timezones
 
 import dagster as dg
 
-from bench_pipeline.assets.lineage import BENCHMARK_TAG
+from bench_pipeline.assets.trigger_tags import BENCHMARK
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
-from bench_pipeline.domain.errors import InputError
 from bench_pipeline.promotion.reconciliation import reconcile
-from bench_pipeline.settings import Settings
 
 AssetJob = Any  # Dagster does not export the type that define_asset_job returns
 # Longer than any benchmark; the daemon ends a run that hangs beyond it.
@@ -74,7 +71,7 @@ def promotion_jobs(tasks: Sequence[str]) -> list[AssetJob]:
             selection=documents | dg.AssetSelection.assets(*([task, stage] for stage in DELIVERY)),
             description=(
                 f"Decide upon a benchmark of {task} and promote where the decision and the approval say so. The tag "
-                f"{BENCHMARK_TAG} names the benchmark; without it, it is the latest that Dagster ranked."
+                f"{BENCHMARK} names the benchmark; without it, it is the latest that Dagster ranked."
             ),
             tags=MAX_RUNTIME,
         )
@@ -103,26 +100,3 @@ def reconcile_production(context: dg.OpExecutionContext, workbench: WorkbenchRes
 def reconcile_job() -> None:
     """Reconcile production, its registry and its documents."""
     reconcile_production()
-
-
-def monthly_schedule(job: AssetJob, settings: Settings) -> dg.ScheduleDefinition:
-    """Return the monthly schedule, which is off until a person turns it on.
-
-    Raises `InputError` for a cron expression or a time zone that Dagster refuses.
-    """
-    if settings.schedule_timezone not in available_timezones():  # Dagster takes an empty one for UTC
-        zone = settings.schedule_timezone
-        raise InputError(f"BENCH_SCHEDULE_TIMEZONE: {zone!r} is not a time zone; write one such as Europe/Berlin")
-    try:
-        return dg.ScheduleDefinition(
-            name="monthly_benchmark",
-            job=job,
-            cron_schedule=settings.schedule,
-            execution_timezone=settings.schedule_timezone,
-            default_status=dg.DefaultScheduleStatus.STOPPED,
-            description="All tasks and all eligible models, once a month.",
-        )
-    except dg.DagsterInvalidDefinitionError as error:
-        raise InputError(
-            f"BENCH_SCHEDULE: {settings.schedule!r} is not a cron expression; write five fields such as 0 3 1 * *"
-        ) from error

@@ -270,6 +270,19 @@ class _LockedFile:
                 connection.execute(insert(locks).values(row))
 
 
+def holder_of(engine: Engine, purpose: LockPurpose) -> str:
+    """Return who holds the lock now, as a clause; empty when it is free. Takes nothing."""
+    c = locks.c
+    query = select(c.host, c.pid, c.process_started, c.pid_namespace).where(c.purpose == purpose.key)
+    if engine.dialect.name == "postgresql":
+        query = query.where(~_expired())
+    with engine.connect() as connection:
+        row = connection.execute(query).first()
+        if row is None or Holder(*row).is_dead:
+            return ""
+        return f"another process holds the {purpose.name} lock{_holder_in_words(connection, purpose)}"
+
+
 def _expired() -> ColumnElement[bool]:
     lease = func.make_interval(0, 0, 0, 0, 0, 0, locks.c.lease_s)
     return func.clock_timestamp() - locks.c.renewed_at > lease

@@ -51,9 +51,14 @@ def serve(
         for ghost in heal(instance).ended:
             tell(f"run {ghost.run_id} of {ghost.job} is over: {ghost.why}")
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    names = {*load_settings().own_ui_names, socket.gethostname(), host}
-    settings = {"DAGSTER_HOME": str(home), "BENCH_UI_NAMES": ",".join(sorted(names))}
-    supervisor = Supervisor(os.environ | settings, tell)
+    settings = load_settings()
+    names = {*settings.own_ui_names, socket.gethostname(), host}
+    environment = {
+        "DAGSTER_HOME": str(home),
+        "BENCH_UI_NAMES": ",".join(sorted(names)),
+        "BENCH_AUTOMATION": settings.automation or "off",  # on this machine nothing starts by itself unless told to
+    }
+    supervisor = Supervisor(os.environ | environment, tell)
     with _scratch() as folder, suppress(KeyboardInterrupt), _stopped_by_signals():
         try:
             servers, served = code_servers(workspace, _MODULE, folder)
@@ -81,7 +86,9 @@ def who_reaches(host: str) -> str:
         is_local = host == "localhost"
     if is_local:
         return "every process and every user of this machine"
-    return "everyone whose network leads to this machine; put a proxy with a login before it (deploy/nginx.conf)"
+    return (
+        "everyone whose network leads to this machine; put a proxy with a login in front (deploy/nginx.conf.template)"
+    )
 
 
 def _wait(supervisor: Supervisor, is_ready: Callable[[], bool]) -> None:
