@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Unpack
 
@@ -17,6 +18,7 @@ from bench_pipeline.cli.output import json_option, print_json
 from bench_pipeline.cli.run_outputs import RunOutputs, Wanted, change_facts, change_lines, output_options
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.measuring.protocol import Strategy
+from bench_pipeline.operation.quiet_hours import must_wait
 from bench_pipeline.reporting.files import write_if_changed, write_new
 from bench_pipeline.reporting.report import render_report, render_report_json, report_path
 from bench_pipeline.settings import load_settings
@@ -114,6 +116,8 @@ def run(as_json: bool, output: Path | None, fresh: bool, wait_s: int, **given: U
         tree(event)
 
     with outputs.also_of_a_failure(), open_workbench(load_settings(), wait_s) as bench:
+        if why := must_wait(bench, datetime.now(UTC)):
+            click.echo(f"⏳ {why}; this benchmark starts all the same, and may slow production down", err=True)
         before = outputs.baseline(bench)
         ranked = measure(bench, request, heard)
         change = outputs.compared(bench, ranked, before)

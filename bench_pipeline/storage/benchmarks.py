@@ -124,6 +124,12 @@ def finished_benchmarks(connection: Connection, task: str) -> list[BenchmarkRow]
     return [_benchmark_row(row) for row in connection.execute(_newest_first(*_finished(task))).mappings()]
 
 
+def last_benchmarks(connection: Connection, task: str, limit: int) -> list[BenchmarkRow]:
+    """Return at most `limit` of the task's finished benchmarks, newest first."""
+    query = _newest_first(*_finished(task)).limit(limit)
+    return [_benchmark_row(row) for row in connection.execute(query).mappings()]
+
+
 def unfinished_benchmarks(
     connection: Connection, purpose: Purpose, evidence_key: str, since: datetime
 ) -> list[BenchmarkRow]:

@@ -114,7 +114,7 @@ def test_the_template_of_the_proxy_uses_each_of_its_variables() -> None:
     template = (DEPLOY / "nginx.conf.template").read_text(encoding="utf-8")
     used = set(re.findall(r"\$\{([A-Z_]+)\}", template)) - {"NAME"}
     assert used == set(VARIABLES["nginx.env"])
-    header = VARIABLES["web.env"]["BENCH_PROXY_USER_HEADER"]
+    header = VARIABLES["dagster.env"]["BENCH_PROXY_USER_HEADER"]
     assert f"proxy_set_header {header} $remote_user;" in template
 
 
