@@ -58,7 +58,10 @@ def main() -> None:
         timed([BENCH, "run", "--task", "grading"], folder, settings)
         engine = create_engine(url)
         with _ui(folder, settings):
-            taken = [_round(engine, server, number) for number in range(rounds)]
+            taken = []
+            for number in range(rounds):
+                taken.append(_round(engine, server, number))
+                print(f"round {number + 1}: {taken[-1]:.1f} s", file=sys.stderr, flush=True)
         engine.dispose()
     listed = ", ".join(f"{seconds:.1f}" for seconds in taken)
     print(f"from a new model to its decision: {listed} s (n={rounds}), at most {MOST_S:.0f} s")
