@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: help demo test ui lint bench team simulations campaigns clean
+.PHONY: help demo test ui up down lint bench team simulations campaigns clean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -29,6 +29,13 @@ test: $(INSTALLED) ## Run the tests, or some: make test ARGS="-k name" (download
 
 ui: $(INSTALLED) ## Start Dagster's web server and daemon on http://127.0.0.1:3000
 	$(BIN)/bench ui -w workspace.yaml
+
+# A rehearsal of deploy/ on this machine, without root and without containers, in .rehearsal/.
+up: $(INSTALLED) ## Start the deployment on this machine: PostgreSQL, nginx, two code locations (PORT=8443)
+	@$(BIN)/python -m bench_pipeline_tests.kit.rehearsal up --port $(or $(PORT),8443)
+
+down: $(INSTALLED) ## Stop it; the databases stay
+	@$(BIN)/python -m bench_pipeline_tests.kit.rehearsal down
 
 lint: $(INSTALLED) ## Check style, types and import layers
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,7 @@ from bench_pipeline.domain.measuring.protocol import CacheRegime, PlacementRule,
 from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE
 from bench_pipeline.domain.models.server_address import parse_ollama_host
 from bench_pipeline.domain.promoting.policy import ALPHA, PromotionPolicy
+from bench_pipeline.domain.triggers.quiet_hours import parse_quiet_hours
 
 # Families trained for code only, or that need an image. qwen2.5-coder is chat-tuned and stays in.
 CODE_OR_VISION_ONLY = (
@@ -223,8 +225,37 @@ class Settings(BaseSettings):
     validation_hook_limit_s: float = Field(
         default=600.0, gt=0, allow_inf_nan=False, description="time limit of the validation hook, seconds"
     )
+    ui_names: str | None = Field(
+        default=None,
+        description="names under which people reach Dagster's web server, comma-separated, such as the proxy's host; "
+        "localhost and IP addresses always count",
+    )
+    proxy_user_header: str | None = Field(
+        default=None,
+        description="header in which the proxy before Dagster's web server names the user, such as X-Forwarded-User; "
+        "default: no user is named",
+    )
     schedule: str = Field(default="0 3 1 * *", description="cron expression of the scheduled benchmark")
-    schedule_timezone: str = Field(default="UTC", description="time zone of the schedule")
+    review_schedule: str = Field(
+        default="0 3 8 1,4,7,10 *", description="cron expression of the quarterly review, in the same time zone"
+    )
+    schedule_timezone: str = Field(default="UTC", description="time zone of both schedules and of the quiet hours")
+    quiet_hours: str | None = Field(
+        default=None,
+        description="times in which automation starts no benchmark, such as mon-fri 08:00-18:00; sat 10:00-12:00",
+    )
+    automation: Literal["on", "off"] | None = Field(
+        default=None,
+        description="on: schedules and sensors run once Dagster loads them; off: a person turns them on; "
+        "default: off under dg dev and bench ui, else on",
+    )
+    alert_urls: SecretStr | None = Field(
+        default=None,
+        description="addresses that receive alerts, in the forms of apprise, separated by commas or spaces",
+    )
+    ui_url: str | None = Field(
+        default=None, description="address of Dagster's UI as people open it, for the links in alerts"
+    )
 
     @field_validator("ollama_host")
     @classmethod
@@ -233,6 +264,15 @@ class Settings(BaseSettings):
             parse_ollama_host(value)
         except InputError as error:
             raise PydanticCustomError("address", "{reason}", {"reason": str(error)}) from None
+        return value
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _are_quiet_hours(cls, value: str | None) -> str | None:
+        try:
+            parse_quiet_hours(value or "")
+        except ValueError as error:
+            raise PydanticCustomError("quiet_hours", "{reason}", {"reason": str(error)}) from None
         return value
 
     @field_validator("production_names", mode="before")
@@ -245,7 +285,7 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise PydanticCustomError("names", "{reason}", {"reason": str(error)}) from None
 
-    @field_validator("database_url", "promoter_url", "owner_url")
+    @field_validator("database_url", "promoter_url", "owner_url", "alert_urls")
     @classmethod
     def _is_text(cls, url: SecretStr | None) -> SecretStr | None:
         try:
@@ -253,6 +293,13 @@ class Settings(BaseSettings):
         except UnicodeEncodeError:
             raise PydanticCustomError("text", "must be UTF-8 text; percent-encode any other byte") from None
         return url
+
+    @field_validator("ui_url")
+    @classmethod
+    def _is_a_page(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s@?#]+", value):
+            raise PydanticCustomError("page", "must be http:// or https:// with a host, without a login or a query")
+        return value
 
     @property
     def max_model_bytes(self) -> int:
@@ -267,7 +314,16 @@ class Settings(BaseSettings):
     @property
     def hosts(self) -> frozenset[str]:
         """The hosts that an `openai:` address may name."""
-        return frozenset(name.strip().lower() for name in self.allowed_hosts.split(",") if name.strip())
+        return _names_in(self.allowed_hosts)
+
+    @property
+    def own_ui_names(self) -> frozenset[str]:
+        """The names of `ui_names`."""
+        return _names_in(self.ui_names or "")
+
+
+def _names_in(text: str) -> frozenset[str]:
+    return frozenset(name.strip().lower() for name in text.split(",") if name.strip())
 
 
 def load_settings() -> Settings:

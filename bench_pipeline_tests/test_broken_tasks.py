@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import dagster as dg
 import pytest
 
+from bench_pipeline_tests.kit.daemon import requests_of, tick
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import BROKEN, FAST
 from bench_pipeline_tests.kit.pipeline import Pipeline, failures_of
@@ -127,11 +127,9 @@ def test_the_sensor_ticks_for_the_others(pipeline: Pipeline, broken_at_load: boo
     a_faulty_suite(folder)
     pipeline.world.add_actor(FAST, "fast", "ollama:fast:1b")
 
-    sensor = pipeline.definitions.resolve_sensor_def("new_models")
-    ticked = sensor(dg.build_sensor_context(instance=pipeline.instance, resources={"workbench": pipeline.workbench}))
+    requests = requests_of(tick(pipeline))
 
-    assert isinstance(ticked, dg.SensorResult)
-    assert [request.job_name for request in ticked.run_requests or []] == ["benchmark_grading"]
+    assert [request.job_name for request in requests] == ["benchmark_grading"]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -139,14 +139,35 @@ SUPERSEDED = ("dagster dev", "dagster definitions validate", "dagster asset mate
 @pytest.mark.parametrize("command", SUPERSEDED)
 def test_no_command_that_dagster_superseded_is_named(command: str) -> None:
     files = [ROOT / "Makefile", ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
-    files += [*(ROOT / "deploy").iterdir(), *(ROOT / "bench_pipeline").rglob("*.py")]
+    files += [
+        *(path for path in (ROOT / "deploy").rglob("*") if path.is_file()),
+        *(ROOT / "bench_pipeline").rglob("*.py"),
+    ]
 
     assert [str(file) for file in files if command in file.read_text(encoding="utf-8")] == []
 
 
-def test_nothing_starts_by_itself_until_a_person_switches_it_on(definitions: dg.Definitions) -> None:
-    assert definitions.resolve_schedule_def("monthly_benchmark").default_status is dg.DefaultScheduleStatus.STOPPED
-    assert definitions.resolve_sensor_def("new_models").default_status is dg.DefaultSensorStatus.STOPPED
+@pytest.mark.parametrize(
+    ("setting", "developing", "status"),
+    [
+        ("", "", "RUNNING"),
+        ("", "1", "STOPPED"),
+        ("on", "1", "RUNNING"),
+        ("off", "", "STOPPED"),
+    ],
+)
+def test_schedules_and_sensors_run_in_a_deployment_and_rest_under_dg_dev(
+    setting: str, developing: str, status: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_AUTOMATION", setting)
+    monkeypatch.setenv("DAGSTER_IS_DEV_CLI", developing)
+
+    definitions = build_definitions(load_settings())
+
+    for schedule in ("monthly_benchmark", "quarterly_review"):
+        assert definitions.resolve_schedule_def(schedule).default_status is dg.DefaultScheduleStatus[status]
+    for sensor in ("triggers", "deliveries"):
+        assert definitions.resolve_sensor_def(sensor).default_status is dg.DefaultSensorStatus[status]
 
 
 @pytest.mark.parametrize(

@@ -6,14 +6,19 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from bench_pipeline.assets.trigger_tags import BENCHMARK, PLAN
+
 _PAGE = 100
+_TAGS = {"benchmark_id": BENCHMARK, "plan_hash": PLAN}
 
 
 def handed_on(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, key: dg.AssetKey, name: str) -> str:
     """Return the metadata value `name` of the materialization of `key` that this run follows.
 
-    That is the latest one of this run, else the asset's latest. Fails the step when there is none.
+    That is the latest one of this run, else what the run is tagged with, else the asset's latest. Fails the step when
+    there is none.
     """
+    named = context.run.tags.get(_TAGS.get(name, ""))
     latest = None
     begun_at = _begun_at(context)
     for record in _newest_first(context.instance, key):
@@ -25,6 +30,8 @@ def handed_on(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext,
         latest = latest or value
         if record.timestamp < begun_at:
             break  # older than this run, so none of its own can follow
+    if named is not None:
+        return named
     if latest is None:
         raise dg.Failure(
             f"{key.to_user_string()} has no {name.replace('_', ' ')} yet; materialize it first", allow_retries=False

@@ -1,7 +1,8 @@
 """Stage 3: the measurement. One partition per model; a run without a partition measures all models in turn."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
+from time import monotonic
 from typing import Any
 
 import dagster as dg
@@ -10,6 +11,8 @@ from bench_pipeline.assets.lineage import handed_on
 from bench_pipeline.assets.metadata import OWNERS, TRIGGERS, first_rows, numbers, text, words
 from bench_pipeline.assets.partitions import models, register_partitions, single_run_backfill
 from bench_pipeline.assets.production_tables import CONVERSATIONS, MODEL_SERVERS
+from bench_pipeline.assets.trigger_tags import carried, link_benchmark
+from bench_pipeline.assets.waiting import wait_for_production
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.benchmark.events import (
     BatchStarted,
@@ -29,9 +32,11 @@ from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.models.partition import partition_key
 from bench_pipeline.domain.tasks.verdict import READER_VERSION
 from bench_pipeline.domain.text import listed
+from bench_pipeline.domain.triggers.trigger import Trigger
+from bench_pipeline.operation.pools import ACCELERATOR_POOL
 from bench_pipeline.reporting.machine_load import disturbed_call
 
-ACCELERATOR_POOL = "accelerator"
+_QUIET_S = 10.0  # a line of Dagster's log is an event of 4 to 25 ms, more than a fast model's batch should cost
 _DISTURBED = {"model": "string", "case_id": "string", "pass": "int", "latency_ms": "float", "ratio": "float",
               "again_ms": "float", "ranks": "string"}  # fmt: skip
 
@@ -78,20 +83,26 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
         ) -> dg.MaterializeResult[None]:
             partitions = _partitions(context)
             with workbench.open() as bench:
+                trigger = carried(context, bench)
+                if trigger is not None:
+                    wait_for_production(context, bench)
                 roster = workbench.candidates(bench, context.run.run_id)
                 register_partitions(context.instance, roster)
                 reporter = _Reporter(context, workbench, key, frozenset(partitions or ()), roster)
+                reporter.on_begin = lambda benchmark_id: link_benchmark(context, bench, benchmark_id)
+                models = _models_of(roster, partitions, trigger)
                 request = MeasurementRequest(
                     task=task,
-                    models=None if partitions is None else _models_of(roster, partitions),
-                    among_all=partitions is not None,
-                    terms=config.terms,
+                    models=models,
+                    among_all=models is not None,
+                    terms={**config.terms, **(trigger.terms if trigger is not None else {})},
                     reuse=config.reuse,
                     only_if_changed=config.only_if_changed,
                     dagster_run_id=context.run.run_id,
                     roster=roster,
                 )
                 done = run_models(bench, request, reporter)
+                link_benchmark(context, bench, done.benchmark_id)
                 reused = counting_models(bench.database, done.benchmark_id) - reporter.results.keys()
             reporter.record()
             _record_unmeasured(context, roster, partitions or (), reporter.results)
@@ -126,11 +137,21 @@ def _partitions(context: dg.AssetExecutionContext) -> Sequence[str] | None:
     return context.partition_keys if context.has_partition_key or context.has_partition_key_range else None
 
 
-def _models_of(roster: Sequence[Candidate], partitions: Sequence[str]) -> list[str]:
-    by_partition = {partition_key(candidate.name): candidate.name for candidate in roster}
-    found = [by_partition[partition] for partition in partitions if partition in by_partition]
+def _models_of(
+    roster: Sequence[Candidate], partitions: Sequence[str] | None, trigger: Trigger | None
+) -> list[str] | None:
+    """Return the actors to measure: those of the trigger, else of the partitions; None for all."""
+    if trigger is not None:
+        wanted = trigger.models
+        names = {candidate.name: candidate.name for candidate in roster}
+    else:
+        wanted = tuple(partitions) if partitions is not None else None
+        names = {partition_key(candidate.name): candidate.name for candidate in roster}
+    if wanted is None:
+        return None
+    found = [names[one] for one in wanted if one in names]
     if not found:
-        raise dg.Failure(f"{', '.join(partitions)}: {_GONE}", allow_retries=False)
+        raise dg.Failure(f"{', '.join(wanted)}: {_GONE}", allow_retries=False)
     return found
 
 
@@ -160,7 +181,9 @@ def _disturbed(calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 class _Reporter:
-    """Turns the events of a benchmark into Dagster's log: one line per batch, one materialization per model.
+    """Turns the events of a benchmark into Dagster's log, and into one materialization per model.
+
+    A model or batch that starts is told when the last such line is older than `_QUIET_S`.
 
     Models are recorded when the benchmark has ended: a model of the final finishes twice, and a benchmark that was
     interrupted is resumed by another run, which tells of all its models again.
@@ -177,6 +200,7 @@ class _Reporter:
         partitions: frozenset[str],
         roster: Sequence[Candidate],
     ) -> None:
+        self.on_begin: Callable[[str], None] = lambda _: None
         self.results: dict[str, ModelResult] = {}
         self.disturbed: dict[str, list[dict[str, Any]]] = {}
         self._context = context
@@ -185,6 +209,7 @@ class _Reporter:
         self._partitions = partitions
         self._identities = {line.name: line.identity for line in roster if line.identity}
         self._benchmark_id = ""
+        self._told_at = float("-inf")
 
     def __call__(self, event: Event) -> None:
         """Log one event; calls are rows, not events: an event costs 7 to 11 ms."""
@@ -193,17 +218,23 @@ class _Reporter:
         match event:
             case BenchmarkStarted():
                 self._benchmark_id = event.benchmark_id
+                self.on_begin(event.benchmark_id)
                 log.info(f"{event.benchmark_id}: {len(event.models)} models x {event.cases} cases")
             case ServerOnCpu():
                 log.info(f"{event.address} has no GPU in use: its models run on the CPU")
             case ModelStarted():
-                log.info(f"[{event.number}/{event.total}] {event.model}")
+                self._tell_progress(f"[{event.number}/{event.total}] {event.model}")
             case BatchStarted():
-                log.info(f"{event.model}: pass {event.repeat}, batch {event.batch} of {event.batches}")
+                self._tell_progress(f"{event.model}: pass {event.repeat}, batch {event.batch} of {event.batches}")
             case CallsRepeated():
                 log.info(f"{event.model}: {len(event.calls)} calls took far longer than expected and are repeated")
             case ModelFinished():
                 self._model_finished(event.result, event.disturbed)
+
+    def _tell_progress(self, line: str) -> None:
+        if monotonic() - self._told_at >= _QUIET_S:
+            self._told_at = monotonic()
+            self._context.log.info(line)
 
     def _model_finished(self, result: ModelResult, disturbed: Sequence[Disturbance]) -> None:
         self.results[result.model] = result

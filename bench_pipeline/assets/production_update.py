@@ -7,7 +7,8 @@ import dagster as dg
 
 from bench_pipeline.assets.lineage import handed_on
 from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, first_rows, text
-from bench_pipeline.assets.workbench_resource import REQUESTER, WorkbenchResource
+from bench_pipeline.assets.trigger_tags import carried
+from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.measuring.estimates import counted
@@ -49,9 +50,12 @@ def production_update_asset(task: str) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         applied = _Applied(workbench)
         with workbench.open() as bench:
+            carried(context, bench)
             plan_hash = handed_on(context, promotion_plan, "plan_hash")
             plan = stored_plan(bench, plan_hash).plan
-            request = DeliveryRequest(REQUESTER, plan_hash=plan_hash, dagster_run_id=context.run.run_id)
+            request = DeliveryRequest(
+                workbench.requester(context.run), plan_hash=plan_hash, dagster_run_id=context.run.run_id
+            )
             promotion, documents = put_into_production(bench, plan_hash, request, applied)
             now = _held(bench, [row.conversation_id for row in plan.rows])
         if promotion is None:

@@ -9,8 +9,10 @@ import dagster as dg
 from bench_pipeline.assets.lineage import handed_on
 from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, SHOWN, TRIGGERS, cut, first_rows, words
 from bench_pipeline.assets.production_tables import CONVERSATIONS, INTERACTIONS
-from bench_pipeline.assets.workbench_resource import REQUESTER, WorkbenchResource
+from bench_pipeline.assets.trigger_tags import BENCHMARK, carried
+from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.benchmark.ranking import read_ranked, read_scoreboard
+from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.measuring.estimates import counted
 from bench_pipeline.domain.promoting.plan import PlanRow, PromotionPlan, plan_diff
 from bench_pipeline.domain.text import listed
@@ -62,8 +64,14 @@ def promotion_plan_asset(task: str) -> dg.AssetsDefinition:
     )
     def promotion_plan(context: dg.AssetExecutionContext, workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
+            carried(context, bench)
             ranked = read_ranked(bench.database, handed_on(context, scoreboard, "benchmark_id"))
-            made = propose(bench, [ranked], REQUESTER, context.run.run_id)
+            if ranked.benchmark.task_type != task:
+                raise InputError(
+                    f"benchmark {ranked.benchmark.benchmark_id} is one of {ranked.benchmark.task_type}, not of {task}; "
+                    f"correct the tag {BENCHMARK} of the run"
+                )
+            made = propose(bench, [ranked], workbench.requester(context.run), context.run.run_id)
             saved = impacts(bench, made, datetime.now(UTC))
         plan = made.plan
         changes = [

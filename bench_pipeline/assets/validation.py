@@ -6,9 +6,9 @@ from typing import Any
 import dagster as dg
 
 from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, numbers, text, words
-from bench_pipeline.assets.model_runs import ACCELERATOR_POOL
 from bench_pipeline.assets.production_tables import MODEL_SERVERS
-from bench_pipeline.assets.workbench_resource import REQUESTER, WorkbenchResource
+from bench_pipeline.assets.workbench_resource import WorkbenchResource
+from bench_pipeline.operation.pools import ACCELERATOR_POOL
 from bench_pipeline.promotion.delivery import DeliveryRequest, validate_waiting
 from bench_pipeline.promotion.validation import ValidationResult
 from bench_pipeline.storage import promotions
@@ -31,7 +31,7 @@ def validation_asset(task: str) -> dg.AssetsDefinition:
         ),
     )
     def validation(context: dg.AssetExecutionContext, workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
-        request = DeliveryRequest(REQUESTER, [task], dagster_run_id=context.run.run_id)
+        request = DeliveryRequest(workbench.requester(context.run), [task], dagster_run_id=context.run.run_id)
         with workbench.open() as bench:
             results, _ = validate_waiting(bench, [task], request, workbench.hear)
         if not results:

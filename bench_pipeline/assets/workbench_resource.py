@@ -14,10 +14,13 @@ from bench_pipeline.benchmark.events import LockAwaited, OnEvent
 from bench_pipeline.benchmark.workbench import Workbench, open_workbench
 from bench_pipeline.domain.errors import BenchError
 from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.operation.ghost_runs import mark
 from bench_pipeline.promotion.delivery import DeliveryEvent, PlanApplied, PlanMade
 from bench_pipeline.settings import Settings
 
 REQUESTER = "dagster"
+USER_TAG = "bench/user"
+"""The tag of a run that the web server sets to the user whom the proxy before it names."""
 
 
 class WorkbenchResource(dg.ConfigurableResource[Workbench]):
@@ -29,6 +32,11 @@ class WorkbenchResource(dg.ConfigurableResource[Workbench]):
     settings: ClassVar[Settings]
     listeners: ClassVar[tuple[OnEvent, ...]] = ()
     roster: ClassVar[dict[str, list[Candidate]]]
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Write down which process executes the run, so that its death can be noticed."""
+        if context.run is not None and context.instance is not None:
+            mark(context.instance, context.run)
 
     @contextmanager
     def open(self) -> Iterator[Workbench]:
@@ -46,6 +54,11 @@ class WorkbenchResource(dg.ConfigurableResource[Workbench]):
         if not isinstance(event, PlanMade | PlanApplied):
             for listener in self.listeners:
                 listener(event)
+
+    def requester(self, run: dg.DagsterRun) -> str:
+        """Return who a run promotes for: Dagster, and who started it, where a proxy says so."""
+        user = run.tags.get(USER_TAG) if self.settings.proxy_user_header else None
+        return f"{REQUESTER} ({user})" if user else REQUESTER
 
     def candidates(self, bench: Workbench, run_id: str) -> Sequence[Candidate]:
         """Return all actors; the runtimes are queried once per run, and waited for while they load."""

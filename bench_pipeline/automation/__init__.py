@@ -1,1 +1,1 @@
-"""What starts runs: jobs, the schedule, and the sensor for new models. What a run does is in assets/."""
+"""What starts runs: jobs, schedules, and the sensors that launch what triggers ask for. A run is in assets/."""

@@ -1,94 +1,185 @@
-"""The sensor that notices a new eligible model, adds its partition and benchmarks it alone. Jobs are in jobs.py."""
+"""The sensors that launch runs: `triggers` measures what is due, `deliveries` promotes by what was measured.
+
+What is due, and why, is decided in operation/rounds.py; what a run does is in assets/.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import dagster as dg
 
 from bench_pipeline.assets.partitions import models
+from bench_pipeline.assets.trigger_tags import BENCHMARK, CAUSE, CLAIM, MODEL, PLAN, TRIGGER
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
-from bench_pipeline.automation.jobs import Jobs, job_name
+from bench_pipeline.automation.dagster_runs import DagsterRuns
+from bench_pipeline.automation.jobs import DELIVERY, AssetJob, Jobs, job_name, promotion_job_name
+from bench_pipeline.automation.schedules import schedules
+from bench_pipeline.automation.switch import runs_by_default
 from bench_pipeline.benchmark.eligibility import candidates
-from bench_pipeline.benchmark.hardware import hardware_by_server, server_of
-from bench_pipeline.benchmark.preparation import prepare
-from bench_pipeline.benchmark.workbench import Workbench, open_workbench
-from bench_pipeline.domain.errors import BenchError, InputError
-from bench_pipeline.domain.models.actor import Candidate
-from bench_pipeline.domain.models.new_models import waiting_models
+from bench_pipeline.benchmark.task_folders import read_task
+from bench_pipeline.domain.errors import BenchError
 from bench_pipeline.domain.models.partition import partition_key
-from bench_pipeline.storage.benchmarks import attempts_of
+from bench_pipeline.domain.triggers.trigger import Cause, Trigger
+from bench_pipeline.operation.causes.approved import promotion_in
+from bench_pipeline.operation.rounds import Round, delivering_round, measuring_round
+from bench_pipeline.settings import Settings
+
+DESCRIBING_LIMIT_S = 6.0
+"""How long a tick waits for servers to tell of their models."""
+_INTERVAL_S = 30
+_DOCUMENTS = (dg.AssetKey("workflow_docs"), dg.AssetKey("champion_registry"))
+_MEASURING_STAGES = ("test_cases", "model_runs", "scoreboard", "report")
 
 
-def new_model_sensor(tasks: Sequence[str], jobs: Jobs) -> dg.SensorDefinition:
-    """Return the sensor over all tasks that were benchmarked before.
+@dataclass(frozen=True, slots=True)
+class Automation:
+    """What starts runs in a code location."""
 
-    A task without a benchmark is left to a person or the schedule: its first benchmark runs all models together,
-    whereas the sensor would start them one by one.
+    schedules: tuple[dg.ScheduleDefinition, ...]
+    sensors: tuple[dg.SensorDefinition, ...]
+
+
+def measuring_automation(tasks: Sequence[str], jobs: Jobs, settings: Settings, delivers: bool = True) -> Automation:
+    """Return what starts benchmarks; `delivers` says whether their runs go on into production.
+
+    Raises `InputError` for a schedule that Dagster refuses.
     """
+    return Automation(
+        tuple(schedules(tasks, jobs.all_tasks, settings)), (_triggers_sensor(tasks, jobs, settings, delivers),)
+    )
+
+
+def delivering_automation(tasks: Sequence[str], jobs: Sequence[AssetJob], settings: Settings) -> Automation:
+    """Return what starts promotions; `jobs` are those of `promotion_jobs`. Without tasks there is nothing to start."""
+    return Automation((), (_deliveries_sensor(tasks, jobs, settings),) if tasks else ())
+
+
+def _triggers_sensor(tasks: Sequence[str], jobs: Jobs, settings: Settings, delivers: bool) -> dg.SensorDefinition:
+    then = f"A run ranks, decides and promotes where the approval allows it: {_approvals(tasks, settings)}."
+    if not delivers:
+        then = (
+            "A run ranks and promotes nothing; the sensor `deliveries` of the other code location goes on from there."
+        )
 
     @dg.sensor(
-        name="new_models",
+        name="triggers",
         jobs=list(jobs.of_tasks) or [jobs.all_tasks],
-        minimum_interval_seconds=60,
-        default_status=dg.DefaultSensorStatus.STOPPED,
-        description="Benchmarks and ranks a new eligible model, or a known name with new weights, on its own.",
+        minimum_interval_seconds=_INTERVAL_S,
+        default_status=_status(settings),
+        description=(
+            f"Measures what is due: the schedules' benchmarks, new models and weights, and what changed. {then} "
+            "bench triggers lists what waits and why."
+        ),
     )
-    def new_models(
+    def triggers(context: dg.SensorEvaluationContext, workbench: WorkbenchResource) -> dg.SensorResult | dg.SkipReason:
+        with workbench.open() as bench:
+            roster = candidates(bench, limit_s=DESCRIBING_LIMIT_S)
+            found = measuring_round(bench, tasks, roster, DagsterRuns(context.instance), datetime.now(UTC))
+        requests = [_measuring(trigger) for trigger in found.claimed]
+        known = set(context.instance.get_dynamic_partitions(str(models.name)))
+        new = sorted({str(one.partition_key) for one in requests if one.partition_key is not None} - known)
+        return _result(context, found, requests, [models.build_add_request(new)] if new else [])
+
+    return triggers
+
+
+def _deliveries_sensor(tasks: Sequence[str], jobs: Sequence[AssetJob], settings: Settings) -> dg.SensorDefinition:
+    @dg.sensor(
+        name="deliveries",
+        jobs=list(jobs),
+        minimum_interval_seconds=_INTERVAL_S,
+        default_status=_status(settings),
+        description=(
+            "Decides from benchmarks that were measured elsewhere, and applies plans that nothing keeps back any more. "
+            f"It changes production where the approval allows it: {_approvals(tasks, settings)}."
+        ),
+    )
+    def deliveries(
         context: dg.SensorEvaluationContext, workbench: WorkbenchResource
     ) -> dg.SensorResult | dg.SkipReason:
-        requests: list[dg.RunRequest] = []
-        refused: list[str] = []
-        try:
-            with open_workbench(workbench.settings) as bench:
-                eligible = [candidate for candidate in candidates(bench) if candidate.eligible]
-                for task in tasks:
-                    try:
-                        requests += _requests(bench, task, eligible)
-                    except InputError as error:  # this task's own fault: the others continue
-                        refused.append(f"{task}: {error}")
-        except BenchError as error:
-            # A failed listing is not an empty list: report it, change nothing.
-            return dg.SkipReason(f"the models cannot be listed: {error}")
-        for text in refused:
-            context.log.error(text)
-        if not requests:
-            return dg.SkipReason("; ".join([f"all {len(eligible)} eligible models are measured", *refused]))
-        known = set(context.instance.get_dynamic_partitions(str(models.name)))
-        new = sorted({str(request.partition_key) for request in requests} - known)
-        return dg.SensorResult(
-            run_requests=requests, dynamic_partitions_requests=[models.build_add_request(new)] if new else []
-        )
+        with workbench.open() as bench:
+            found = delivering_round(bench, tasks, DagsterRuns(context.instance), datetime.now(UTC))
+        return _result(context, found, [_delivering(trigger) for trigger in found.claimed], [])
 
-    return new_models
+    return deliveries
 
 
-def _requests(bench: Workbench, task: str, eligible: Sequence[Candidate]) -> list[dg.RunRequest]:
-    prepared = prepare(bench, task)
-    keys = {server: prepared.evidence_key(found) for server, found in hardware_by_server(bench, eligible).items()}
-    by_key: dict[str, list[Candidate]] = {}
-    for candidate in eligible:
-        if candidate.ref is not None:
-            by_key.setdefault(keys[server_of(candidate.ref)], []).append(candidate)
-    return [request for key, alike in by_key.items() for request in _requests_on_one_hardware(bench, task, key, alike)]
+def _result(
+    context: dg.SensorEvaluationContext,
+    found: Round,
+    requests: list[dg.RunRequest],
+    partitions: list[dg.AddDynamicPartitionsRequest],
+) -> dg.SensorResult | dg.SkipReason:
+    if not requests:
+        return dg.SkipReason("\n".join(found.lines) or "there are no tasks")
+    for line in found.lines:
+        context.log.info(line)
+    return dg.SensorResult(run_requests=requests, dynamic_partitions_requests=partitions)
 
 
-def _requests_on_one_hardware(
-    bench: Workbench, task: str, key: str, eligible: Sequence[Candidate]
-) -> list[dg.RunRequest]:
-    with bench.database.engine.connect() as connection:
-        attempts = attempts_of(connection, key)
-    if not any(attempt.measured for attempt in attempts.values()):
-        return []
-    return [
-        dg.RunRequest(
-            job_name=job_name(task),
-            partition_key=partition_key(waiting.model),
-            run_key=f"{task}:{waiting.model}:{waiting.digest[:16]}:{key[:16]}:{waiting.attempt}",
-            tags={"bench/model": _tag(waiting.model), "bench/attempt": str(waiting.attempt)},
-        )
-        for waiting in waiting_models(eligible, attempts)
-    ]
+def _measuring(trigger: Trigger) -> dg.RunRequest:
+    """Return the request of a run that measures, and promotes unless it is a review under other terms."""
+    single = trigger.models[0] if trigger.models is not None and len(trigger.models) == 1 else None
+    stages = [dg.AssetKey("eligible_models"), *(dg.AssetKey([trigger.task, stage]) for stage in _MEASURING_STAGES)]
+    return dg.RunRequest(
+        run_key=_run_key(trigger),
+        job_name=job_name(trigger.task),
+        partition_key=partition_key(single) if single is not None else None,
+        asset_selection=stages if trigger.terms else None,
+        tags=_tags(trigger) | ({MODEL: _tag(single)} if single is not None else {}),
+    )
+
+
+def _delivering(trigger: Trigger) -> dg.RunRequest:
+    """Return the request of a run that decides and promotes, applies a stored plan, or only validates."""
+    tags = _tags(trigger)
+    stages: tuple[str, ...] = DELIVERY
+    if trigger.cause is Cause.DECISION_DUE:
+        tags[BENCHMARK] = trigger.subject
+    elif promotion_in(trigger.subject) is None:
+        tags[PLAN], stages = trigger.subject, DELIVERY[1:]
+    else:
+        stages = DELIVERY[2:]
+    return dg.RunRequest(
+        run_key=_run_key(trigger),
+        job_name=promotion_job_name(trigger.task),
+        asset_selection=[*(dg.AssetKey([trigger.task, stage]) for stage in stages), *_DOCUMENTS],
+        tags=tags,
+    )
+
+
+def _run_key(trigger: Trigger) -> str:
+    return f"trigger {trigger.trigger_id}, run {trigger.claims}"
+
+
+def _tags(trigger: Trigger) -> dict[str, str]:
+    return {TRIGGER: str(trigger.trigger_id), CLAIM: str(trigger.claims), CAUSE: trigger.cause.value}
 
 
 def _tag(model: str) -> str:
     """Return a model's name as Dagster accepts it in a tag."""
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in model)[:63].strip("._-") or "model"
+
+
+def _status(settings: Settings) -> dg.DefaultSensorStatus:
+    return dg.DefaultSensorStatus.RUNNING if runs_by_default(settings) else dg.DefaultSensorStatus.STOPPED
+
+
+def _approvals(tasks: Sequence[str], settings: Settings) -> str:
+    """Return in words which tasks are promoted without a person's approval."""
+    if settings.approval == "required":
+        return "every plan needs a person's approval (BENCH_APPROVAL=required)"
+    automatic = [task for task in tasks if _has_automatic(task, settings)]
+    if not automatic:
+        return "every plan needs a person's approval"
+    return f"conversations under promotion.auto of {', '.join(automatic)} need none, all others do"
+
+
+def _has_automatic(task: str, settings: Settings) -> bool:
+    try:
+        return bool(read_task(settings, task).promotion.auto)
+    except BenchError:
+        return False

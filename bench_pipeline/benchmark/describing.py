@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from threading import Event
 
 from bench_pipeline.benchmark.patience import Patience
@@ -22,10 +23,13 @@ Described = ModelIdentity | RuntimeFailure
 _OF_THE_SERVER = (FailureKind.UNAVAILABLE, FailureKind.DEADLINE, FailureKind.CONNECTION_LOST, FailureKind.BUSY)
 
 
-def identities(refs: Iterable[ModelRef], runtimes: Runtimes, patience_s: float) -> dict[ModelRef, Described]:
+def identities(
+    refs: Iterable[ModelRef], runtimes: Runtimes, patience_s: float, limit_s: float | None = None
+) -> dict[ModelRef, Described]:
     """Return what the runtimes say about each model; two servers never wait for each other.
 
-    Waits up to `patience_s` seconds for a server that says "not yet".
+    Waits up to `patience_s` seconds for a server that says "not yet". After `limit_s` seconds a server that has not
+    told of all its models counts as silent.
     """
     found: dict[ModelRef, Described] = {}
     servers: dict[int, tuple[Runtime, list[ModelRef]]] = {}
@@ -37,17 +41,25 @@ def identities(refs: Iterable[ModelRef], runtimes: Runtimes, patience_s: float) 
         else:
             servers.setdefault(id(runtime), (runtime, []))[1].append(ref)
     interrupted = Event()
-    with ThreadPoolExecutor(max_workers=max(len(servers), 1)) as pool:
-        try:
-            answers = [
-                pool.submit(_of_server, runtime, models, Patience(patience_s), interrupted.wait)
-                for runtime, models in servers.values()
-            ]
-            for answer in answers:
-                found |= answer.result()
-        finally:
-            interrupted.set()  # nothing waits any more after Ctrl-C
+    pool = ThreadPoolExecutor(max_workers=max(len(servers), 1))
+    try:
+        answers = [
+            (pool.submit(_of_server, runtime, models, Patience(patience_s), interrupted.wait), models)
+            for runtime, models in servers.values()
+        ]
+        wait_for([answer for answer, _ in answers], limit_s)
+        for answer, models in answers:
+            found |= answer.result() if limit_s is None or answer.done() else _silent(models, limit_s)
+    finally:
+        interrupted.set()  # nothing waits any more after Ctrl-C
+        pool.shutdown(wait=limit_s is None, cancel_futures=True)
     return found
+
+
+def _silent(models: Sequence[ModelRef], limit_s: float) -> dict[ModelRef, Described]:
+    where = models[0].base_url or f"of {models[0].runtime.value}"
+    why = f"the server {where} did not tell of its models within {limit_s:g} s"
+    return dict.fromkeys(models, RuntimeFailure(FailureKind.UNAVAILABLE, why))
 
 
 def _of_server(

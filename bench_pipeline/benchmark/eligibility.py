@@ -24,11 +24,16 @@ _DATABASE_RULES = {
 }
 
 
-def candidates(bench: Workbench, only: Collection[ActorId] | None = None, patience_s: float = 0.0) -> list[Candidate]:
+def candidates(
+    bench: Workbench,
+    only: Collection[ActorId] | None = None,
+    patience_s: float = 0.0,
+    limit_s: float | None = None,
+) -> list[Candidate]:
     """Return every actor as a candidate: eligible with its identity, or excluded with a reason.
 
     `only` limits this to the actors with these ids; no runtime is asked about the others. A server that is still
-    loading is waited for, up to `patience_s` seconds.
+    loading is waited for, up to `patience_s` seconds; one that is silent is given up after `limit_s` seconds.
     """
     actors = _actors(bench)
     lines = unique_names(_line(actor) for actor in actors)
@@ -37,7 +42,7 @@ def candidates(bench: Workbench, only: Collection[ActorId] | None = None, patien
         for actor, line in zip(actors, lines, strict=True)
         if only is None or actor.actor_id in only
     ]
-    return _described(chosen, bench, patience_s)
+    return _described(chosen, bench, patience_s, limit_s)
 
 
 def named_candidates(bench: Workbench, names: Sequence[str], patience_s: float = 0.0) -> list[Candidate]:
@@ -98,11 +103,13 @@ def _with_ref(line: Candidate, read: Callable[[str], ModelRef], text: str) -> Ca
         return replace(line, exclusion=Exclusion.UNKNOWN_EXECUTION_PATH, detail=str(error))
 
 
-def _described(lines: Iterable[Candidate], bench: Workbench, patience_s: float) -> list[Candidate]:
+def _described(
+    lines: Iterable[Candidate], bench: Workbench, patience_s: float, limit_s: float | None = None
+) -> list[Candidate]:
     """Exclude what is too large by its name, then ask the runtimes about the others."""
     named = [_within_limit(line, bench) for line in lines]
     asked = [line.ref for line in named if line.ref is not None and line.exclusion is None]
-    described = identities(asked, bench.runtimes, patience_s)
+    described = identities(asked, bench.runtimes, patience_s, limit_s)
     return [
         _judged(line, described[line.ref], bench) if line.ref is not None and line.exclusion is None else line
         for line in named

@@ -139,6 +139,8 @@ def _begin(
         unfinished = store.unfinished_benchmarks(connection, terms.purpose, key, since)
         for interrupted in unfinished:
             if lock.claim(connection, interrupted.benchmark_id):
+                if terms.dagster_run_id is not None:
+                    store.record_dagster_run(connection, interrupted.benchmark_id, terms.dagster_run_id)
                 return interrupted, True
         row = BenchmarkRow(
             benchmark_id=new_benchmark_id(prepared.name, now),

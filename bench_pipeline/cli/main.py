@@ -37,7 +37,11 @@ COMMANDS = {
     "blame": ("audit", "Explain why a conversation has its actor."),
     "docs": ("production", "Write the workflow documents and the champion registry."),
     "db": ("db", "Prepare the database, rehearse, remove old replies, or uninstall."),
+    "triggers": ("triggers", "Show what waits for a run, why, how often it failed, and when it is tried again."),
+    "retry": ("triggers", "Take up again what was given up, and try now what waits for a later moment."),
     "ui": ("ui", "Start Dagster's web server and daemon."),
+    "heal": ("heal", "End runs of Dagster whose process is dead."),
+    "alerts": ("alerts", "Show the alerts of the last seven days, or send a test message."),
     "doctor": ("doctor", "Check database, runtimes, disk and versions."),
     "completion": ("completion", "Print a script that completes commands, options and tasks in your shell."),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 import dagster as dg
 
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.operation.pools import set_limits
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _SHIPPED = (_PACKAGE / "_dagster.yaml", _PACKAGE.parent / "dagster.yaml")
@@ -58,13 +59,15 @@ def _checked(given: str) -> Path:
 def open_instance(home: Path) -> dg.DagsterInstance:
     """Open the instance of a home. Raises `InputError` when its `dagster.yaml` or its storage cannot be used.
 
-    Opening it once, alone, also creates its tables: several processes that open a fresh SQLite home at once
-    corrupt it (dagster-io/dagster issue 27390).
+    Opening it once, alone, also creates its tables and sets the limits of its pools: several processes that open a
+    fresh SQLite home at once corrupt it (dagster-io/dagster issue 27390).
     """
     try:
-        return dg.DagsterInstance.from_config(str(home))  # `get()` reads the variable, which may not be set
+        instance = dg.DagsterInstance.from_config(str(home))  # `get()` reads the variable, which may not be set
+        set_limits(instance)
     except Exception as error:  # noqa: BLE001 - YAML, plugins, databases: whatever the file names can fail in its own way
         cause = str(error).partition("\n")[0].rstrip(".")
         raise InputError(
             f"{home}: Dagster cannot open its instance: {cause}; correct dagster.yaml there or set DAGSTER_HOME"
         ) from None
+    return instance

@@ -64,6 +64,23 @@ def awaited(bench: Workbench, stored: StoredPlan) -> str:
 
     These are the rules by which it is applied, without the identities of the models: the runtimes are not asked.
     """
+    refused, others = _refusal(bench, stored)
+    if refused is None or refused.reason not in APPROVAL_REASONS:
+        return str(refused or "")
+    missing = refused.reason == "approval_missing"
+    what = f"needs an approval: bench approve {stored.plan_hash[:12]}" if missing else str(refused)
+    return f"{what} ({others})" if stored.plan.terms.second_person else what
+
+
+def awaits_approval(bench: Workbench, stored: StoredPlan) -> bool:
+    """Return whether an approval, and nothing that comes before it, is what a stored plan waits for."""
+    refused, _ = _refusal(bench, stored)
+    return refused is not None and refused.reason in APPROVAL_REASONS
+
+
+def _refusal(bench: Workbench, stored: StoredPlan) -> tuple[PlanRefused | None, str]:
+    """Return the refusal that applying the plan would meet now, and who may approve it."""
+    others = ""
     try:
         intact(stored.plan_hash, stored)
         with bench.database.engine.connect() as connection:
@@ -71,12 +88,8 @@ def awaited(bench: Workbench, stored: StoredPlan) -> str:
             others = who_may_approve(connection, stored.plan_hash)
         admit(stored.plan, facts)
     except PlanRefused as refused:
-        if refused.reason not in APPROVAL_REASONS:
-            return str(refused)
-        missing = refused.reason == "approval_missing"
-        what = f"needs an approval: bench approve {stored.plan_hash[:12]}" if missing else str(refused)
-        return f"{what} ({others})" if stored.plan.terms.second_person else what
-    return ""
+        return refused, others
+    return None, others
 
 
 def set_freeze(database: Database, frozen: bool, reason: str, account: str) -> Freeze:

@@ -19,6 +19,7 @@ from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
 from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.domain.models.request import Request
 from bench_pipeline.domain.models.server_address import parse_ollama_host
+from bench_pipeline.runtimes.activity import Activity
 from bench_pipeline.runtimes.deadline import LISTING_LIMIT_S, QUESTION_LIMIT_S, Answer, Server
 from bench_pipeline.runtimes.eviction import Eviction
 from bench_pipeline.runtimes.ollama_client import ollama_client
@@ -169,6 +170,11 @@ class OllamaRuntime:
             others=others,
             accelerated=self._accelerated,
         )
+
+    def activity(self, limit_s: float) -> Activity:
+        """Return when each loaded model would be unloaded, which moves when it is used. Raises `RuntimeFailure`."""
+        answer = self._server.exchange("GET", "/api/ps", "Ollama", limit_s)
+        return self._server.read(Residents, answer.body, "Ollama").activity
 
     def unload(self, model: ModelRef) -> None:
         """Ask the server to unload the model, which it does shortly after. Raises `RuntimeFailure`."""

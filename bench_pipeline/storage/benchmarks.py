@@ -13,8 +13,8 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
-    case,
     delete,
+    exists,
     func,
     insert,
     select,
@@ -27,7 +27,6 @@ from bench_pipeline.domain.models.actor import Candidate, Entrant, Exclusion
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity
 from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.models.model_ref import ModelRef, parse_execution_path
-from bench_pipeline.domain.models.new_models import Attempts
 from bench_pipeline.storage.tables import (
     benchmark_candidates,
     benchmark_model_runs,
@@ -123,6 +122,12 @@ def latest_benchmark(connection: Connection, task: str) -> BenchmarkRow | None:
 def finished_benchmarks(connection: Connection, task: str) -> list[BenchmarkRow]:
     """Return the task's finished benchmarks, newest first."""
     return [_benchmark_row(row) for row in connection.execute(_newest_first(*_finished(task))).mappings()]
+
+
+def last_benchmarks(connection: Connection, task: str, limit: int) -> list[BenchmarkRow]:
+    """Return at most `limit` of the task's finished benchmarks, newest first."""
+    query = _newest_first(*_finished(task)).limit(limit)
+    return [_benchmark_row(row) for row in connection.execute(query).mappings()]
 
 
 def unfinished_benchmarks(
@@ -323,24 +328,62 @@ def _model_run(row: RowMapping) -> ModelRun:
     )
 
 
-def attempts_of(connection: Connection, evidence_key: str) -> dict[tuple[str, str], Attempts]:
-    """Return, by model name and digest, how often a model was run under this evidence key and if any run finished."""
-    query = (
-        select(
-            benchmark_model_runs.c.model_name,
-            func.coalesce(benchmark_model_runs.c.digest, benchmark_model_runs.c.model_name),
-            func.count(),
-            func.sum(case((_ENDED, 1), else_=0)),
-        )
-        .join(benchmark_runs, benchmark_runs.c.benchmark_id == benchmark_model_runs.c.benchmark_id)
-        .where(
-            benchmark_runs.c.evidence_key == evidence_key,
-            benchmark_runs.c.purpose == Purpose.BENCHMARK,
-            benchmark_model_runs.c.role == Role.CANDIDATE,
-        )
-        .group_by(benchmark_model_runs.c.model_name, benchmark_model_runs.c.digest)
+def measured_models(connection: Connection, evidence_key: str) -> set[tuple[str, str]]:
+    """Return the models with a finished run under this evidence key: name, and digest or, without one, the name."""
+    name = benchmark_model_runs.c.model_name
+    query = _candidate_runs(name, func.coalesce(benchmark_model_runs.c.digest, name)).where(
+        benchmark_runs.c.evidence_key == evidence_key, _ENDED
     )
-    return {(model, digest): Attempts(begun, bool(ended)) for model, digest, begun, ended in connection.execute(query)}
+    return {(model, digest) for model, digest in connection.execute(query.distinct())}
+
+
+def models_run_before(connection: Connection, task: str) -> set[tuple[str, str]]:
+    """Return the models that were ever run on a task, as `measured_models` does, whatever the terms and the end."""
+    name = benchmark_model_runs.c.model_name
+    query = _candidate_runs(name, func.coalesce(benchmark_model_runs.c.digest, name))
+    return {(model, digest) for model, digest in connection.execute(query.where(benchmark_runs.c.task_type == task))}
+
+
+def measured_whole(
+    connection: Connection, task: str, since: datetime, suite_hash: str, protocol_hash: str
+) -> str | None:
+    """Return the latest finished, valid benchmark since then that ran every model which it ranked; None if none did."""
+    b, p, r = benchmark_runs.c, benchmark_candidates.c, benchmark_model_runs.c
+    own_run = exists().where(r.benchmark_id == p.benchmark_id, r.model_name == p.model_name)
+    left_out = exists().where(p.benchmark_id == b.benchmark_id, p.exclusion.is_(None), ~own_run)
+    terms = b.suite_hash == suite_hash, b.protocol_hash == protocol_hash, b.rescored_from.is_(None)
+    query = select(b.benchmark_id).where(*_finished(task), *terms, b.started_at >= since, b.invalid.is_(None))
+    return connection.scalar(query.where(~left_out).order_by(b.started_at.desc()).limit(1))
+
+
+def benchmarks_of_dagster(connection: Connection, task: str, limit: int) -> list[BenchmarkRow]:
+    """Return the task's last finished benchmarks that Dagster measured, newest first."""
+    query = _newest_first(*_finished(task), benchmark_runs.c.dagster_run_id.is_not(None)).limit(limit)
+    return [_benchmark_row(row) for row in connection.execute(query).mappings()]
+
+
+def first_benchmark_at(connection: Connection, task: str) -> datetime | None:
+    """Return when the task was first benchmarked; None if it never was."""
+    begun: datetime | None = connection.scalar(
+        select(benchmark_runs.c.started_at).where(*_finished(task)).order_by(benchmark_runs.c.started_at).limit(1)
+    )
+    return begun
+
+
+def record_dagster_run(connection: Connection, benchmark_id: str, dagster_run_id: str) -> None:
+    """Store which Dagster run continues a benchmark."""
+    c = benchmark_runs.c
+    connection.execute(
+        update(benchmark_runs).where(c.benchmark_id == benchmark_id).values(dagster_run_id=dagster_run_id)
+    )
+
+
+def _candidate_runs(*columns: ColumnElement[Any]) -> Select[Any]:
+    return (
+        select(*columns)
+        .join(benchmark_runs, benchmark_runs.c.benchmark_id == benchmark_model_runs.c.benchmark_id)
+        .where(benchmark_runs.c.purpose == Purpose.BENCHMARK, benchmark_model_runs.c.role == Role.CANDIDATE)
+    )
 
 
 def delete_model_run(connection: Connection, model_run_id: int) -> None:

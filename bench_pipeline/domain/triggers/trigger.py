@@ -77,7 +77,11 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A finding as stored, with its attempts."""
+    """A finding as stored, with its attempts.
+
+    `attempts` failed since the cause was noticed, `lost` ones ended without a word, `claims` were requested in all.
+    `dagster_run_id` and `benchmark_id` are those of the last claim that got so far.
+    """
 
     trigger_id: int
     task: str
@@ -89,6 +93,7 @@ class Trigger:
     terms: Mapping[str, object]
     state: TriggerState
     attempts: int
+    lost: int
     claims: int
     due_at: datetime
     note: str | None
@@ -96,3 +101,8 @@ class Trigger:
     benchmark_id: str | None
     noticed_at: datetime
     changed_at: datetime
+
+    @property
+    def about(self) -> str:
+        """What it is about: its subject, else its task."""
+        return self.subject or self.task

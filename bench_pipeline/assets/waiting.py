@@ -1,0 +1,23 @@
+"""A run that automation started waits while production uses the accelerator, and logs for what."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from time import sleep
+
+import dagster as dg
+
+from bench_pipeline.benchmark.workbench import Workbench
+from bench_pipeline.operation.quiet_hours import must_wait
+
+LOOK_AGAIN_S = 30.0
+
+
+def wait_for_production(context: dg.AssetExecutionContext, bench: Workbench) -> None:
+    """Return once a benchmark may begin. The time in the queue may have led into quiet hours."""
+    told = ""
+    while why := must_wait(bench, datetime.now(UTC)):
+        if why != told:
+            context.log.info(f"waiting: {why}")
+            told = why
+        sleep(LOOK_AGAIN_S)

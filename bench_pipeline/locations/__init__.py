@@ -1,0 +1,1 @@
+"""What Dagster loads in a deployment: a code location that measures, and one that promotes."""
