@@ -8,13 +8,14 @@ from sqlalchemy import Connection, text
 
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import GateFailed, InputError
-from bench_pipeline.domain.promoting.approval import Approval, Freeze
+from bench_pipeline.domain.promoting.approval import Approval, Freeze, dagster_for
 from bench_pipeline.domain.promoting.facts import StoredPlan
 from bench_pipeline.domain.promoting.plan import ApprovalMode
 from bench_pipeline.domain.promoting.refusal import APPROVAL_REASONS, PlanRefused
 from bench_pipeline.domain.promoting.rules import admit, intact
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.plans import (
+    accounts_of_requesters,
     insert_approval,
     insert_freeze,
     plan_by_hash,
@@ -42,6 +43,12 @@ def approve(database: Database, beginning: str, account: str) -> tuple[StoredPla
             raise GateFailed(
                 f"{login} requested plan {stored.plan_hash[:12]} and cannot approve it; "
                 f"{who_may_approve(connection, stored.plan_hash)}"
+            )
+        clicked = {dagster_for(login), dagster_for(account)} & accounts_of_requesters(connection, stored.plan_hash)
+        if terms.second_person and clicked:
+            raise GateFailed(
+                f"{clicked.pop()} requested plan {stored.plan_hash[:12]}: you started its run in the UI and cannot "
+                "approve it; another person may"
             )
         given = insert_approval(connection, stored.plan_hash, account, datetime.now(UTC))
     return stored, given

@@ -67,6 +67,11 @@ def requesters(connection: Connection, plan_hash: str) -> frozenset[str]:
     return frozenset(connection.scalars(select(plans.c.requested_by).where(plans.c.plan_hash == plan_hash)))
 
 
+def accounts_of_requesters(connection: Connection, plan_hash: str) -> frozenset[str | None]:
+    """Return the accounts that those who requested this plan named."""
+    return frozenset(connection.scalars(select(plans.c.account).where(plans.c.plan_hash == plan_hash)))
+
+
 def insert_approval(connection: Connection, plan_hash: str, account: str, at: datetime) -> Approval:
     """Store an approval of a plan and return it as stored. PostgreSQL itself writes the login and the moment."""
     c = approvals.c

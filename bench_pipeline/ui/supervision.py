@@ -5,6 +5,7 @@ Which processes these are is in server.py. Nothing here knows Dagster.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ _PAUSES_S = (0.5, 2.0, 5.0, 15.0, 30.0)
 _STABLE_S = 120.0
 """A process that lived so long has recovered: the next death counts as its first."""
 _LOOK_S = 2.0
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -98,7 +100,11 @@ class Supervisor:
 
     def _start(self, service: Service) -> None:
         service.process = subprocess.Popen(  # noqa: S603 - our own commands
-            service.command, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
+            service.command,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
         service.starts_at = service.looked_at = time.monotonic()
         self._groups = [group for group in self._groups if _lives(group)] + [service.process.pid]
@@ -114,6 +120,11 @@ class Supervisor:
         pause_s = _PAUSES_S[service.deaths - 1]
         service.starts_at = now + pause_s
         self._tell(f"the {service.name} ended with status {status}; it is started again in {pause_s:g} s")
+
+
+def _end_with_parent() -> None:
+    """Have the system end a child whose supervisor was killed, so that nothing holds the port of the next one."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _signal(group: int, number: int) -> None:

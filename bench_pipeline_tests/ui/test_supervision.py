@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -125,3 +127,22 @@ def test_the_end_leaves_no_process_not_even_a_deaf_child_of_one_that_died(
 
     assert not psutil.pid_exists(second)
     child.wait(10)
+
+
+KILLED = f"""
+import os, signal
+from bench_pipeline.ui.supervision import Service, Supervisor
+supervisor = Supervisor(os.environ, print)
+service = Service("daemon", {SLEEPS!r})
+supervisor.start(service)
+print(service.process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+def test_a_supervisor_that_is_killed_takes_its_processes_along() -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, text=True, check=False)
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(int(killed.stdout)).wait(10)
