@@ -1,6 +1,7 @@
 """Stage 3: the measurement. One partition per model; a run without a partition measures all models in turn."""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -22,6 +23,7 @@ from bench_pipeline.benchmark.events import (
 )
 from bench_pipeline.benchmark.measurement import MeasurementRequest, run_models
 from bench_pipeline.benchmark.ranking import unmeasured_models
+from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.measuring.disturbance import Disturbance
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing
 from bench_pipeline.domain.models.actor import Candidate
@@ -29,6 +31,7 @@ from bench_pipeline.domain.models.partition import partition_key
 from bench_pipeline.domain.tasks.verdict import READER_VERSION
 from bench_pipeline.domain.triggers.trigger import Trigger
 from bench_pipeline.operation.pools import ACCELERATOR_POOL
+from bench_pipeline.operation.quiet_hours import must_wait, wait_until_free
 from bench_pipeline.reporting.machine_load import disturbed_call
 
 _SHOWN = 20
@@ -78,6 +81,7 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
             partitions = _partitions(context)
             with workbench.open() as bench:
                 trigger = carried(context, bench)
+                _heed_production(context, bench, by_automation=trigger is not None)
                 roster = workbench.candidates(bench, context.run.run_id)
                 register_partitions(context.instance, roster)
                 reporter = _Reporter(context, workbench, key, frozenset(partitions or ()), roster)
@@ -108,6 +112,14 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
             )
 
     return model_runs
+
+
+def _heed_production(context: dg.AssetExecutionContext, bench: Workbench, by_automation: bool) -> None:
+    """Let a run of automation wait while production is in use: it may have been queued for long. Tell a person."""
+    if by_automation:
+        wait_until_free(bench, context.log.info)
+    elif why := must_wait(bench, datetime.now(UTC)):
+        context.log.warning(f"{why}; a person launched this run, so it starts all the same")
 
 
 def _partitions(context: dg.AssetExecutionContext) -> Sequence[str] | None:
