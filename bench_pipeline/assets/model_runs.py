@@ -1,7 +1,6 @@
 """Stage 3: the measurement. One partition per model; a run without a partition measures all models in turn."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -11,6 +10,7 @@ from bench_pipeline.assets.metadata import OWNERS, numbers, table
 from bench_pipeline.assets.partitions import models, register_partitions, single_run_backfill
 from bench_pipeline.assets.production_tables import CONVERSATIONS
 from bench_pipeline.assets.trigger_tags import carried, link_benchmark
+from bench_pipeline.assets.waiting import tell_of_production, wait_for_production
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.benchmark.events import (
     BatchStarted,
@@ -23,7 +23,6 @@ from bench_pipeline.benchmark.events import (
 )
 from bench_pipeline.benchmark.measurement import MeasurementRequest, run_models
 from bench_pipeline.benchmark.ranking import unmeasured_models
-from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.measuring.disturbance import Disturbance
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing
 from bench_pipeline.domain.models.actor import Candidate
@@ -31,7 +30,6 @@ from bench_pipeline.domain.models.partition import partition_key
 from bench_pipeline.domain.tasks.verdict import READER_VERSION
 from bench_pipeline.domain.triggers.trigger import Trigger
 from bench_pipeline.operation.pools import ACCELERATOR_POOL
-from bench_pipeline.operation.quiet_hours import must_wait, wait_until_free
 from bench_pipeline.reporting.machine_load import disturbed_call
 
 _SHOWN = 20
@@ -81,7 +79,10 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
             partitions = _partitions(context)
             with workbench.open() as bench:
                 trigger = carried(context, bench)
-                _heed_production(context, bench, by_automation=trigger is not None)
+                if trigger is not None:
+                    wait_for_production(context, bench)
+                else:
+                    tell_of_production(context, bench)
                 roster = workbench.candidates(bench, context.run.run_id)
                 register_partitions(context.instance, roster)
                 reporter = _Reporter(context, workbench, key, frozenset(partitions or ()), roster)
@@ -112,14 +113,6 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
             )
 
     return model_runs
-
-
-def _heed_production(context: dg.AssetExecutionContext, bench: Workbench, by_automation: bool) -> None:
-    """Let a run of automation wait while production is in use: it may have been queued for long. Tell a person."""
-    if by_automation:
-        wait_until_free(bench, context.log.info)
-    elif why := must_wait(bench, datetime.now(UTC)):
-        context.log.warning(f"{why}; a person launched this run, so it starts all the same")
 
 
 def _partitions(context: dg.AssetExecutionContext) -> Sequence[str] | None:

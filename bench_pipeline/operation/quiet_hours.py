@@ -7,9 +7,9 @@ tells what it does is in runtimes/.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy.exc import DBAPIError
 
@@ -26,8 +26,6 @@ from bench_pipeline.settings import Settings
 RECENTLY = timedelta(minutes=1)
 PAUSE_S = 1.0
 """The time between two looks at a server that only tells when its models were used."""
-LOOK_AGAIN_S = 60.0
-"""The time between two looks of a run that waits."""
 _LOOK_LIMIT_S = 2.0
 _Servers = Mapping[str, Runtime]
 
@@ -37,16 +35,6 @@ def must_wait(bench: Workbench, now: datetime) -> str | None:
     if (quiet := quiet_hours(bench.settings, now)) or not bench.settings.heed_production:
         return quiet
     return _recent_calls(bench, now) or _busy_server(bench)
-
-
-def wait_until_free(bench: Workbench, say: Callable[[str], None]) -> None:
-    """Wait as long as a benchmark must; every new reason is said. Raises as `must_wait` does."""
-    said = None
-    while why := must_wait(bench, datetime.now(UTC)):
-        if why != said:
-            say(f"waits: {why}")
-            said = why
-        time.sleep(LOOK_AGAIN_S)
 
 
 def quiet_hours(settings: Settings, now: datetime) -> str | None:

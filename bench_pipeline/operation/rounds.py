@@ -16,7 +16,7 @@ from bench_pipeline.domain.triggers.trigger import Action, Cause, Finding, Trigg
 from bench_pipeline.operation import triggers
 from bench_pipeline.operation.causes import Finder, finders_for
 from bench_pipeline.operation.causes.unmeasured import coverage
-from bench_pipeline.operation.quiet_hours import must_wait
+from bench_pipeline.operation.quiet_hours import must_wait, quiet_hours
 from bench_pipeline.operation.runs import RunsView
 from bench_pipeline.operation.trigger_texts import state_of
 from bench_pipeline.storage import triggers as store
@@ -111,13 +111,14 @@ def _notice(
 def _why_all_wait(bench: Workbench, now: datetime) -> str:
     """Return why no benchmark may begin now; empty when one may.
 
-    A lock that one of our own runs holds is no reason: runs wait for it one after the other.
+    While a run of ours is under way, only quiet hours count: it uses the server and holds the lock, and each run looks
+    again when its turn comes.
     """
-    if why := must_wait(bench, now):
-        return why
     with bench.database.engine.connect() as connection:
         launched = store.triggers_of(connection, states=[TriggerState.LAUNCHED])
-    return "" if launched else holder_of(bench.database.engine, BENCHMARK)
+    if launched:  # a server that is in use now may be so by our own run
+        return quiet_hours(bench.settings, now) or ""
+    return must_wait(bench, now) or holder_of(bench.database.engine, BENCHMARK)
 
 
 def _silent_server(trigger: Trigger, roster: Sequence[Candidate], unknown: dict[str, str]) -> str:

@@ -108,21 +108,6 @@ def test_where_production_is_not_to_be_heeded_only_quiet_hours_count(world: Worl
     assert must_wait(world.bench, MONDAY_NOON) is not None
 
 
-@ONE_ENGINE
-def test_a_run_that_waits_says_each_reason_once_and_goes_on_when_there_is_none(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(quiet_hours, "LOOK_AGAIN_S", 0.0)
-    in_use = [resident(FIRST), resident(LATER)]
-    world.server.refusals["/api/ps"] = [*in_use, *in_use, Recorded({"models": []})]
-    said: list[str] = []
-
-    quiet_hours.wait_until_free(world.bench, said.append)
-
-    assert said == [f"waits: the server at {world.server.url} is in use: slow:7b was called just now"]
-    assert world.server.refusals["/api/ps"] == []
-
-
 # The servers
 
 
