@@ -244,6 +244,10 @@ class Settings(BaseSettings):
         default=None,
         description="times in which automation starts no benchmark, such as mon-fri 08:00-18:00; sat 10:00-12:00",
     )
+    heed_production: bool = Field(
+        default=True,
+        description="automation starts no benchmark while production uses its models; false: only quiet hours count",
+    )
     automation: Literal["on", "off"] | None = Field(
         default=None,
         description="on: schedules and sensors run once Dagster loads them; off: a person turns them on; "

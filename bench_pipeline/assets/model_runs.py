@@ -12,7 +12,7 @@ from bench_pipeline.assets.metadata import OWNERS, TRIGGERS, first_rows, numbers
 from bench_pipeline.assets.partitions import models, register_partitions, single_run_backfill
 from bench_pipeline.assets.production_tables import CONVERSATIONS, MODEL_SERVERS
 from bench_pipeline.assets.trigger_tags import carried, link_benchmark
-from bench_pipeline.assets.waiting import wait_for_production
+from bench_pipeline.assets.waiting import tell_of_production, wait_for_production
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.benchmark.events import (
     BatchStarted,
@@ -86,6 +86,8 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
                 trigger = carried(context, bench)
                 if trigger is not None:
                     wait_for_production(context, bench)
+                else:
+                    tell_of_production(context, bench)
                 roster = workbench.candidates(bench, context.run.run_id)
                 register_partitions(context.instance, roster)
                 reporter = _Reporter(context, workbench, key, frozenset(partitions or ()), roster)
