@@ -147,6 +147,12 @@ def test_nothing_is_shown_without_a_login(rehearsal: Rehearsal, path: str) -> No
         assert client.post("/graphql", json={"query": RELOAD}).status_code == 401
 
 
+def test_what_is_up_stays_as_it_is(rehearsal: Rehearsal) -> None:
+    before = rehearsal.pids
+    rehearsal.up()
+    assert rehearsal.pids == before
+
+
 def test_pages_cannot_be_framed_by_another_site(rehearsal: Rehearsal) -> None:
     with rehearsal.client() as client:
         assert client.get("/").headers["x-frame-options"] == "DENY"

@@ -49,7 +49,7 @@ _LOCATIONS = """
 _MAIN = """
 {user}daemon off;
 pid {home}/nginx.pid;
-error_log stderr;
+error_log stderr crit;
 events {{}}
 http {{
     access_log off;
@@ -99,6 +99,8 @@ class Rehearsal:
         if nginx_program() is None:
             raise InputError(NO_NGINX)
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self._supervisor.pid is not None and self.is_ready():
+            return
         if self._supervisor.pid is None:
             self._refuse_taken_port()
             self._write_files()
@@ -111,10 +113,13 @@ class Rehearsal:
 
     def down(self) -> None:
         """Stop everything. The databases and the files stay."""
-        self._supervisor.stop()
+        if self._was_up:
+            self._supervisor.stop()
 
     def remove(self) -> None:
         """Kill everything, and delete what lies outside of the folder."""
+        if not self._was_up:
+            return
         if self._supervisor.pid is not None:
             self._supervisor.kill()
         self._supervisor.remove()
@@ -144,6 +149,11 @@ class Rehearsal:
     def pids(self) -> dict[str, int]:
         """The process of each part."""
         return self._supervisor.pids()
+
+    @property
+    def supervisor_pid(self) -> int | None:
+        """The process of the supervisor, None when it is down."""
+        return self._supervisor.pid
 
     def run_processes(self) -> list[psutil.Process]:
         """The processes of runs: what the code locations started."""
@@ -276,6 +286,10 @@ class Rehearsal:
         sockets = Path(self._kept("sockets", lambda: {"folder": tempfile.mkdtemp(prefix="bench-")})["folder"])
         sockets.mkdir(mode=0o700, exist_ok=True)
         return Supervisor(self.folder, programs, sockets)
+
+    @property
+    def _was_up(self) -> bool:
+        return (self.folder / "ports.json").exists()
 
     @staticmethod
     def _here(command: list[str]) -> list[str]:
