@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: help demo test ui up down lint bench ticks reaction team simulations campaigns clean
+.PHONY: help demo test ui up down lint bench ticks reaction team simulations campaigns outages clean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ team: $(INSTALLED) ## Time commands on the database of a large team (a minute)
 campaigns: $(INSTALLED) ## Kill and race promotions; writes docs/reference/campaigns.md (minutes)
 	$(BIN)/python -m bench_pipeline_tests.campaigns.crashes --markdown docs/reference/campaigns.md
 	$(BIN)/python -m bench_pipeline_tests.campaigns.races --markdown docs/reference/campaigns.md
+
+outages: $(INSTALLED) ## Kill parts of a running deployment; writes docs/reference/outages.md (hours)
+	$(BIN)/python -m bench_pipeline_tests.campaigns.outages --markdown docs/reference/outages.md
 
 clean: ## Remove the environment and caches; keep results
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
