@@ -78,7 +78,7 @@ class _Given(TypedDict):
     flag_value=_NO_LIMIT_S,
     default=0,
     metavar="[SECONDS]",
-    help="Wait while another benchmark runs on this machine, for SECONDS or until it ends.  [default: refuse]",
+    help="Wait while another benchmark uses one of the servers, for SECONDS or until it ends.  [default: refuse]",
 )
 @json_option
 def run(as_json: bool, output: Path | None, fresh: bool, wait_s: int, **given: Unpack[_Given]) -> int:
