@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import dagster as dg
 
 from bench_pipeline.assets.metadata import CODE_VERSION, MODELS, OWNERS, TRIGGERS, first_rows, text
-from bench_pipeline.assets.partitions import register_partitions
+from bench_pipeline.assets.partitions import partitions_without_actor, register_partitions
 from bench_pipeline.assets.production_tables import ACTORS, MODEL_SERVERS
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.domain.hashing import content_hash
@@ -29,6 +29,7 @@ def eligible_models(context: dg.AssetExecutionContext, workbench: WorkbenchResou
     with workbench.open() as bench:
         found = workbench.candidates(bench, context.run.run_id)
     new = register_partitions(context.instance, found)
+    gone = partitions_without_actor(context.instance, found)
     rows = [
         {
             "model": line.name,
@@ -50,6 +51,7 @@ def eligible_models(context: dg.AssetExecutionContext, workbench: WorkbenchResou
             "excluded": text(_counted(found)),
             "new_partitions": len(new),
             "new_models": text(new),
+            "partitions_without_actor": text(gone),
             "waiting_or_given_up": dg.MetadataValue.asset(TRIGGERS),
             **first_rows("table", rows, _COLUMNS, "bench models"),
         },

@@ -336,5 +336,8 @@ def test_the_partition_of_a_deleted_actor_alone_fails_the_run_with_the_reason(pi
     pipeline.world.remove_actor(BROKEN)
 
     result = pipeline.run(partition="broken", assets=["grading/model_runs"], fails=True)
+    pipeline.run(assets=["eligible_models"])
 
     assert "broken: the actor of this partition was deleted or renamed" in failures_of(result)
+    shown = pipeline.metadata("eligible_models")
+    assert (shown["partitions_without_actor"], shown["new_partitions"]) == ("broken", 0)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from bench_pipeline.assets.documents import _registry_metadata
 from bench_pipeline.assets.metadata import SHOWN, cut, first_rows, markdown, text
@@ -15,6 +17,7 @@ from bench_pipeline.domain.promoting.holders import Holder
 from bench_pipeline.settings import Settings
 from bench_pipeline_tests.assets.pages import page
 
+ROOT = Path(__file__).parents[2]
 MOST_BYTES = 32_000
 KEY = dg.AssetKey(["grading", "scoreboard"])
 
@@ -81,10 +84,17 @@ def test_the_longest_interval_of_a_schedule_is_known(cron: str, interval: timede
     assert longest_interval(cron) == interval
 
 
+@pytest.mark.parametrize("file", ["dagster.yaml", "deploy/dagster.yaml"])
+def test_the_daemon_evaluates_freshness_by_default_and_no_setting_of_ours_switches_it_off(file: str) -> None:
+    ours = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))
+
+    assert ours.get("freshness", {"enabled": True})["enabled"]
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert instance.freshness_enabled
+
+
 def test_a_scoreboard_is_fresh_until_its_schedule_is_overdue() -> None:
     definitions = build_definitions(Settings(schedule="0 3 * * 1"))
     policy = definitions.resolve_asset_graph().get(KEY).freshness_policy_or_from_metadata
 
     assert policy == dg.FreshnessPolicy.time_window(fail_window=timedelta(days=11), warn_window=timedelta(days=8))
-    with dg.DagsterInstance.ephemeral() as instance:
-        assert instance.freshness_enabled

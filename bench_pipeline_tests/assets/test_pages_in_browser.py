@@ -24,7 +24,7 @@ HIGHEST = "() => Math.max(...[...document.querySelectorAll('*')].map(one => one.
 
 
 @pytest.mark.ui
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(280)
 def test_the_page_of_a_scoreboard_of_200_models_is_below_3000_pixels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
