@@ -150,7 +150,7 @@ def test_nothing_is_shown_without_a_login(rehearsal: Rehearsal, path: str) -> No
         assert client.post("/graphql", json={"query": RELOAD}).status_code == 401
 
 
-def opened(rehearsal: Rehearsal, **options: Any) -> ClientConnection:
+def opened(rehearsal: Rehearsal, **options: Any) -> ClientConnection:  # noqa: ANN401 - of websockets
     address = f"{rehearsal.url.replace('https', 'wss')}/graphql"
     secret = base64.b64encode(f"{OPERATOR}:{rehearsal.logins[OPERATOR]}".encode()).decode()
     headers = {"Authorization": f"Basic {secret}"}
