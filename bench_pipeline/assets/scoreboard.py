@@ -10,6 +10,7 @@ import dagster as dg
 
 from bench_pipeline.assets.lineage import handed_on
 from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, TRIGGERS, first_rows, numbers, text, words
+from bench_pipeline.assets.triggers import unsettled, waiting_text
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.benchmark.evidence import hash_of_evidence
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark
@@ -51,7 +52,8 @@ def scoreboard_asset(task: str, freshness: dg.FreshnessPolicy | None = None) -> 
             with bench.database.engine.connect() as connection:
                 entries = benchmark_ledger(connection, ranked.benchmark.benchmark_id)
                 promotion = latest_promotion(connection, task)
-            page = ScoreboardPage(ranked, entries, promotion, bench.settings.reports_dir)
+            waiting = waiting_text(unsettled(bench, [task]), datetime.now(UTC))
+            page = ScoreboardPage(ranked, entries, promotion, bench.settings.reports_dir, waiting)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(hash_of_evidence(ranked.benchmark, ranked.scoreboard)),
             metadata=page.metadata(),
@@ -64,13 +66,14 @@ def scoreboard_asset(task: str, freshness: dg.FreshnessPolicy | None = None) -> 
 class ScoreboardPage:
     """What people open a scoreboard for: the champion and the one before, how sure that is, and where to go on.
 
-    `promotion` is the last one in force for the task.
+    `promotion` is the last one in force for the task, `waiting` says what waits or was given up.
     """
 
     ranked: RankedBenchmark
     ledger: Sequence[LedgerEntry]
     promotion: Promotion | None
     reports_dir: Path
+    waiting: str
 
     def metadata(self) -> dict[str, Any]:
         """Return the metadata, the headline first; its size does not grow with the number of models."""
@@ -96,7 +99,8 @@ class ScoreboardPage:
             "report_file": dg.MetadataValue.path(str(report.resolve())),
             "report_before": self._report_before(),
             "promotion": dg.MetadataValue.asset(dg.AssetKey([task, "production_update"])),
-            "waiting_or_given_up": dg.MetadataValue.asset(TRIGGERS),
+            "waiting_or_given_up": words(self.waiting),
+            "triggers": dg.MetadataValue.asset(TRIGGERS),
             **first_rows("table", self._rows(), _COLUMNS, str(report)),
             "not_ranked": self._not_ranked(),
             "benchmark_id": row.benchmark_id,
