@@ -23,7 +23,7 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.mapping.names import ColumnName, mapped_name
 from bench_pipeline.domain.measuring.protocol import CacheRegime, PlacementRule, Strategy
 from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE
-from bench_pipeline.domain.models.server_address import parse_ollama_host
+from bench_pipeline.domain.models.server_address import ServerAddress, parse_named_hosts, parse_ollama_host
 from bench_pipeline.domain.promoting.policy import ALPHA, PromotionPolicy
 from bench_pipeline.domain.triggers.quiet_hours import parse_quiet_hours
 
@@ -112,10 +112,15 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("BENCH_OLLAMA_HOST", "OLLAMA_HOST"),
         description="address of the Ollama server, in any form that OLLAMA_HOST has",
     )
+    ollama_hosts: SecretStr | None = Field(
+        default=None,
+        description="several Ollama servers in place of the one, each with a GPU of its own: "
+        "gpu1=http://10.0.0.1:11434,gpu2=http://10.0.0.2:11434",
+    )
     ollama_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("BENCH_OLLAMA_API_KEY", "OLLAMA_API_KEY"),
-        description="API key for the Ollama server at that address, sent as a bearer token",
+        description="API key for the Ollama servers at these addresses, sent as a bearer token",
     )
     openai_api_key: SecretStr | None = Field(
         default=None,
@@ -134,7 +139,7 @@ class Settings(BaseSettings):
     )
     server_hardware: dict[str, str] = Field(
         default_factory=dict,
-        description="what a server runs on, by host or host:port, because no API tells: "
+        description="what a server runs on, by name, host or host:port, because no API tells: "
         '{"gpu-box": "RTX 4090, 24 GB"}; results rank together only on equal hardware',
     )
     llama_cpp_threads: int | None = Field(default=None, ge=1, description="threads of the llama.cpp runtime")
@@ -244,6 +249,10 @@ class Settings(BaseSettings):
         default=None,
         description="times in which automation starts no benchmark, such as mon-fri 08:00-18:00; sat 10:00-12:00",
     )
+    heed_production: bool = Field(
+        default=True,
+        description="automation starts no benchmark while production uses its models; false: only quiet hours count",
+    )
     automation: Literal["on", "off"] | None = Field(
         default=None,
         description="on: schedules and sensors run once Dagster loads them; off: a person turns them on; "
@@ -273,6 +282,15 @@ class Settings(BaseSettings):
             parse_quiet_hours(value or "")
         except ValueError as error:
             raise PydanticCustomError("quiet_hours", "{reason}", {"reason": str(error)}) from None
+        return value
+
+    @field_validator("ollama_hosts")
+    @classmethod
+    def _are_hosts(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            parse_named_hosts(value.get_secret_value() if value else "")
+        except InputError as error:
+            raise PydanticCustomError("hosts", "{reason}", {"reason": str(error)}) from None
         return value
 
     @field_validator("production_names", mode="before")
@@ -305,6 +323,11 @@ class Settings(BaseSettings):
     def max_model_bytes(self) -> int:
         """The size limit in bytes."""
         return int(self.max_model_gb * 1e9)
+
+    @property
+    def named_hosts(self) -> dict[str, ServerAddress]:
+        """The Ollama servers that have names, in the order in which they are stated; empty for a single server."""
+        return parse_named_hosts(self.ollama_hosts.get_secret_value() if self.ollama_hosts else "")
 
     @property
     def promotion_policy(self) -> PromotionPolicy:

@@ -180,12 +180,12 @@ def test_a_run_that_stays_queued_gets_its_slot(line: Line, instance: dg.DagsterI
 
 
 @ONE_ENGINE
-def test_the_schedule_and_the_sensor_are_switched_on(line: Line, instance: dg.DagsterInstance) -> None:
-    assert line("dagster schedule start monthly_benchmark --workspace workspace.yaml") == 0
-    assert line("dagster sensor start new_models --workspace workspace.yaml") == 0
+def test_the_sensors_that_start_runs_are_switched_on(line: Line, instance: dg.DagsterInstance) -> None:
+    assert line("dagster sensor start triggers --workspace workspace.yaml") == 0
+    assert line("dagster sensor start deliveries --workspace workspace.yaml") == 0
 
     on = {state.instigator_name for state in instance.all_instigator_state() if state.is_running}
-    assert on == {"monthly_benchmark", "new_models"}
+    assert on == {"triggers", "deliveries"}
 
 
 def started(instance: dg.DagsterInstance, host: str | None) -> str:

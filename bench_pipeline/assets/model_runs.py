@@ -12,15 +12,19 @@ from bench_pipeline.assets.metadata import OWNERS, TRIGGERS, first_rows, numbers
 from bench_pipeline.assets.partitions import models, register_partitions, single_run_backfill
 from bench_pipeline.assets.production_tables import CONVERSATIONS, MODEL_SERVERS
 from bench_pipeline.assets.trigger_tags import carried, link_benchmark
-from bench_pipeline.assets.waiting import wait_for_production
+from bench_pipeline.assets.waiting import tell_of_production, wait_for_production
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.benchmark.events import (
     BatchStarted,
     BenchmarkStarted,
     CallsRepeated,
     Event,
+    FinalOmitted,
+    HostSkipped,
+    HostStopped,
     ModelFinished,
     ModelStarted,
+    OnHost,
     ServerOnCpu,
 )
 from bench_pipeline.benchmark.measurement import MeasurementRequest, run_models
@@ -86,6 +90,8 @@ def model_runs_asset(task: str) -> dg.AssetsDefinition:
                 trigger = carried(context, bench)
                 if trigger is not None:
                     wait_for_production(context, bench)
+                else:
+                    tell_of_production(context, bench)
                 roster = workbench.candidates(bench, context.run.run_id)
                 register_partitions(context.instance, roster)
                 reporter = _Reporter(context, workbench, key, frozenset(partitions or ()), roster)
@@ -155,6 +161,11 @@ def _models_of(
     return found
 
 
+_REMARKS: dict[type[Event], str] = {
+    HostSkipped: "host {event.host} is left out: {event.why}",
+    HostStopped: "host {event.host} was lost: {event.why}",
+    FinalOmitted: "no final: {event.why}",
+}
 _GONE = "the actor of this partition was deleted or renamed"
 
 
@@ -214,6 +225,12 @@ class _Reporter:
     def __call__(self, event: Event) -> None:
         """Log one event; calls are rows, not events: an event costs 7 to 11 ms."""
         self._workbench.hear(event)
+        if isinstance(event, OnHost):
+            self._report(event.event, f" on {event.host}")
+        else:
+            self._report(event)
+
+    def _report(self, event: Event, on: str = "") -> None:
         log = self._context.log
         match event:
             case BenchmarkStarted():
@@ -222,10 +239,12 @@ class _Reporter:
                 log.info(f"{event.benchmark_id}: {len(event.models)} models x {event.cases} cases")
             case ServerOnCpu():
                 log.info(f"{event.address} has no GPU in use: its models run on the CPU")
+            case HostSkipped() | HostStopped() | FinalOmitted():
+                log.warning(_REMARKS[type(event)].format(event=event))
             case ModelStarted():
-                self._tell_progress(f"[{event.number}/{event.total}] {event.model}")
+                self._tell_progress(f"[{event.number}/{event.total}] {event.model}{on}")
             case BatchStarted():
-                self._tell_progress(f"{event.model}: pass {event.repeat}, batch {event.batch} of {event.batches}")
+                self._tell_progress(f"{event.model}{on}: pass {event.repeat}, batch {event.batch} of {event.batches}")
             case CallsRepeated():
                 log.info(f"{event.model}: {len(event.calls)} calls took far longer than expected and are repeated")
             case ModelFinished():

@@ -82,7 +82,7 @@ class _Given(Wanted):
     flag_value=_NO_LIMIT_S,
     default=0,
     metavar="[SECONDS]",
-    help="Wait while another benchmark runs on this machine, for SECONDS or until it ends.  [default: refuse]",
+    help="Wait while another benchmark uses one of the servers, for SECONDS or until it ends.  [default: refuse]",
 )
 @output_options
 @json_option

@@ -94,6 +94,8 @@ benchmark_model_runs = Table(
     Column("model_name", String(300), nullable=False),
     Column("actor_id", KeyText),
     Column("execution_path", Text, nullable=False),
+    Column("host", String(100), comment="the named host that measured it; NULL for another server"),
+    Column("final_host", String(100), comment="the named host of its passes in the final"),
     Column("digest", ForeignText),
     Column("identity", JSON, nullable=False),
     Column("load_ns", BigInteger),

@@ -69,6 +69,7 @@ class Supervisor:
 
     def keep_alive(self) -> None:
         """Start again what died. Raises `GateFailed` when a service dies too often."""
+        self._forget_ended_groups()
         now = time.monotonic()
         for service in self._services:
             if service.process is None:
@@ -107,7 +108,11 @@ class Supervisor:
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )
         service.starts_at = service.looked_at = time.monotonic()
-        self._groups = [group for group in self._groups if _lives(group)] + [service.process.pid]
+        self._groups.append(service.process.pid)
+
+    def _forget_ended_groups(self) -> None:
+        """Their numbers may be given to others."""
+        self._groups = [group for group in self._groups if _lives(group)]
 
     def _bury(self, service: Service, status: int, now: float) -> None:
         service.process = None

@@ -24,7 +24,7 @@ from bench_pipeline_tests.kit.world import World
 LOOKING = (
     "models", "doctor", "completion bash", "db map", "db rehearse --yes",
     "cases check", "cases show PASS_001 --model fast", "cases show PASS_001 --model fast --curl",
-    f"cases import {EXTRACT} --yes", "triggers", "retry", "heal",
+    f"cases import {EXTRACT} --yes", "triggers", "retry", "heal", "alerts",
 )  # fmt: skip
 PROMOTING = (
     "plan --task grading", "decide --task grading", "approve {plan}", "promote --plan {plan} --no-validate",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,13 +10,15 @@ from typing import Any
 import psutil
 import pytest
 from sqlalchemy import create_engine, text
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
 from bench_pipeline.assets.workbench_resource import USER_TAG
 from bench_pipeline_tests.kit.models import FAST, SLOW
 from bench_pipeline_tests.kit.rehearsal import OPERATOR, VIEWER, Rehearsal
 from bench_pipeline_tests.kit.tasks import GRADE_A
 
-pytestmark = [pytest.mark.ui, pytest.mark.postgres, pytest.mark.timeout(280), pytest.mark.xdist_group("rehearsal")]
+pytestmark = [pytest.mark.ui, pytest.mark.postgres, pytest.mark.timeout(400), pytest.mark.xdist_group("rehearsal")]
 
 LAUNCH = """
 mutation ($params: ExecutionParams!) {
@@ -145,6 +148,26 @@ def test_nothing_is_shown_without_a_login(rehearsal: Rehearsal, path: str) -> No
     with rehearsal.client(None) as client:
         assert client.get(path).status_code == 401
         assert client.post("/graphql", json={"query": RELOAD}).status_code == 401
+
+
+def opened(rehearsal: Rehearsal, **options: Any) -> ClientConnection:  # noqa: ANN401 - of websockets
+    address = f"{rehearsal.url.replace('https', 'wss')}/graphql"
+    secret = base64.b64encode(f"{OPERATOR}:{rehearsal.logins[OPERATOR]}".encode()).decode()
+    headers = {"Authorization": f"Basic {secret}"}
+    return connect(address, ssl=rehearsal.trust, subprotocols=["graphql-ws"], additional_headers=headers, **options)
+
+
+def test_logs_arrive_over_a_web_socket_of_our_own_page_alone(rehearsal: Rehearsal) -> None:
+    with opened(rehearsal, origin=rehearsal.url) as socket:
+        assert socket.subprotocol == "graphql-ws"
+    with pytest.raises(InvalidStatus, match="403"):
+        opened(rehearsal, origin="https://evil.example")
+
+
+def test_what_is_up_stays_as_it_is(rehearsal: Rehearsal) -> None:
+    before = rehearsal.pids
+    rehearsal.up()
+    assert rehearsal.pids == before
 
 
 def test_pages_cannot_be_framed_by_another_site(rehearsal: Rehearsal) -> None:

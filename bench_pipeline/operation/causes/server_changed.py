@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from bench_pipeline.benchmark.field import incumbent_models
-from bench_pipeline.benchmark.hardware import Hardware, common_hardware, comparable
+from bench_pipeline.benchmark.hardware import Fingerprint, Hardware, common_fingerprint, comparable
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.models.actor import Candidate, Exclusion
@@ -25,9 +25,10 @@ def find_server_changed(bench: Workbench, task: str, roster: Sequence[Candidate]
     """
     prepared = prepare(bench, task)
     incumbents = frozenset(incumbent_models(bench, prepared.task))
-    hardware = _present_hardware(bench, roster, incumbents)
-    if hardware is None:
+    present = _present_fingerprint(bench, roster, incumbents)
+    if present is None:
         return []
+    hardware = present.hardware
     present_key = prepared.evidence_key(hardware)
     with bench.database.engine.connect() as connection:
         by_key = measured_hardware(connection, task)
@@ -37,18 +38,20 @@ def find_server_changed(bench: Workbench, task: str, roster: Sequence[Candidate]
     if not before:
         return []
     first = {line.champion_actor_id for line in registry} | {line.runner_up_actor_id for line in registry}
-    ordered = _in_order(comparable(bench, roster, hardware), incumbents, first)
+    ordered = _in_order(comparable(bench, roster, present), incumbents, first)
     if present_key not in by_key:
         return [_other_hardware(task, before[-1], hardware, ordered)]
     return _other_versions(bench, task, versions, ordered)
 
 
-def _present_hardware(bench: Workbench, roster: Sequence[Candidate], incumbents: Collection[str]) -> Hardware | None:
-    """Return the hardware of the incumbents, without any that of most models; None while it is not known."""
+def _present_fingerprint(
+    bench: Workbench, roster: Sequence[Candidate], incumbents: Collection[str]
+) -> Fingerprint | None:
+    """Return the fingerprint of the incumbents, without any that of most models; None while it is not known."""
     used = [one for one in roster if one.name in incumbents]
     if any(one.exclusion is Exclusion.RUNTIME_UNAVAILABLE for one in used or roster):
         return None
-    return common_hardware(bench, roster, incumbents) if any(one.eligible for one in roster) else None
+    return common_fingerprint(bench, roster, incumbents) if any(one.eligible for one in roster) else None
 
 
 def _in_order(
