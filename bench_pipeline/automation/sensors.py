@@ -13,7 +13,6 @@ import dagster as dg
 
 from bench_pipeline.assets.partitions import models
 from bench_pipeline.assets.trigger_tags import BENCHMARK, CAUSE, CLAIM, MODEL, PLAN, TRIGGER
-from bench_pipeline.assets.triggers import report_triggers
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.automation.dagster_runs import DagsterRuns
 from bench_pipeline.automation.jobs import DELIVERY, AssetJob, Jobs, job_name, promotion_job_name
@@ -79,7 +78,6 @@ def _triggers_sensor(tasks: Sequence[str], jobs: Jobs, settings: Settings, deliv
         with workbench.open() as bench:
             roster = candidates(bench, limit_s=DESCRIBING_LIMIT_S)
             found = measuring_round(bench, tasks, roster, DagsterRuns(context.instance), datetime.now(UTC))
-            report_triggers(context.instance, bench, datetime.now(UTC))
         requests = [_measuring(trigger) for trigger in found.claimed]
         known = set(context.instance.get_dynamic_partitions(str(models.name)))
         new = sorted({str(one.partition_key) for one in requests if one.partition_key is not None} - known)

@@ -23,7 +23,6 @@ from bench_pipeline.assets.report import report_asset
 from bench_pipeline.assets.scoreboard import scoreboard_asset
 from bench_pipeline.assets.scoreboard_checks import scoreboard_checks
 from bench_pipeline.assets.test_cases import broken_task, suite_checks, test_cases_asset
-from bench_pipeline.assets.triggers import triggers
 from bench_pipeline.assets.validation import validation_asset, validation_check
 from bench_pipeline.assets.workbench_resource import workbench_resource
 from bench_pipeline.automation.alerts import alerting_automation
@@ -98,7 +97,7 @@ def build_location(settings: Settings, parts: Sequence[Part], listeners: Sequenc
 def _measuring(tasks: Sequence[str], broken: Mapping[str, str], settings: Settings) -> _Stages:
     freshness = scoreboard_freshness(settings)
     stages = _Stages(
-        [eligible_models, triggers, *(broken_task(name, fault) for name, fault in broken.items())],
+        [eligible_models, *(broken_task(name, fault) for name, fault in broken.items())],
         [models_are_eligible],
     )
     for task in tasks:
