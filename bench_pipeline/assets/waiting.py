@@ -1,4 +1,4 @@
-"""A run that automation started waits while production uses the accelerator, and logs for what."""
+"""Production uses the accelerator: a run that automation started waits and logs for what; a person is told."""
 
 from __future__ import annotations
 
@@ -21,3 +21,9 @@ def wait_for_production(context: dg.AssetExecutionContext, bench: Workbench) -> 
             context.log.info(f"waiting: {why}")
             told = why
         sleep(LOOK_AGAIN_S)
+
+
+def tell_of_production(context: dg.AssetExecutionContext, bench: Workbench) -> None:
+    """Tell a person who launched a run what automation would wait for."""
+    if why := must_wait(bench, datetime.now(UTC)):
+        context.log.warning(f"{why}; a person launched this run, so it starts all the same")

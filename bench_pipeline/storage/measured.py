@@ -42,11 +42,15 @@ def measured_actors(connection: Connection, task: str) -> dict[ActorId, str]:
 
 
 def measured_versions(connection: Connection, evidence_key: str) -> dict[str, str]:
-    """Return, by model, the server's version in its last run that ended under this evidence key, where it is known."""
+    """Return, by model, the server's version in its last run under this evidence key, where it is known.
+
+    Only runs that ended count, in benchmarks that ended: so the answer does not change while a benchmark runs.
+    """
     last = (
         select(func.max(_r.model_run_id))
         .join(benchmark_runs, _b.benchmark_id == _r.benchmark_id)
-        .where(_b.evidence_key == evidence_key, _BENCHMARK, _r.role == Role.CANDIDATE)
+        .where(_b.evidence_key == evidence_key, _BENCHMARK, _b.status == RunStatus.FINISHED)
+        .where(_r.role == Role.CANDIDATE)
         .where(_r.finished_at.is_not(None), _r.failure.is_(None))
         .group_by(_r.model_name)
     )

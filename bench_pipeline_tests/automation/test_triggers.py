@@ -10,14 +10,17 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy import insert, update
 
+from bench_pipeline.assets import waiting
 from bench_pipeline.assets.trigger_tags import CAUSE, TRIGGER
 from bench_pipeline.domain.triggers.attempts import MAX_ATTEMPTS
 from bench_pipeline.domain.triggers.trigger import Action, Cause, TriggerState
+from bench_pipeline.operation import quiet_hours
 from bench_pipeline.operation.triggers import retry
 from bench_pipeline.promotion.validation import validate_promotion
 from bench_pipeline.storage import tables
 from bench_pipeline.storage.locks import BENCHMARK
 from bench_pipeline_tests.fakes.faults import Fault
+from bench_pipeline_tests.fakes.recorded_server import Recorded
 from bench_pipeline_tests.kit.daemon import (
     MEASURING,
     age,
@@ -191,6 +194,40 @@ def test_one_whole_benchmark_serves_all_causes_of_its_task(measured: Pipeline) -
 
     assert request.partition_key is None
     assert {one.state for one in triggers_now(measured)} == {TriggerState.DONE, TriggerState.WITHDRAWN}
+
+
+def test_quiet_hours_hold_a_benchmark_back_and_are_told(measured: Pipeline) -> None:
+    a_new_model(measured)
+    begin, end = datetime.now(UTC) - timedelta(hours=1), datetime.now(UTC) + timedelta(hours=2)
+
+    quiet = tick(with_settings(measured, quiet_hours=f"{begin:%H:%M}-{end:%H:%M}"))
+
+    assert requests_of(quiet) == []
+    assert f"waits: quiet hours last until {end:%a %H:%M}, UTC (BENCH_QUIET_HOURS)" in told(quiet)
+    assert [one.attempts for one in triggers_now(measured)] == [0]
+    pass_the_pause(measured)
+    assert requests_of(tick(measured))
+
+
+def test_a_requested_run_waits_while_the_server_is_in_use_and_says_so(
+    measured: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quiet_hours, "PAUSE_S", 0.0)
+    monkeypatch.setattr(waiting, "LOOK_AGAIN_S", 0.0)
+    a_new_model(measured)
+    (request,) = requests_of(tick(measured))
+    in_use = [
+        Recorded({"models": [{"name": "slow:7b", "expires_at": f"2026-11-30T12:0{n}:00Z"}]}) for n in (5, 6, 7, 8)
+    ]
+    measured.world.server.refusals["/api/ps"] = in_use
+
+    run = execute(measured, request, only=MEASURING)
+
+    said = [entry.user_message for entry in measured.instance.all_logs(run.run_id)]
+    waits = f"waiting: the server at {measured.world.server.url} is in use: slow:7b was called just now"
+    assert said.count(waits) == 1
+    tick(measured)
+    assert [one.state for one in triggers_now(measured)] == [TriggerState.DONE]
 
 
 def test_a_model_that_cannot_be_measured_is_given_up_loudly_and_taken_up_by_a_person(measured: Pipeline) -> None:

@@ -98,6 +98,16 @@ def test_calls_that_may_not_be_read_are_not_waited_for(world: World) -> None:
     assert must_wait(world.bench, datetime.now(UTC)) is None
 
 
+@ONE_ENGINE
+def test_where_production_is_not_to_be_heeded_only_quiet_hours_count(world: World) -> None:
+    called(world, SLOW, 1)
+    world.configure(heed_production=False)
+    assert must_wait(world.bench, datetime.now(UTC)) is None
+
+    world.configure(quiet_hours="mon-fri 08:00-18:00")
+    assert must_wait(world.bench, MONDAY_NOON) is not None
+
+
 # The servers
 
 

@@ -87,7 +87,7 @@ def _other_versions(
             subject=server,
             why=f"{server} has version {version} instead of {measured[models[0].name]}; "
             "what production uses is measured first",
-            wanted={"version": version},
+            wanted={"version": version, "models": sorted(one.name for one in models)},
             models=tuple(one.name for one in models),
         )
         for (server, version), models in changed.items()
