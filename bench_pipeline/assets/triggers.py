@@ -7,13 +7,12 @@ from datetime import datetime
 
 import dagster as dg
 
-from bench_pipeline.assets.metadata import MODELS, OWNERS, table
+from bench_pipeline.assets.metadata import MODELS, OWNERS, TRIGGERS, table
 from bench_pipeline.assets.production_tables import ACTORS, INTERACTIONS
 from bench_pipeline.domain.hashing import content_hash
 from bench_pipeline.domain.triggers.trigger import Trigger, TriggerState
 from bench_pipeline.operation.trigger_texts import state_of
 
-TRIGGERS = dg.AssetKey("triggers")
 SHOWN_STATES = (TriggerState.GIVEN_UP, TriggerState.OPEN, TriggerState.LAUNCHED, TriggerState.WAITING)
 """The states that are shown, those first that need a person."""
 _MOST_ROWS = 20

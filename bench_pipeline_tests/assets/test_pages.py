@@ -11,14 +11,17 @@ import yaml
 
 from bench_pipeline.assets.documents import _registry_metadata
 from bench_pipeline.assets.metadata import SHOWN, cut, first_rows, markdown, text
+from bench_pipeline.assets.scoreboard import waiting_text
 from bench_pipeline.automation.freshness import longest_interval
 from bench_pipeline.definitions import build_definitions
 from bench_pipeline.domain.promoting.holders import Holder
+from bench_pipeline.domain.triggers.trigger import Cause, Trigger, TriggerState
 from bench_pipeline.settings import Settings
 from bench_pipeline_tests.assets.pages import page
 
 ROOT = Path(__file__).parents[2]
 MOST_BYTES = 32_000
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
 KEY = dg.AssetKey(["grading", "scoreboard"])
 
 
@@ -48,6 +51,20 @@ def test_a_scoreboard_of_200_models_is_hardly_larger_than_one_of_20() -> None:
     assert size(page(200)) < 1.2 * size(page(SHOWN))
     assert page(200)["table_shows"].startswith("first 20 of 200; all: ")
     assert "table_shows" not in page(SHOWN)
+
+
+def test_a_scoreboard_tells_what_waits_or_was_given_up_the_first_in_words() -> None:
+    waits = Trigger(
+        1, "grading", Cause.NEW_MODEL, "fast", "e", "fast is new", None, {}, TriggerState.GIVEN_UP, attempts=3, lost=0,
+        claims=3, due_at=NOW, note="the server is down", dagster_run_id=None, benchmark_id=None, noticed_at=NOW,
+        changed_at=NOW,
+    )  # fmt: skip
+
+    said = waiting_text([waits] * 5, NOW)
+
+    assert said.startswith("fast: the server is down; bench retry grading")
+    assert said.endswith("and 2 more, all: bench triggers")
+    assert waiting_text([], NOW) == "none"
 
 
 def test_a_registry_of_5000_conversations_is_bounded_and_begins_with_those_without_their_champion() -> None:
