@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -252,6 +253,13 @@ class Settings(BaseSettings):
         description="on: schedules and sensors run once Dagster loads them; off: a person turns them on; "
         "default: off under dg dev and bench ui, else on",
     )
+    alert_urls: SecretStr | None = Field(
+        default=None,
+        description="addresses that receive alerts, in the forms of apprise, separated by commas or spaces",
+    )
+    ui_url: str | None = Field(
+        default=None, description="address of Dagster's UI as people open it, for the links in alerts"
+    )
 
     @field_validator("ollama_host")
     @classmethod
@@ -281,7 +289,7 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise PydanticCustomError("names", "{reason}", {"reason": str(error)}) from None
 
-    @field_validator("database_url", "promoter_url", "owner_url")
+    @field_validator("database_url", "promoter_url", "owner_url", "alert_urls")
     @classmethod
     def _is_text(cls, url: SecretStr | None) -> SecretStr | None:
         try:
@@ -289,6 +297,13 @@ class Settings(BaseSettings):
         except UnicodeEncodeError:
             raise PydanticCustomError("text", "must be UTF-8 text; percent-encode any other byte") from None
         return url
+
+    @field_validator("ui_url")
+    @classmethod
+    def _is_a_page(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s@?#]+", value):
+            raise PydanticCustomError("page", "must be http:// or https:// with a host, without a login or a query")
+        return value
 
     @property
     def max_model_bytes(self) -> int:

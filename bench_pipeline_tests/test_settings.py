@@ -71,6 +71,9 @@ def test_the_promotion_policy_is_what_the_variables_say(monkeypatch: pytest.Monk
         ("BENCH_DATABASE_URL", "sqlite:///a\udcffb.db"),
         ("BENCH_PROMOTER_URL", "postgresql://a\udcffb@h/d"),
         ("BENCH_EXCLUDED_NAMES", '{"a": 1}'),
+        ("BENCH_ALERT_URLS", "json://a\udcffb"),
+        ("BENCH_UI_URL", "dagster.example.org"),
+        ("BENCH_UI_URL", "https://ann:secret@dagster.example.org"),
     ],
 )
 def test_a_wrong_variable_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -1,6 +1,6 @@
 """`bench doctor`: one line for each thing that a benchmark or a promotion needs. Writes nothing.
 
-The lines about the database are in doctor_database.py.
+The lines about the database are in doctor_database.py; `--daemon` is in doctor_daemon.py.
 """
 
 from __future__ import annotations
@@ -23,16 +23,28 @@ _PACKAGES = ("bench_pipeline", "dagster", "dagster-postgres", "sqlalchemy", "oll
 
 
 @click.command()
+@click.option("--daemon", "of_daemon", is_flag=True, help="Check only that Dagster's daemon is alive.")
+@click.option("--alert", "tells", is_flag=True, help="With --daemon: send an alert if it is not.")
 @json_option
-def doctor(as_json: bool) -> int:
+def doctor(of_daemon: bool, tells: bool, as_json: bool) -> int:
     """Check database, runtimes, disk and versions.
 
     Also checks the schema, the test cases, production's tables and the rights on them. Each line is ok or says what
     to do. Nothing is written anywhere: `bench db rehearse` tries a promotion.
 
-    Exit status: 0 a benchmark can run, 1 something required is missing.
+    With `--daemon`, reads from the storage of Dagster's instance how old the heartbeats are. A timer outside Dagster
+    runs it, because a dead daemon tells nobody.
+
+    Exit status: 0 a benchmark can run, or the daemon is alive; 1 something required is missing, or the daemon is
+    silent; 2 the instance cannot be read.
     """
     settings = load_settings()
+    if tells and not of_daemon:
+        raise click.UsageError("--alert needs --daemon")
+    if of_daemon:
+        from bench_pipeline.cli.doctor_daemon import doctor_daemon
+
+        return doctor_daemon(settings, tells, as_json)
     lines = [
         *database_lines(settings),
         *_test_cases(settings),

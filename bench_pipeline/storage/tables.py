@@ -417,6 +417,7 @@ alerts = Table(
     Column("title", ForeignText, nullable=False),
     Column("body", ForeignText, nullable=False),
     Column("made_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False, comment="no sender takes it before; who takes it moves this on"),
     Column("sent_at", UtcDateTime, comment="NULL until a receiver accepted it"),
     Column("attempts", Integer, nullable=False),
     Column("failure", ForeignText, comment="why it was not sent, without addresses"),

@@ -31,6 +31,7 @@ def rehearsal(tmp_path_factory: pytest.TempPathFactory, ollama: FakeOllama) -> I
         "BENCH_TESTCASES_DIR": str(folder / "testcases"),
         "BENCH_FINAL_PASSES": str(FINAL_PASSES),
         "BENCH_RETRIES": "0",
+        "BENCH_AUTOMATION": "off",  # the tests start what they need
     }
     with Rehearsal(folder, fill_production, variables) as up:
         yield up

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +10,15 @@ from typing import Any
 import psutil
 import pytest
 from sqlalchemy import create_engine, text
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
+from bench_pipeline.assets.workbench_resource import USER_TAG
 from bench_pipeline_tests.kit.models import FAST, SLOW
 from bench_pipeline_tests.kit.rehearsal import OPERATOR, VIEWER, Rehearsal
 from bench_pipeline_tests.kit.tasks import GRADE_A
 
-pytestmark = [pytest.mark.ui, pytest.mark.postgres, pytest.mark.timeout(280), pytest.mark.xdist_group("rehearsal")]
+pytestmark = [pytest.mark.ui, pytest.mark.postgres, pytest.mark.timeout(400), pytest.mark.xdist_group("rehearsal")]
 
 LAUNCH = """
 mutation ($params: ExecutionParams!) {
@@ -27,12 +31,15 @@ RELOAD = "mutation { reloadWorkspace { __typename } }"
 
 
 def launched(rehearsal: Rehearsal, location: str, job: str, tags: dict[str, str] | None = None) -> dict[str, Any]:
-    """What launching a job answers."""
+    """What launching a job answers; whoever launches it also claims to be somebody else."""
     selector = {"repositoryLocationName": location, "repositoryName": "__repository__", "jobName": job}
     metadata = {"tags": [{"key": key, "value": value} for key, value in (tags or {}).items()]}
     params = {"selector": selector, "runConfigData": {}, "mode": "default", "executionMetadata": metadata}
-    answer: dict[str, Any] = rehearsal.graphql(LAUNCH, params=params)["launchRun"]
-    return answer
+    claimed = {"X-Forwarded-User": "somebody else", "X_Forwarded_User": "somebody else"}
+    with rehearsal.client(headers=claimed) as client:
+        answer = client.post("/graphql", json={"query": LAUNCH, "variables": {"params": params}}).raise_for_status()
+    launch: dict[str, Any] = answer.json()["data"]["launchRun"]
+    return launch
 
 
 def ended(rehearsal: Rehearsal, run: str, limit_s: float = 120) -> dict[str, Any]:
@@ -63,7 +70,7 @@ def test_the_promoters_address_is_in_one_process(rehearsal: Rehearsal) -> None:
         for name, pid in rehearsal.pids.items()
         if name != "postgres"
     }
-    assert held == dict.fromkeys(held, []) | {"promote": [PROMOTER]}
+    assert held == {name: [] for name in held} | {"promote": [PROMOTER]}
     assert {"measure", "promote", "web", "web-read-only", "daemon", "nginx"} == set(held)
 
 
@@ -75,9 +82,11 @@ def test_a_run_of_measure_ends_with_the_report_and_a_run_of_promote_changes_prod
 
     assert launched(rehearsal, "measure", "promote_grading")["__typename"] == "PipelineNotFoundError"
 
-    run = launched(rehearsal, "promote", "promote_grading")["run"]["id"]
-    assert ended(rehearsal, run)["status"] == "SUCCESS", rehearsal.trouble()
+    run = launched(rehearsal, "promote", "promote_grading", {USER_TAG: "somebody else"})["run"]["id"]
+    found = ended(rehearsal, run)
+    assert found["status"] == "SUCCESS", rehearsal.trouble()
     assert holder(rehearsal) == FAST
+    assert [tag["value"] for tag in found["tags"] if tag["key"] == USER_TAG] == [OPERATOR]
 
 
 def test_no_asset_is_defined_twice(rehearsal: Rehearsal) -> None:
@@ -139,6 +148,26 @@ def test_nothing_is_shown_without_a_login(rehearsal: Rehearsal, path: str) -> No
     with rehearsal.client(None) as client:
         assert client.get(path).status_code == 401
         assert client.post("/graphql", json={"query": RELOAD}).status_code == 401
+
+
+def opened(rehearsal: Rehearsal, **options: Any) -> ClientConnection:
+    address = f"{rehearsal.url.replace('https', 'wss')}/graphql"
+    secret = base64.b64encode(f"{OPERATOR}:{rehearsal.logins[OPERATOR]}".encode()).decode()
+    headers = {"Authorization": f"Basic {secret}"}
+    return connect(address, ssl=rehearsal.trust, subprotocols=["graphql-ws"], additional_headers=headers, **options)
+
+
+def test_logs_arrive_over_a_web_socket_of_our_own_page_alone(rehearsal: Rehearsal) -> None:
+    with opened(rehearsal, origin=rehearsal.url) as socket:
+        assert socket.subprotocol == "graphql-ws"
+    with pytest.raises(InvalidStatus, match="403"):
+        opened(rehearsal, origin="https://evil.example")
+
+
+def test_what_is_up_stays_as_it_is(rehearsal: Rehearsal) -> None:
+    before = rehearsal.pids
+    rehearsal.up()
+    assert rehearsal.pids == before
 
 
 def test_pages_cannot_be_framed_by_another_site(rehearsal: Rehearsal) -> None:

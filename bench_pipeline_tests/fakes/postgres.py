@@ -113,7 +113,7 @@ def server_account() -> Account:
 
 
 def server_home(directory: Path, identity: Account) -> Path:
-    """Return the folder for a server's data: `directory`, or as root a temporary one that the other account may enter."""
+    """Return the folder for a server's data: `directory`, or as root a temporary one that the account may enter."""
     if not identity:
         directory.mkdir(parents=True, exist_ok=True)
         return directory

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import ceil, comb, exp, fsum, inf, log, sqrt
-from statistics import NormalDist, fmean
+from statistics import NormalDist, fmean, stdev
 from statistics import median as median
 
 # MLPerf's early stopping: the fewest queries that support a p90 with 99 % confidence when one of them is late.
@@ -196,6 +196,14 @@ def _compared(logs: Sequence[float], level: float, unit: str) -> PairedCompariso
     half = _half_width(len(logs), sd, level)
     low, high = exp(max(mean - half, -_WIDEST)), exp(min(mean + half, _WIDEST))
     return PairedComparison(len(logs), exp(mean), low, high, level, sd, unit)
+
+
+def mean_interval(values: Sequence[float], level: float) -> tuple[float, float] | None:
+    """Return the interval of the mean of non-negative values by Student's t; None with fewer than two values."""
+    if len(values) < 2:
+        return None
+    mean, half = fmean(values), _half_width(len(values), stdev(values), level)
+    return max(mean - half, 0.0), mean + half
 
 
 def _half_width(n: int, sd: float, level: float) -> float:

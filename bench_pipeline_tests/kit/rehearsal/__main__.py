@@ -41,6 +41,7 @@ def main() -> int:
         rehearsal.down()
         print("stopped; the databases stay in .rehearsal/")
         return 0
+    print("starting; this takes half a minute", flush=True)
     try:
         rehearsal.up()
     except InputError as error:

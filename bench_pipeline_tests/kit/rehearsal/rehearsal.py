@@ -49,7 +49,7 @@ _LOCATIONS = """
 _MAIN = """
 {user}daemon off;
 pid {home}/nginx.pid;
-error_log stderr;
+error_log stderr crit;
 events {{}}
 http {{
     access_log off;
@@ -94,11 +94,13 @@ class Rehearsal:
 
     # What it does
 
-    def up(self, limit_s: float = 150) -> None:
+    def up(self, limit_s: float = 240) -> None:
         """Start what does not run, in the order of the units, and wait until every part answers."""
         if nginx_program() is None:
             raise InputError(NO_NGINX)
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self._supervisor.pid is not None and self.is_ready():
+            return
         if self._supervisor.pid is None:
             self._refuse_taken_port()
             self._write_files()
@@ -111,10 +113,13 @@ class Rehearsal:
 
     def down(self) -> None:
         """Stop everything. The databases and the files stay."""
-        self._supervisor.stop()
+        if self._was_up:
+            self._supervisor.stop()
 
     def remove(self) -> None:
         """Kill everything, and delete what lies outside of the folder."""
+        if not self._was_up:
+            return
         if self._supervisor.pid is not None:
             self._supervisor.kill()
         self._supervisor.remove()
@@ -145,6 +150,11 @@ class Rehearsal:
         """The process of each part."""
         return self._supervisor.pids()
 
+    @property
+    def supervisor_pid(self) -> int | None:
+        """The process of the supervisor, None when it is down."""
+        return self._supervisor.pid
+
     def run_processes(self) -> list[psutil.Process]:
         """The processes of runs: what the code locations started."""
         found = self.pids
@@ -159,7 +169,7 @@ class Rehearsal:
     def client(self, user: str | None = OPERATOR, **options: Any) -> httpx.Client:  # noqa: ANN401 - of httpx
         """A client that trusts the certificate, logged in as this user."""
         auth = (user, self.logins[user]) if user else None
-        return httpx.Client(base_url=self.url, verify=self._trust, auth=auth, trust_env=False, timeout=60, **options)
+        return httpx.Client(base_url=self.url, verify=self.trust, auth=auth, trust_env=False, timeout=60, **options)
 
     def graphql(self, query: str, user: str = OPERATOR, **variables: object) -> dict[str, Any]:
         """Ask through nginx and return the data."""
@@ -277,6 +287,10 @@ class Rehearsal:
         sockets.mkdir(mode=0o700, exist_ok=True)
         return Supervisor(self.folder, programs, sockets)
 
+    @property
+    def _was_up(self) -> bool:
+        return (self.folder / "ports.json").exists()
+
     @staticmethod
     def _here(command: list[str]) -> list[str]:
         """The command of a unit with this machine's paths."""
@@ -340,7 +354,8 @@ class Rehearsal:
                 ) from None
 
     @cached_property
-    def _trust(self) -> ssl.SSLContext:
+    def trust(self) -> ssl.SSLContext:
+        """What trusts the proxy's certificate."""
         return ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
 
     def _kept(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:

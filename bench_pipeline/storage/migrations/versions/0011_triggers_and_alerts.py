@@ -55,6 +55,7 @@ def upgrade() -> None:
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("made_at", moment, nullable=False),
+        sa.Column("due_at", moment, nullable=False, comment="no sender takes it before; who takes it moves this on"),
         sa.Column("sent_at", moment, nullable=True, comment="NULL until a receiver accepted it"),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("failure", sa.Text(), nullable=True, comment="why it was not sent, without addresses"),
