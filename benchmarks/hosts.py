@@ -2,7 +2,7 @@
 
 Each host is a stub with a known service time. A host is busy while it answers anything, as a share of the time between
 the first and the last call with a prompt on any host. The rest is this program's own work, which other programs on the
-machine prolong; so the share of one host stands beside that of two. It takes about four minutes.
+machine prolong; so the share of one host stands beside that of two. It takes about five minutes.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def main() -> None:
     """Measure and print; the exit status says whether both hosts were busy enough."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hosts", description=__doc__)
     parser.add_argument("--models", type=int, default=20)
-    parser.add_argument("--cases", type=int, default=6)
-    parser.add_argument("--latency-ms", type=float, default=1000.0)
+    parser.add_argument("--cases", type=int, default=4)
+    parser.add_argument("--latency-ms", type=float, default=2000.0)
     arguments = parser.parse_args()
     scenario = Scenario(arguments.models, arguments.cases, arguments.latency_ms, rounds=1)
     print(f"{scenario.name}\n")

@@ -269,6 +269,27 @@ def test_an_interrupted_benchmark_goes_on_where_its_models_began(world: World, h
     assert len(world.rows("benchmark_samples", "case_id")) == 6 * len(CASES)
 
 
+# The anchor
+
+
+@ONE_ENGINE
+def test_each_host_measures_the_anchor_first_and_last(world: World, hosts: dict[str, FakeOllama]) -> None:
+    measured(world, *MODELS[:2], anchor="m05:1b")
+    names = [f"m05:1b (anchor, {when}, {host})" for when in ("first", "last") for host in hosts]
+    rows = world.rows("benchmark_model_runs", "model_name", "host", "role")
+    assert sorted(row for row in rows if row[2] != "candidate") == sorted(
+        (name, name[-5:-1], "anchor_first" if "first" in name else "anchor_last") for name in names
+    )
+
+
+@ONE_ENGINE
+def test_a_lost_host_cannot_show_that_it_did_not_drift(world: World, hosts: dict[str, FakeOllama]) -> None:
+    world.configure(retry_pause_s=0.0)
+    lost = lost_after(hosts["gpu2"], len(CASES) + 1)(world, "gpu2")
+    ranked = measured(world, *MODELS[:6], anchor="m05:1b", on_event=lost)
+    assert "gpu2 was lost before the anchor was measured there again" in (ranked.scoreboard.invalid or "")
+
+
 # The final
 
 
