@@ -102,7 +102,7 @@ def test_the_proxy_leads_to_the_web_servers() -> None:
     web, nginx = VARIABLES["web.env"], VARIABLES["nginx.env"]
     assert nginx["WEB"] == f"{web['WEB_HOST']}:{web['WEB_PORT']}"
     assert nginx["READ_ONLY_WEB"] == f"{web['WEB_HOST']}:{web['READ_ONLY_WEB_PORT']}"
-    assert nginx["ORIGIN"] == f"https://{nginx['SERVER_NAME']}"
+    assert nginx["ORIGIN"] == VARIABLES["bench.env"]["BENCH_UI_URL"] == f"https://{nginx['SERVER_NAME']}"
     assert web["BENCH_UI_NAMES"] == nginx["SERVER_NAME"] == HELM["dagsterWebserver"]["env"]["BENCH_UI_NAMES"]
     for name, port in (("web", "WEB_PORT"), ("web-read-only", "READ_ONLY_WEB_PORT")):
         for command in (command_of(PROCESSES[name]), COMPOSE[name]["command"]):
@@ -158,7 +158,7 @@ def test_no_process_has_the_owners_address() -> None:
 
 
 def test_every_variable_is_one_that_is_read() -> None:
-    known = {"BENCH_ALERT_URLS", "BENCH_AUTOMATION", "BENCH_PROXY_USER_HEADER", "BENCH_UI_NAMES"}
+    known = {"BENCH_ALERT_URLS", "BENCH_AUTOMATION", "BENCH_PROXY_USER_HEADER", "BENCH_UI_NAMES", "BENCH_UI_URL"}
     for name, field in Settings.model_fields.items():
         alias = field.validation_alias
         known |= {str(one) for one in alias.choices} if isinstance(alias, AliasChoices) else {f"BENCH_{name.upper()}"}

@@ -94,7 +94,7 @@ class Rehearsal:
 
     # What it does
 
-    def up(self, limit_s: float = 150) -> None:
+    def up(self, limit_s: float = 240) -> None:
         """Start what does not run, in the order of the units, and wait until every part answers."""
         if nginx_program() is None:
             raise InputError(NO_NGINX)
@@ -169,7 +169,7 @@ class Rehearsal:
     def client(self, user: str | None = OPERATOR, **options: Any) -> httpx.Client:  # noqa: ANN401 - of httpx
         """A client that trusts the certificate, logged in as this user."""
         auth = (user, self.logins[user]) if user else None
-        return httpx.Client(base_url=self.url, verify=self._trust, auth=auth, trust_env=False, timeout=60, **options)
+        return httpx.Client(base_url=self.url, verify=self.trust, auth=auth, trust_env=False, timeout=60, **options)
 
     def graphql(self, query: str, user: str = OPERATOR, **variables: object) -> dict[str, Any]:
         """Ask through nginx and return the data."""
@@ -354,7 +354,8 @@ class Rehearsal:
                 ) from None
 
     @cached_property
-    def _trust(self) -> ssl.SSLContext:
+    def trust(self) -> ssl.SSLContext:
+        """What trusts the proxy's certificate."""
         return ssl.create_default_context(cafile=str(self.folder / "ca.pem"))
 
     def _kept(self, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
