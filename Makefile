@@ -6,7 +6,7 @@ INSTALLED := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 
-.PHONY: help demo test ui up down lint bench team simulations campaigns outages clean
+.PHONY: help demo test ui up down lint bench ticks reaction team simulations campaigns outages clean
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -50,6 +50,12 @@ simulations: $(INSTALLED) ## Simulate how often decisions and races err; writes 
 	$(BIN)/python -m benchmarks.decisions --markdown docs/reference/simulations.md --csv docs/reference/simulations.csv
 	$(BIN)/python -m benchmarks.repetitions --markdown docs/reference/simulations.md
 	$(BIN)/python -m benchmarks.racing --markdown docs/reference/simulations.md
+
+ticks: $(INSTALLED) ## Measure the memory of daemon and code server over 1,000 sensor ticks (minutes)
+	$(BIN)/python -m benchmarks.sensor_ticks
+
+reaction: $(INSTALLED) ## Time a new model from its actor to the decision about it (minutes)
+	$(BIN)/python -m benchmarks.trigger_to_decision
 
 team: $(INSTALLED) ## Time commands on the database of a large team (a minute)
 	$(BIN)/python -m benchmarks.team_commands

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import io
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -22,8 +23,9 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.mapping.names import ColumnName, mapped_name
 from bench_pipeline.domain.measuring.protocol import CacheRegime, PlacementRule, Strategy
 from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE
-from bench_pipeline.domain.models.server_address import parse_ollama_host
+from bench_pipeline.domain.models.server_address import ServerAddress, parse_named_hosts, parse_ollama_host
 from bench_pipeline.domain.promoting.policy import ALPHA, PromotionPolicy
+from bench_pipeline.domain.triggers.quiet_hours import parse_quiet_hours
 
 # Families trained for code only, or that need an image. qwen2.5-coder is chat-tuned and stays in.
 CODE_OR_VISION_ONLY = (
@@ -110,10 +112,15 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("BENCH_OLLAMA_HOST", "OLLAMA_HOST"),
         description="address of the Ollama server, in any form that OLLAMA_HOST has",
     )
+    ollama_hosts: SecretStr | None = Field(
+        default=None,
+        description="several Ollama servers in place of the one, each with a GPU of its own: "
+        "gpu1=http://10.0.0.1:11434,gpu2=http://10.0.0.2:11434",
+    )
     ollama_api_key: SecretStr | None = Field(
         default=None,
         validation_alias=AliasChoices("BENCH_OLLAMA_API_KEY", "OLLAMA_API_KEY"),
-        description="API key for the Ollama server at that address, sent as a bearer token",
+        description="API key for the Ollama servers at these addresses, sent as a bearer token",
     )
     openai_api_key: SecretStr | None = Field(
         default=None,
@@ -132,7 +139,7 @@ class Settings(BaseSettings):
     )
     server_hardware: dict[str, str] = Field(
         default_factory=dict,
-        description="what a server runs on, by host or host:port, because no API tells: "
+        description="what a server runs on, by name, host or host:port, because no API tells: "
         '{"gpu-box": "RTX 4090, 24 GB"}; results rank together only on equal hardware',
     )
     llama_cpp_threads: int | None = Field(default=None, ge=1, description="threads of the llama.cpp runtime")
@@ -237,11 +244,26 @@ class Settings(BaseSettings):
     review_schedule: str = Field(
         default="0 3 8 1,4,7,10 *", description="cron expression of the quarterly review, in the same time zone"
     )
-    schedule_timezone: str = Field(default="UTC", description="time zone of both schedules")
+    schedule_timezone: str = Field(default="UTC", description="time zone of both schedules and of the quiet hours")
+    quiet_hours: str | None = Field(
+        default=None,
+        description="times in which automation starts no benchmark, such as mon-fri 08:00-18:00; sat 10:00-12:00",
+    )
+    heed_production: bool = Field(
+        default=True,
+        description="automation starts no benchmark while production uses its models; false: only quiet hours count",
+    )
     automation: Literal["on", "off"] | None = Field(
         default=None,
         description="on: schedules and sensors run once Dagster loads them; off: a person turns them on; "
         "default: off under dg dev and bench ui, else on",
+    )
+    alert_urls: SecretStr | None = Field(
+        default=None,
+        description="addresses that receive alerts, in the forms of apprise, separated by commas or spaces",
+    )
+    ui_url: str | None = Field(
+        default=None, description="address of Dagster's UI as people open it, for the links in alerts"
     )
 
     @field_validator("ollama_host")
@@ -251,6 +273,24 @@ class Settings(BaseSettings):
             parse_ollama_host(value)
         except InputError as error:
             raise PydanticCustomError("address", "{reason}", {"reason": str(error)}) from None
+        return value
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _are_quiet_hours(cls, value: str | None) -> str | None:
+        try:
+            parse_quiet_hours(value or "")
+        except ValueError as error:
+            raise PydanticCustomError("quiet_hours", "{reason}", {"reason": str(error)}) from None
+        return value
+
+    @field_validator("ollama_hosts")
+    @classmethod
+    def _are_hosts(cls, value: SecretStr | None) -> SecretStr | None:
+        try:
+            parse_named_hosts(value.get_secret_value() if value else "")
+        except InputError as error:
+            raise PydanticCustomError("hosts", "{reason}", {"reason": str(error)}) from None
         return value
 
     @field_validator("production_names", mode="before")
@@ -263,7 +303,7 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise PydanticCustomError("names", "{reason}", {"reason": str(error)}) from None
 
-    @field_validator("database_url", "promoter_url", "owner_url")
+    @field_validator("database_url", "promoter_url", "owner_url", "alert_urls")
     @classmethod
     def _is_text(cls, url: SecretStr | None) -> SecretStr | None:
         try:
@@ -272,10 +312,22 @@ class Settings(BaseSettings):
             raise PydanticCustomError("text", "must be UTF-8 text; percent-encode any other byte") from None
         return url
 
+    @field_validator("ui_url")
+    @classmethod
+    def _is_a_page(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"https?://[^\s@?#]+", value):
+            raise PydanticCustomError("page", "must be http:// or https:// with a host, without a login or a query")
+        return value
+
     @property
     def max_model_bytes(self) -> int:
         """The size limit in bytes."""
         return int(self.max_model_gb * 1e9)
+
+    @property
+    def named_hosts(self) -> dict[str, ServerAddress]:
+        """The Ollama servers that have names, in the order in which they are stated; empty for a single server."""
+        return parse_named_hosts(self.ollama_hosts.get_secret_value() if self.ollama_hosts else "")
 
     @property
     def promotion_policy(self) -> PromotionPolicy:

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from bench_pipeline.cli.main import main
 from bench_pipeline_tests.fakes.postgres import create_database, drop_database, postgres_server, server_programs
+from bench_pipeline_tests.kit import json_schemas
 from bench_pipeline_tests.kit.models import FINAL_PASSES
 from bench_pipeline_tests.kit.shell import Shell, Typed, shell_in
 from bench_pipeline_tests.kit.world import World, open_prepared, prepare_database
@@ -123,7 +124,10 @@ def with_final(world: World, shell: Shell, monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.fixture
 def typed(shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Typed:
-    """The same command line in this process: its own entry point, without a second's start for each."""
+    """The same command line in this process: its own entry point, without a second's start for each.
+
+    What it prints with --json fits the published schema.
+    """
     for name in os.environ:
         if name.startswith(("BENCH_", "OLLAMA_")):
             monkeypatch.delenv(name)
@@ -137,6 +141,7 @@ def typed(shell: Shell, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         with pytest.raises(SystemExit) as ended:
             main()
         out, err = capsys.readouterr()
+        json_schemas.check_output(arguments, out)
         return CompletedProcess(arguments, int(ended.value.code or 0), out, err)
 
     return bench

@@ -69,6 +69,26 @@ def test_every_asset_is_described_owned_and_grouped(definitions: dg.Definitions)
         assert spec.group_name != "default", spec.key
 
 
+def test_the_lineage_reads_from_left_to_right_and_begins_outside(definitions: dg.Definitions) -> None:
+    """By groups: sources, models, the tasks, documents; no asset follows one of a later group, or of another task."""
+    graph = definitions.resolve_asset_graph()
+    fixed = {"production": 0, "models": 1, "documents": 3}
+    for key in graph.get_all_asset_keys():
+        node = graph.get(key)
+        parents = [graph.get(parent) for parent in node.parent_keys]
+        for parent in parents:
+            before, after = (fixed.get(str(one.group_name), 2) for one in (parent, node))
+            assert before <= after, (parent.key, key)
+            assert before != 2 or after != 2 or parent.group_name == node.group_name, (parent.key, key)
+        assert bool(parents) is (node.group_name != "production"), key
+
+
+def test_no_kind_names_a_runtime_because_a_model_may_run_on_any(definitions: dg.Definitions) -> None:
+    kinds = {kind for spec in definitions.resolve_all_asset_specs() for kind in spec.kinds}
+
+    assert kinds == {"sql", "llm", "json", "markdown"}
+
+
 def test_loading_opens_no_connection(tmp_path: Path) -> None:
     """The databases and servers that are named here do not exist."""
     environment = os.environ | {

@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from bench_pipeline.cli.failures import STATUSES
 from bench_pipeline.cli.main import COMMANDS, bench
+from bench_pipeline.domain.alerts.alert import AlertCause
 from bench_pipeline.domain.mapping.names import OPTIONAL, OPTIONAL_COLUMNS, REQUIRED
 from bench_pipeline.domain.measuring.validity import ValidityRule
 from bench_pipeline.domain.promoting.refusal import SENTENCES
@@ -270,6 +271,12 @@ def test_every_reason_for_a_refusal_is_listed_with_words_of_its_sentence() -> No
         assert all(part in sentence for part in words), reason
         assert happened, reason
         assert remedy, reason
+
+
+def test_every_alert_has_a_section_that_says_what_to_do() -> None:
+    alerts = section(text_of("how-to/operate.md"), "## Alerts")
+
+    assert re.findall(r"^### `(\w+)`$", alerts, re.MULTILINE) == [cause.value for cause in AlertCause]
 
 
 def test_our_tables_stand_in_the_reference_with_their_columns() -> None:

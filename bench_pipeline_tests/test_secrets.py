@@ -49,6 +49,9 @@ COMMAND_LINES = {
     "blame": f"blame {GRADE_A}",
     "docs": "docs",
     "db": "db install",
+    "triggers": "triggers",
+    "retry": "retry",
+    "alerts": "alerts",
     "doctor": "doctor",
     "completion": "completion bash",
 }
@@ -78,6 +81,7 @@ def shell(world: World, guarded_postgres: str) -> Shell:
             "BENCH_RECORDER_PASSWORD": PASSWORDS["bench_recorder"],
             "BENCH_PROMOTER_PASSWORD": PASSWORDS["bench_promoter"],
             "BENCH_OPENAI_API_KEY": f"sk-{CANARY}",
+            "BENCH_ALERT_URLS": f"json://someone:{CANARY}@127.0.0.1:1/{CANARY} slack://{CANARY}",
             "BENCH_OLLAMA_HOST": server,
             "BENCH_CACHE_DIR": str(world.folder / "cache"),
             "BENCH_RETRIES": "0",

@@ -51,9 +51,17 @@ def test_the_promotion_policy_is_what_the_variables_say(monkeypatch: pytest.Monk
     assert load_settings().promotion_policy == PromotionPolicy(min_gain=0.1, alpha=0.02)
 
 
+def test_hosts_have_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings().named_hosts == {}
+    monkeypatch.setenv("BENCH_OLLAMA_HOSTS", "gpu1=http://10.0.0.1:11434,gpu2=10.0.0.2")
+    urls = {name: address.url for name, address in load_settings().named_hosts.items()}
+    assert urls == {"gpu1": "http://10.0.0.1:11434", "gpu2": "http://10.0.0.2:11434"}
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("BENCH_OLLAMA_HOSTS", "http://10.0.0.1:11434"),
         ("BENCH_MAX_MODEL_GB", "0"),
         ("BENCH_MAX_MODEL_GB", "eight"),
         ("BENCH_BATCH_SIZE", "0"),
@@ -71,6 +79,9 @@ def test_the_promotion_policy_is_what_the_variables_say(monkeypatch: pytest.Monk
         ("BENCH_DATABASE_URL", "sqlite:///a\udcffb.db"),
         ("BENCH_PROMOTER_URL", "postgresql://a\udcffb@h/d"),
         ("BENCH_EXCLUDED_NAMES", '{"a": 1}'),
+        ("BENCH_ALERT_URLS", "json://a\udcffb"),
+        ("BENCH_UI_URL", "dagster.example.org"),
+        ("BENCH_UI_URL", "https://ann:secret@dagster.example.org"),
     ],
 )
 def test_a_wrong_variable_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -20,6 +20,7 @@ import psutil
 import pytest
 
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.json_schemas import assert_fits
 from bench_pipeline_tests.kit.shell import Shell, Typed
 from bench_pipeline_tests.kit.world import World
 
@@ -35,14 +36,18 @@ mutation ($params: ExecutionParams!) {
 """
 
 
+PROXY = {"X-Forwarded-User": "alice"}
+
+
 class Ui:
     """The web server, asked as a browser asks it."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.url = url
 
     def ask(self, query: str, **variables: object) -> dict[str, Any]:
-        answer = httpx.post(f"{self._url}/graphql", json={"query": query, "variables": variables}, timeout=30)
+        body = {"query": query, "variables": variables}
+        answer = httpx.post(f"{self.url}/graphql", json=body, headers=PROXY, timeout=30)
         data: dict[str, Any] = answer.raise_for_status().json()["data"]
         return data
 
@@ -61,9 +66,24 @@ class Ui:
         assert answer["__typename"] == "LaunchRunSuccess", answer
         return str(answer["run"]["id"])
 
+    def launches(self) -> bool:
+        """Whether a run can be launched now."""
+        with contextlib.suppress(httpx.HTTPError, AssertionError):
+            return bool(self.materialize("grading/test_cases"))
+        return False
+
     def status(self, run_id: str) -> str:
-        answer = self.ask("query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }", id=run_id)
-        return str(answer["runOrError"]["status"])
+        with contextlib.suppress(httpx.HTTPError):
+            answer = self.ask("query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }", id=run_id)
+            return str(answer["runOrError"]["status"])
+        return "not known"
+
+    def tags(self, run_id: str) -> dict[str, str]:
+        query = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { tags { key value } } } }"
+        return {tag["key"]: tag["value"] for tag in self.ask(query, id=run_id)["runOrError"]["tags"]}
+
+    def cancel(self, run_id: str) -> None:
+        self.ask("mutation ($id: String!) { terminateRun(runId: $id) { __typename } }", id=run_id)
 
 
 def until(condition: Callable[[], bool], what: str, limit_s: float = 120) -> None:
@@ -82,9 +102,13 @@ class Server:
         self.port = port
         self.first_words = first_words
 
-    def daemon(self) -> psutil.Process:
-        children = psutil.Process(self.process.pid).children()
-        return next(child for child in children if any("dagster-daemon" in word for word in child.cmdline()))
+    def children(self, word: str) -> list[psutil.Process]:
+        """The living processes below the server whose command line has this word."""
+        found = []
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                found += [child] if word in " ".join(child.cmdline()) else []
+        return found
 
 
 def environment_of(world: World, tmp_path: Path) -> dict[str, str]:
@@ -128,7 +152,7 @@ def bench_ui(*options: str, folder: Path, environment: dict[str, str], log: Path
         )
     try:
         assert process.stdout is not None
-        lines = 4 if "--json" in options else 1
+        lines = 6 if "--json" in options else 2
         yield Server(process, port, "".join(process.stdout.readline() for _ in range(lines)).strip())
     finally:
         everything = [process, *psutil.Process(process.pid).children(recursive=True)] if process.poll() is None else []
@@ -142,26 +166,49 @@ def bench_ui(*options: str, folder: Path, environment: dict[str, str], log: Path
 
 @pytest.fixture
 def ui(world: World, tmp_path: Path) -> Iterator[Ui]:
-    environment = environment_of(world, tmp_path)
+    environment = environment_of(world, tmp_path) | {"BENCH_PROXY_USER_HEADER": "X-Forwarded-User"}
     options = ("--workspace", "workspace.yaml")
     with bench_ui(*options, folder=ROOT, environment=environment, log=tmp_path / "ui.log") as server:
         address = f"http://127.0.0.1:{server.port}"
-        assert server.first_words == f"Dagster on {address} serves workspace.yaml; Ctrl-C stops it"
+        assert server.first_words == (
+            f"Dagster on {address} serves workspace.yaml; Ctrl-C stops it\n"
+            "It has no login. Runs, and with them promotions, can be started by every process and every user of this "
+            "machine."
+        )
         found = Ui(address)
         until(found.is_ready, "the asset graph")
         yield found
 
 
-def test_web_server_and_daemon_show_the_graph_and_materialize_an_asset(ui: Ui, world: World) -> None:
+def refusals(url: str) -> list[int]:
+    """How the server answers what a page of another site would send."""
+    mutation = {"query": "mutation { setNuxSeen }"}
+    answers = [
+        httpx.get(f"{url}/graphql", params=mutation),
+        httpx.post(f"{url}/graphql", json=mutation, headers={"Origin": "https://evil.example"}),
+        httpx.post(f"{url}/graphql", json=mutation, headers={"Host": "evil.example"}),
+        httpx.post(f"{url}/graphql", data=mutation),
+        httpx.post(f"{url}/report_asset_check/grading/validation", json={"check_name": "validated", "passed": True}),
+        httpx.post(f"{url}/report_asset_materialization/grading/scoreboard", json={}),
+    ]
+    return [answer.status_code for answer in answers]
+
+
+def test_the_web_server_shows_the_graph_refuses_other_sites_and_materializes_for_who_clicked(
+    ui: Ui, world: World
+) -> None:
     nodes = ui.ask("{ assetNodes { assetKey { path } dependencyKeys { path } isPartitioned } }")["assetNodes"]
     graph = {"/".join(node["assetKey"]["path"]): node for node in nodes}
     assert graph["grading/model_runs"]["isPartitioned"]
     assert graph["grading/scoreboard"]["dependencyKeys"] == [{"path": ["grading", "model_runs"]}]
 
+    assert refusals(ui.url) == [405, 403, 403, 415, 403, 403]
+
     run_id = ui.materialize("eligible_models", "grading/test_cases")
     until(lambda: ui.status(run_id) in ("SUCCESS", "FAILURE"), "the run")
 
     assert ui.status(run_id) == "SUCCESS"
+    assert ui.tags(run_id)["bench/user"] == "alice"
     partitions = ui.ask(
         "query ($key: AssetKeyInput!) { assetNodeOrError(assetKey: $key) { ... on AssetNode { partitionKeys } } }",
         key={"path": ["grading", "model_runs"]},
@@ -180,7 +227,13 @@ def test_without_a_workspace_file_the_installed_package_is_served_until_a_signal
     del environment["DAGSTER_HOME"]
     with bench_ui("--json", folder=folder, environment=environment, log=log) as server:
         url = f"http://127.0.0.1:{server.port}"
-        assert json.loads(server.first_words) == {"url": url, "serves": "bench_pipeline.definitions"}
+        assert_fits("ui", json.loads(server.first_words))
+        assert json.loads(server.first_words) == {
+            "url": url,
+            "serves": "bench_pipeline.definitions",
+            "login": False,
+            "reached_by": "every process and every user of this machine",
+        }
         ui = Ui(url)
         until(ui.is_ready, "the asset graph")
         ui.materialize("grading/test_cases", "grading/model_runs")
@@ -195,7 +248,7 @@ def test_without_a_workspace_file_the_installed_package_is_served_until_a_signal
         assert server.process.wait(timeout=60) == 0
         until(lambda: all(is_dead(process) for process in processes), "the end of all processes", 30)
     assert (folder / ".dagster" / "dagster.yaml").read_text() == (ROOT / "dagster.yaml").read_text()
-    assert "WARNING" not in log.read_text()
+    assert [word for word in ("WARNING", "Supersession", "Deprecat", "dagster.yaml") if word in log.read_text()] == []
 
 
 def is_dead(process: psutil.Process) -> bool:
@@ -206,13 +259,36 @@ def is_dead(process: psutil.Process) -> bool:
 
 
 @ONE_ENGINE
-def test_a_daemon_that_dies_ends_the_server_and_is_named(world: World, tmp_path: Path) -> None:
+def test_each_part_that_dies_is_replaced_and_no_run_or_pool_slot_is_lost(world: World, tmp_path: Path) -> None:
+    """The code server, the daemon, the web server and the run's worker are killed in one story."""
+    world.server.models["slow:7b"] = replace(world.server.models["slow:7b"], latency_ms=120_000)
     log = tmp_path / "ui.log"
     with bench_ui(folder=tmp_path, environment=environment_of(world, tmp_path), log=log) as server:
-        server.daemon().kill()
+        ui = Ui(f"http://127.0.0.1:{server.port}")
+        until(ui.is_ready, "the asset graph")
+        runs = [ui.materialize("grading/test_cases", "grading/model_runs") for _ in range(2)]
+        until(lambda: any(call.model == "slow:7b" for call in world.server.requests("/api/chat")), "a call")
+        until(lambda: sorted(ui.status(run) for run in runs) == ["QUEUED", "STARTED"], "the pool of a fresh instance")
+        first, second = sorted(runs, key=ui.status, reverse=True)
+        worker = psutil.Process(json.loads(ui.tags(first)["bench/process"])["holder"]["pid"])
 
-        assert server.process.wait(timeout=60) == 1
-    assert "bench: the daemon ended unexpectedly with status -9" in log.read_text()
+        server.children("api grpc")[0].kill()
+        worker.kill()  # nobody is left to report its death: its code server died before it
+        until(ui.launches, "the code server's successor")
+        until(lambda: ui.status(first) == "FAILURE", "the end of the ghost")
+        until(lambda: ui.status(second) == "STARTED", "the run that waited for its slot")
+        until(lambda: "bench/process" in ui.tags(second), "its process")
+        ui.cancel(second)
+        until(lambda: ui.status(second) == "CANCELED", "the end of the cancelled run")
+
+        for word in ("dagster-daemon", "ui.webserver"):
+            server.children(word)[0].kill()
+        until(ui.is_ready, "the web server's successor")
+        last = ui.materialize("grading/test_cases")
+        until(lambda: ui.status(last) == "SUCCESS", "a run through the daemon's successor")
+    told = log.read_text()
+    for name in ("code server of bench_pipeline.definitions", "daemon", "web server"):
+        assert f"bench: the {name} ended with status -9; it is started again in 0.5 s" in told
 
 
 @ONE_ENGINE

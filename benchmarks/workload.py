@@ -66,6 +66,7 @@ def write_task(folder: Path, cases: int) -> None:
         "conversations": [CONVERSATION],
         "prompt": {"template": _INSTRUCTIONS + _TEMPLATE},
         "verdict": {"reader": "leading_tag"},
+        "promotion": {"auto": [CONVERSATION]},
     }
     (home / "suite.json").write_text(json.dumps(suite), encoding="utf-8")
     (home / "task.yaml").write_text(yaml.safe_dump(task), encoding="utf-8")

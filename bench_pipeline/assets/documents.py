@@ -1,16 +1,22 @@
 """After all stages: the workflow documents and the champion registry. They are rendered in reporting/."""
 
 from collections.abc import Sequence
+from datetime import UTC
+from typing import Any
 
 import dagster as dg
 
-from bench_pipeline.assets.metadata import CODE_VERSION, DOCUMENTS, OWNERS
+from bench_pipeline.assets.metadata import CODE_VERSION, DOCUMENTS, OWNERS, cut, first_rows, text
+from bench_pipeline.assets.production_tables import CONVERSATIONS, WORKFLOWS
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
+from bench_pipeline.domain.promoting.holders import Holder
+from bench_pipeline.promotion.holders import conversation_holders
 from bench_pipeline.promotion.reconciliation import write_open_documents
 from bench_pipeline.reporting.workflow_docs import champion_registry
-from bench_pipeline.storage.champions import all_champions
 
 WORKFLOW_DOCS, CHAMPION_REGISTRY = dg.AssetKey("workflow_docs"), dg.AssetKey("champion_registry")
+_HOLDER_COLUMNS = {"conversation": "string", "actor": "string", "champion": "bool", "before": "string",
+                   "promotion": "string", "task": "string", "benchmark_id": "string"}  # fmt: skip
 
 
 def document_assets(tasks: Sequence[str]) -> list[dg.AssetsDefinition]:
@@ -22,15 +28,20 @@ def document_assets(tasks: Sequence[str]) -> list[dg.AssetsDefinition]:
         group_name=DOCUMENTS,
         owners=OWNERS,
         kinds={"markdown"},
-        deps=after,
+        deps=[*after, WORKFLOWS],
         code_version=CODE_VERSION,
         description="One document per workflow: its steps, their actors, possible batches, and issues.",
     )
     def workflow_docs(workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
             changed, _ = write_open_documents(bench)
+            folder = bench.settings.production_dir
         return dg.MaterializeResult(
-            metadata={"changed": len(changed), "files": "\n".join(str(path) for path in changed) or "none"}
+            metadata={
+                "changed": len(changed),
+                "files": text(changed),
+                "folder": dg.MetadataValue.path(str(folder.resolve())),
+            }
         )
 
     @dg.asset(
@@ -38,35 +49,42 @@ def document_assets(tasks: Sequence[str]) -> list[dg.AssetsDefinition]:
         group_name=DOCUMENTS,
         owners=OWNERS,
         kinds={"json"},
-        deps=[*after, WORKFLOW_DOCS],
+        deps=[*after, WORKFLOW_DOCS, CONVERSATIONS],
         code_version=CODE_VERSION,
-        description="The champion and runner-up of each conversation, and the benchmark that chose them.",
+        description=(
+            "Who carries out each conversation now and who did before, its champion and runner-up, and the benchmark "
+            "and the promotion that put it there."
+        ),
     )
     def registry(workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
             value = champion_registry(bench.database, bench.production)
-        return dg.MaterializeResult(metadata={"registry": dg.MetadataValue.json(value)})
+            found = conversation_holders(bench)
+            folder = bench.settings.production_dir
+        return dg.MaterializeResult(metadata=_registry_metadata(value, found, str((folder / "champions.md").resolve())))
 
     return [workflow_docs, registry]
 
 
-@dg.asset_check(
-    asset=CHAMPION_REGISTRY,
-    name="production_equals_registry",
-    description="Every conversation still has the actor that a benchmark set or confirmed.",
-)
-def production_equals_registry(workbench: WorkbenchResource) -> dg.AssetCheckResult:
-    """Compare conversations.actor_id with the registry; a difference is a later change by hand."""
-    with workbench.open() as bench, bench.database.engine.connect() as connection:
-        champions = {row.conversation_id: row.champion_actor_id for row in all_champions(connection)}
-        held = {row.conversation_id: row.actor_id for row in bench.production.conversations(connection, champions)}
-    different = [
-        f"conversation {number} has actor {held.get(number)}, its champion is {champion}"
-        for number, champion in champions.items()
-        if held.get(number) != champion
-    ]
-    return dg.AssetCheckResult(
-        passed=not different,
-        severity=dg.AssetCheckSeverity.WARN,
-        description="; ".join(different) or f"{len(champions)} conversations have their champion",
-    )
+def _registry_metadata(value: dict[str, Any], found: Sequence[Holder], path: str) -> dict[str, Any]:
+    return {
+        "conversations": len(found),
+        "have_their_champion": sum(one.has_champion for one in found),
+        "differ_from_champion": sum(not one.has_champion for one in found),
+        **first_rows("holders", [_holder(one) for one in found], _HOLDER_COLUMNS, path),
+        "file": dg.MetadataValue.path(path),
+        "registry": dg.MetadataValue.json(cut(value)),
+    }
+
+
+def _holder(one: Holder) -> dict[str, object]:
+    since = f"{one.promotion_id} of {one.since.astimezone(UTC):%Y-%m-%d}" if one.since else "none"
+    return {
+        "conversation": f"{one.conversation_id} {one.conversation}",
+        "actor": one.actor or "none",
+        "champion": one.has_champion,
+        "before": one.before or "none",
+        "promotion": since,
+        "task": one.task,
+        "benchmark_id": one.benchmark_id or "none",
+    }

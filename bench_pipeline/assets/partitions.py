@@ -32,3 +32,9 @@ def register_partitions(instance: dg.DagsterInstance, candidates: Sequence[Candi
     if new:
         instance.add_dynamic_partitions(str(models.name), new)
     return new
+
+
+def partitions_without_actor(instance: dg.DagsterInstance, candidates: Sequence[Candidate]) -> list[str]:
+    """Return the partitions whose actor is gone. They are kept: a model that comes back keeps its history."""
+    present = {partition_key(candidate.name) for candidate in candidates}
+    return sorted(set(instance.get_dynamic_partitions(str(models.name))) - present)

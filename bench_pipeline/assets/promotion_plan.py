@@ -1,18 +1,21 @@
 """Stage 6: the decision about every conversation, and the exact rows that would change. Applying is stage 7."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
 
 from bench_pipeline.assets.lineage import handed_on
-from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, table
+from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, SHOWN, TRIGGERS, cut, first_rows, words
 from bench_pipeline.assets.production_tables import CONVERSATIONS, INTERACTIONS
 from bench_pipeline.assets.trigger_tags import BENCHMARK, carried
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
-from bench_pipeline.benchmark.ranking import read_ranked
+from bench_pipeline.benchmark.ranking import read_ranked, read_scoreboard
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.promoting.plan import PlanRow, plan_diff
+from bench_pipeline.domain.measuring.estimates import counted
+from bench_pipeline.domain.promoting.plan import PlanRow, PromotionPlan, plan_diff
+from bench_pipeline.domain.text import listed
 from bench_pipeline.promotion.delivery import propose, stored_plan
 from bench_pipeline.promotion.gates import awaited
 from bench_pipeline.promotion.plan import impacts
@@ -84,19 +87,62 @@ def promotion_plan_asset(task: str) -> dg.AssetsDefinition:
         return dg.MaterializeResult(
             data_version=dg.DataVersion(plan.hash),
             metadata={
+                "result": _result(plan),
+                "promote": len(plan.changes),
+                "approval": plan.terms.approval.value,
+                "report": dg.MetadataValue.asset(dg.AssetKey([task, "report"])),
+                "waiting_or_given_up": dg.MetadataValue.asset(TRIGGERS),
+                "diff": dg.MetadataValue.md(_diff(plan)),
+                **first_rows("decisions", decision_records(plan.rows), DECISION_COLUMNS, f"bench plan --task {task}"),
+                **first_rows("changes", changes, _CHANGE_COLUMNS, f"bench plan --task {task}"),
                 "benchmark_id": ranked.benchmark.benchmark_id,
                 "evidence_hash": plan.evidence[0].evidence_hash,
                 "plan_hash": plan.hash,
-                "promote": len(plan.changes),
-                "approval": plan.terms.approval.value,
-                "decisions": table(decision_records(plan.rows), DECISION_COLUMNS),
-                "changes": table(changes, _CHANGE_COLUMNS),
-                "diff": dg.MetadataValue.md(f"```diff\n{plan_diff(plan)}\n```"),
-                "plan": dg.MetadataValue.json(plan.model_dump(mode="json")),
+                "plan": dg.MetadataValue.json(cut(plan.model_dump(mode="json"))),
             },
         )
 
     return promotion_plan
+
+
+def _result(plan: PromotionPlan) -> str:
+    """Return how many conversations change, and what is decided about the others."""
+    others = Counter(row.decision.value for row in plan.rows if row.decision is not None and not row.changes)
+    counts = [f"{len(plan.changes)} to promote", *(f"{count} {kind}" for kind, count in sorted(others.items()))]
+    approval = f"; approval {plan.terms.approval.value}" if plan.changes else ""
+    return f"{counted(len(plan.rows), 'conversation')}: {', '.join(counts)}{approval}"
+
+
+def _diff(plan: PromotionPlan) -> str:
+    more = len(plan.changes) - SHOWN
+    first = plan_diff(plan.model_copy(update={"rows": plan.changes[:SHOWN]}))
+    return f"```diff\n{first}\n```" + (f"\n\nand {more:,} more" if more > 0 else "")
+
+
+def valid_check(task: str) -> dg.AssetChecksDefinition:
+    """Return the check that the plan rests on a valid benchmark; it stops the run before production is touched."""
+    key = dg.AssetKey([task, "promotion_plan"])
+
+    @dg.asset_check(
+        asset=key,
+        name="evidence_is_valid",
+        blocking=True,
+        description="The benchmark behind the plan is valid. Otherwise the run stops before production_update.",
+    )
+    def evidence_is_valid(context: dg.AssetCheckExecutionContext, workbench: WorkbenchResource) -> dg.AssetCheckResult:
+        with workbench.open() as bench:
+            benchmark, board = read_scoreboard(bench.database, handed_on(context, key, "benchmark_id"))
+        if not board.invalid:
+            return dg.AssetCheckResult(passed=True, description=f"{benchmark.benchmark_id} is valid")
+        return dg.AssetCheckResult(
+            passed=False,
+            description=words(
+                f"{benchmark.benchmark_id} is invalid: {board.invalid}. No decision may rest on it, so production is "
+                f"not touched. Find what else ran on the machine, then benchmark again with `bench run --task {task}`."
+            ),
+        )
+
+    return evidence_is_valid
 
 
 def readable_check(task: str) -> dg.AssetChecksDefinition:
@@ -121,7 +167,7 @@ def readable_check(task: str) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not lines,
             severity=dg.AssetCheckSeverity.WARN,
-            description="; ".join(lines.values()) or "every incumbent is readable",
+            description=words(listed(list(lines.values()))) or f"every incumbent is readable (n={len(stored)})",
         )
 
     return incumbents_are_readable
@@ -143,7 +189,7 @@ def unblocked_check(task: str) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=not waits,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"waits: {waits}" if waits else "it can be applied",
+            description=words(f"waits: {waits}") if waits else "it can be applied",
         )
 
     return plan_is_unblocked

@@ -3,11 +3,11 @@
 import dagster as dg
 
 from bench_pipeline.assets.lineage import handed_on
-from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS
+from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, markdown, words
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.benchmark.ranking import read_ranked
 from bench_pipeline.reporting.files import write_new
-from bench_pipeline.reporting.report import render_report, report_path
+from bench_pipeline.reporting.report import render_report, report_path, result_line
 
 
 def report_asset(task: str) -> dg.AssetsDefinition:
@@ -30,9 +30,12 @@ def report_asset(task: str) -> dg.AssetsDefinition:
             path = write_new(report_path(bench.settings.reports_dir, ranked), text)
         return dg.MaterializeResult(
             metadata={
-                "benchmark_id": ranked.benchmark.benchmark_id,
+                "result": words(result_line(ranked.scoreboard)),
                 "path": dg.MetadataValue.path(str(path)),
-                "report": dg.MetadataValue.md(text),
+                "scoreboard": dg.MetadataValue.asset(scoreboard),
+                "promotion": dg.MetadataValue.asset(dg.AssetKey([task, "production_update"])),
+                "report": markdown(text, str(path)),
+                "benchmark_id": ranked.benchmark.benchmark_id,
             }
         )
 

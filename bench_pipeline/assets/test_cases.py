@@ -5,7 +5,7 @@ from collections import Counter
 
 import dagster as dg
 
-from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, table
+from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, first_rows, words
 from bench_pipeline.assets.production_tables import PROMPT_TEMPLATES
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.benchmark.preparation import prepare
@@ -34,7 +34,7 @@ def test_cases_asset(task: str) -> dg.AssetsDefinition:
                 prepared = prepare(bench, task)
             except BenchError as error:
                 context.log.error(str(error))  # the blocking check fails with it and stops what follows
-                return dg.MaterializeResult(metadata={"cases": 0, "faults": str(error)})
+                return dg.MaterializeResult(metadata={"cases": 0, "faults": words(str(error))})
         cases = [
             {
                 "id": case.id,
@@ -52,7 +52,7 @@ def test_cases_asset(task: str) -> dg.AssetsDefinition:
                 "suite_hash": prepared.suite.hash,
                 "prompt_source": prepared.prompt_source,
                 "prompt_hash": prepared.prompt_hash,
-                "table": table(cases, _COLUMNS),
+                **first_rows("table", cases, _COLUMNS, "suite.json of the task"),
             },
         )
 
@@ -73,7 +73,7 @@ def suite_checks(task: str) -> list[dg.AssetChecksDefinition]:
             try:
                 cases = len(prepare(bench, task).suite.test_cases)
             except BenchError as error:
-                return dg.AssetCheckResult(passed=False, description=str(error))
+                return dg.AssetCheckResult(passed=False, description=words(str(error)))
         return dg.AssetCheckResult(passed=True, description=f"{cases} cases without faults")
 
     @dg.asset_check(

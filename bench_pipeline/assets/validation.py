@@ -5,7 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, numbers
+from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, numbers, text, words
+from bench_pipeline.assets.production_tables import MODEL_SERVERS
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.operation.pools import ACCELERATOR_POOL
 from bench_pipeline.promotion.delivery import DeliveryRequest, validate_waiting
@@ -20,9 +21,9 @@ def validation_asset(task: str) -> dg.AssetsDefinition:
         key=[task, "validation"],
         group_name=task,
         owners=OWNERS,
-        kinds={"ollama"},
+        kinds={"llm", "sql"},
         pool=ACCELERATOR_POOL,
-        deps=[dg.AssetKey([task, "production_update"])],
+        deps=[dg.AssetKey([task, "production_update"]), MODEL_SERVERS],
         code_version=CODE_VERSION,
         description=(
             f"Runs the test cases of {task} again on every promoted champion that is not yet validated. A failed "
@@ -44,11 +45,10 @@ def _metadata(results: Sequence[ValidationResult]) -> dict[str, Any]:
     last = results[-1]
     measured = [one.result.avg_latency_ms for one in last.champions if one.result]
     return {
-        "validated": ", ".join(f"promotion {one.promotion.promotion_id}" for one in results),
         "passed": all(one.passed for one in results),
-        "reasons": "; ".join(reason for one in results for reason in one.reasons) or "none",
-        "speed": "; ".join(f"{c.model}: {words}" for one in results for c in one.champions for words in c.speed)
-        or "none",
+        "validated": words(", ".join(f"promotion {one.promotion.promotion_id}" for one in results)),
+        "reasons": words("; ".join(reason for one in results for reason in one.reasons)) or "none",
+        "speed": text([f"{c.model}: {line}" for one in results for c in one.champions for line in c.speed]),
         "rolled_back": sum(len(one.rollback.restored) for one in results if one.rollback),
         **numbers(avg_latency_ms=measured[0] if measured else None),
     }
@@ -67,8 +67,8 @@ def validation_check(task: str) -> dg.AssetChecksDefinition:
             last = promotions.last_validation_of_task(connection, task)
         if last is None:
             return dg.AssetCheckResult(passed=True, description="nothing was promoted yet")
-        speed = [words for one in last.details["champions"] for words in one.get("speed", ())]
+        speed = [line for one in last.details["champions"] for line in one.get("speed", ())]
         outcome = "; ".join(last.details["reasons"]) or f"promotion {last.promotion_id} passed"
-        return dg.AssetCheckResult(passed=last.passed, description="; ".join([outcome, *speed]))
+        return dg.AssetCheckResult(passed=last.passed, description=words("; ".join([outcome, *speed])))
 
     return validation_passed

@@ -14,11 +14,11 @@ from bench_pipeline.benchmark.events import LockAwaited, OnEvent
 from bench_pipeline.benchmark.workbench import Workbench, open_workbench
 from bench_pipeline.domain.errors import BenchError
 from bench_pipeline.domain.models.actor import Candidate
+from bench_pipeline.domain.promoting.approval import dagster_for
 from bench_pipeline.operation.ghost_runs import mark
 from bench_pipeline.promotion.delivery import DeliveryEvent, PlanApplied, PlanMade
 from bench_pipeline.settings import Settings
 
-REQUESTER = "dagster"
 USER_TAG = "bench/user"
 """The tag of a run that the web server sets to the user whom the proxy before it names."""
 
@@ -57,8 +57,7 @@ class WorkbenchResource(dg.ConfigurableResource[Workbench]):
 
     def requester(self, run: dg.DagsterRun) -> str:
         """Return who a run promotes for: Dagster, and who started it, where a proxy says so."""
-        user = run.tags.get(USER_TAG) if self.settings.proxy_user_header else None
-        return f"{REQUESTER} ({user})" if user else REQUESTER
+        return dagster_for(run.tags.get(USER_TAG) if self.settings.proxy_user_header else None)
 
     def candidates(self, bench: Workbench, run_id: str) -> Sequence[Candidate]:
         """Return all actors; the runtimes are queried once per run, and waited for while they load."""

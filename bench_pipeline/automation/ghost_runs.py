@@ -18,4 +18,5 @@ def ghost_run_sensor(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     found = heal(context.instance)
     said = [f"ended {ghost.run_id} ({ghost.job}): {ghost.why}" for ghost in found.ended]
     said += [f"left {ghost.run_id} ({ghost.job}) alone: {ghost.why}" for ghost in found.unknown]
+    said += [f"freed the pool slot of {run_id}, which is over" for run_id in found.freed]
     return dg.SkipReason("; ".join(said) or "every run in progress has its process")

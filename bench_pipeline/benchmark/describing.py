@@ -20,7 +20,7 @@ from bench_pipeline.runtimes.registry import Runtimes
 Described = ModelIdentity | RuntimeFailure
 """The identity of a model, or why its runtime does not tell it."""
 # Failures of the server, not of one model: asking about the next one would only fail, or wait, again.
-_OF_THE_SERVER = (FailureKind.UNAVAILABLE, FailureKind.DEADLINE, FailureKind.CONNECTION_LOST, FailureKind.BUSY)
+OF_THE_SERVER = (FailureKind.UNAVAILABLE, FailureKind.DEADLINE, FailureKind.CONNECTION_LOST, FailureKind.BUSY)
 
 
 def identities(
@@ -69,7 +69,7 @@ def _of_server(
     down: RuntimeFailure | None = None
     for model in models:
         found[model] = answer = down or _of_model(runtime, model, patience, wait)
-        if isinstance(answer, RuntimeFailure) and answer.kind in _OF_THE_SERVER:
+        if isinstance(answer, RuntimeFailure) and answer.kind in OF_THE_SERVER:
             down = answer
     return found
 

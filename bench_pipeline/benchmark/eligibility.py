@@ -5,13 +5,21 @@ How the runtimes are asked is in describing.py, which models are run or reused i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from bench_pipeline.benchmark.describing import Described, identities
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
-from bench_pipeline.domain.models.actor import Actor, Candidate, Exclusion, exclusion_by_identity, exclusion_by_name
+from bench_pipeline.domain.models.actor import (
+    Actor,
+    Candidate,
+    Exclusion,
+    HostedModel,
+    HostLeftOut,
+    exclusion_by_identity,
+    exclusion_by_name,
+)
 from bench_pipeline.domain.models.ids import ActorId, short_name
 from bench_pipeline.domain.models.model_ref import ModelRef, UnknownExecutionPath, ollama_ref, parse_execution_path
 from bench_pipeline.runtimes.registry import HostNotAllowed
@@ -108,11 +116,11 @@ def _described(
 ) -> list[Candidate]:
     """Exclude what is too large by its name, then ask the runtimes about the others."""
     named = [_within_limit(line, bench) for line in lines]
-    asked = [line.ref for line in named if line.ref is not None and line.exclusion is None]
-    described = identities(asked, bench.runtimes, patience_s, limit_s)
+    places = [bench.runtimes.places(line.ref) if line.ref and line.exclusion is None else () for line in named]
+    described = identities([place for of_line in places for place in of_line], bench.runtimes, patience_s, limit_s)
     return [
-        _judged(line, described[line.ref], bench) if line.ref is not None and line.exclusion is None else line
-        for line in named
+        _judged(line, {place: described[place] for place in of_line}, bench) if of_line else line
+        for line, of_line in zip(named, places, strict=True)
     ]
 
 
@@ -123,14 +131,26 @@ def _within_limit(line: Candidate, bench: Workbench) -> Candidate:
     return replace(line, exclusion=excluded[0], detail=excluded[1]) if excluded else line
 
 
-def _judged(line: Candidate, described: Described, bench: Workbench) -> Candidate:
-    if isinstance(described, HostNotAllowed):
-        return replace(line, exclusion=Exclusion.HOST_NOT_ALLOWED, detail=str(described))
-    if isinstance(described, RuntimeFailure):
-        missing = described.kind is FailureKind.NOT_FOUND
+def _judged(line: Candidate, described: Mapping[ModelRef, Described], bench: Workbench) -> Candidate:
+    """Return the candidate on the servers that have it; if none has, with the reason of one that did not answer."""
+    found = {place: one for place, one in described.items() if not isinstance(one, RuntimeFailure)}
+    if not found:
+        failures = [one for one in described.values() if isinstance(one, RuntimeFailure)]
+        failure = min(failures, key=lambda one: one.kind is FailureKind.NOT_FOUND)
+        if isinstance(failure, HostNotAllowed):
+            return replace(line, exclusion=Exclusion.HOST_NOT_ALLOWED, detail=str(failure))
+        missing = failure.kind is FailureKind.NOT_FOUND
         reason = Exclusion.NOT_INSTALLED if missing else Exclusion.RUNTIME_UNAVAILABLE
-        return replace(line, exclusion=reason, detail=str(described))
-    line = replace(line, identity=described)
-    if excluded := exclusion_by_identity(described, bench.settings.max_model_bytes):
+        return replace(line, exclusion=reason, detail="; ".join(dict.fromkeys(map(str, failures))))
+    limit = bench.settings.max_model_bytes
+    usable = {place: one for place, one in found.items() if exclusion_by_identity(one, limit) is None}
+    line = replace(line, identity=next(iter((usable or found).values())))
+    if line.identity and (excluded := exclusion_by_identity(line.identity, limit)):
         return replace(line, exclusion=excluded[0], detail=excluded[1])
-    return line
+    hosts = (HostedModel(at.host, one) for at, one in usable.items() if at.host and bench.runtimes.is_named(at))
+    silent = (
+        HostLeftOut(at.host, str(one))
+        for at, one in described.items()
+        if at.host and isinstance(one, RuntimeFailure) and one.kind is not FailureKind.NOT_FOUND
+    )
+    return replace(line, hosts=tuple(hosts), left_out=tuple(silent))

@@ -37,6 +37,29 @@ class ServerOnCpu:
 
 
 @dataclass(frozen=True, slots=True)
+class HostSkipped:
+    """No model, or not this one, is measured on a named host; `why` says so. Comes before the benchmark starts."""
+
+    host: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostStopped:
+    """A named host answers no more: its models move to other hosts, or wait if no other has them."""
+
+    host: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinalOmitted:
+    """The final does not take place, because no host has all models that would meet."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelStarted:
     """Model `number` of `total` starts; `calls_done` were made before an interruption."""
 
@@ -123,10 +146,22 @@ class FinalPass:
     models: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class OnHost:
+    """An event of a model on a named host; those of several hosts come mixed."""
+
+    host: str
+    event: Event
+
+
 Event = (
     LockAwaited
     | BenchmarkStarted
     | ServerOnCpu
+    | HostSkipped
+    | HostStopped
+    | FinalOmitted
+    | OnHost
     | AnchorStarted
     | ModelStarted
     | ModelLoaded

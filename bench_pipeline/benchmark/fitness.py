@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pydantic import TypeAdapter, ValidationError
+
 from bench_pipeline.benchmark.incumbents import incumbents_of
 from bench_pipeline.benchmark.preparation import PreparedTask, prepare
 from bench_pipeline.benchmark.ranking import RankedBenchmark, read_ranked
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import GateFailed, InputError
 from bench_pipeline.domain.promoting.fitness import MeasuredTerms, foreign_terms, unmeasured_incumbent
+from bench_pipeline.domain.tasks.readers.contracts import Contract
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.history import stored_scoreboard
 
 _MOST_NAMED = 3
+_CONTRACT: TypeAdapter[Contract] = TypeAdapter(Contract)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,17 @@ def newer_fit_benchmark(bench: Workbench, task: str, benchmark_id: str) -> Ranke
     return next((found for found in fit if isinstance(found, RankedBenchmark)), None)
 
 
+def measured_terms(row: BenchmarkRow) -> MeasuredTerms:
+    """Return what a benchmark measured."""
+    return MeasuredTerms(row.suite_hash, row.prompt_hash, row.protocol, _contract(row))
+
+
+def present_terms(prepared: PreparedTask) -> MeasuredTerms:
+    """Return what a benchmark of the task would measure now."""
+    protocol = prepared.protocol.model_dump(mode="json")
+    return MeasuredTerms(prepared.suite.hash, prepared.prompt_hash, protocol, prepared.task.verdict)
+
+
 def passed_over_text(passed_over: Sequence[PassedOver]) -> str:
     """Return the first of these benchmarks with their reasons, and the number of the others."""
     named = "; ".join(f"{one.benchmark_id}: {one.reason}" for one in passed_over[:_MOST_NAMED])
@@ -79,9 +94,7 @@ def _finished(bench: Workbench, task: str) -> list[BenchmarkRow]:
 
 def _fit(bench: Workbench, prepared: PreparedTask, row: BenchmarkRow) -> RankedBenchmark | str:
     """Return the benchmark, or why it is not fit. Checks the terms first, because reading a benchmark is slow."""
-    measured = MeasuredTerms(row.suite_hash, row.prompt_hash, row.protocol)
-    present = MeasuredTerms(prepared.suite.hash, prepared.prompt_hash, prepared.protocol.model_dump(mode="json"))
-    if foreign := foreign_terms(measured, present):
+    if foreign := foreign_terms(measured_terms(row), present_terms(prepared)):
         return foreign
     if row.invalid:
         return f"it is invalid: {row.invalid}"
@@ -91,3 +104,10 @@ def _fit(bench: Workbench, prepared: PreparedTask, row: BenchmarkRow) -> RankedB
     ranked = read_ranked(bench.database, row.benchmark_id)
     incumbents = [pair[1] for pair in incumbents_of(bench, prepared.task, ranked).values() if pair is not None]
     return unmeasured_incumbent(incumbents) or ranked
+
+
+def _contract(row: BenchmarkRow) -> Contract | None:
+    try:
+        return _CONTRACT.validate_python(row.task.get("verdict"))
+    except ValidationError:
+        return None

@@ -6,15 +6,14 @@ cannot be found, nothing is recorded. Nothing here ever fails a benchmark.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from bench_pipeline.domain.measuring.pass_load import GpuUse, PassLoad
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
-from bench_pipeline.domain.models.server_address import is_this_machine, parse_ollama_host
+from bench_pipeline.domain.models.server_address import ServerAddress, is_this_machine
 
 # The system counts CPU time in steps of 10 ms; below a second they are too coarse.
 _SHORTEST_S = 1.0
@@ -68,12 +67,12 @@ class _Begun:
 
 
 class Machine:
-    """Watches pass after pass. `ollama_host` is the address of the Ollama server."""
+    """Watches pass after pass. `address_of` returns the address of a model's server, None for one in this process."""
 
-    def __init__(self, ollama_host: str, system: System) -> None:
-        self._ollama_host = ollama_host
+    def __init__(self, address_of: Callable[[ModelRef], ServerAddress | None], system: System) -> None:
+        self._address_of = address_of
         self._system = system
-        self._servers: dict[str, frozenset[int]] = {}
+        self._servers: dict[int, frozenset[int]] = {}  # by port of this machine
         self._begun: _Begun | None = None
 
     def begin(self, model: ModelRef) -> None:
@@ -108,24 +107,15 @@ class Machine:
 
     def _server_of(self, model: ModelRef) -> frozenset[int] | None:
         """Return the processes of the server beside our own; None if it is not here or cannot be found."""
-        if model.runtime is RuntimeKind.LLAMA_CPP:
+        address = self._address_of(model)
+        if address is None:
             return frozenset()
-        is_ollama = model.runtime is RuntimeKind.OLLAMA
-        address = model.base_url or (parse_ollama_host(self._ollama_host).url if is_ollama else "")
-        if address not in self._servers:
-            port = _port_here(address)
-            if port is None:
-                return None
-            found = self._system.listening_on(port) or (self._system.named(_OLLAMA) if is_ollama else set())
+        if not is_this_machine(address.host):
+            return None
+        if address.port not in self._servers:
+            is_ollama = model.runtime is RuntimeKind.OLLAMA
+            found = self._system.listening_on(address.port) or (self._system.named(_OLLAMA) if is_ollama else set())
             if not found:
                 return None
-            self._servers[address] = frozenset(found)
-        return self._servers[address]
-
-
-def _port_here(address: str) -> int | None:
-    """Return the port of an address on this machine; None if it is an address elsewhere."""
-    parts = urlsplit(address)
-    if not is_this_machine((parts.hostname or "localhost").lower()):
-        return None
-    return parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+            self._servers[address.port] = frozenset(found)
+        return self._servers[address.port]

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.benchmark.events import OnEvent
 from bench_pipeline.benchmark.field import field_of, fresh_enough
-from bench_pipeline.benchmark.hardware import common_hardware, comparable
+from bench_pipeline.benchmark.hardware import common_fingerprint, comparable
 from bench_pipeline.benchmark.model_patterns import expanded
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.ranking import RankedBenchmark, rank_benchmark, reusable_runs, up_to_date_benchmark
@@ -66,15 +66,15 @@ def run_models(bench: Workbench, request: MeasurementRequest, on_event: OnEvent)
     """Run the requested models without ranking them; each runtime describes each model once.
 
     Raises `InputError` when the request names something that does not exist, `FileRefused` for a faulty suite,
-    `GateFailed` when no model is eligible, `LockTaken` while another benchmark runs on this machine.
+    `GateFailed` when no model is eligible, `LockTaken` while another benchmark uses one of the servers.
     """
     prepared = prepare(bench, request.task, request.suite_file).with_terms(**request.terms)
     everyone = request.roster or (_everyone(bench) if request.models is None or request.among_all else [])
     chosen = _chosen(bench, request.models, everyone)
     field = field_of(bench, chosen, prepared, everyone)
-    hardware = common_hardware(bench, field.candidates, field.incumbents)
-    field = replace(field, candidates=tuple(comparable(bench, field.candidates, hardware)))
-    key = prepared.evidence_key(hardware)
+    fingerprint = common_fingerprint(bench, field.candidates, field.incumbents)
+    field = replace(field, candidates=tuple(comparable(bench, field.candidates, fingerprint)))
+    key = prepared.evidence_key(fingerprint.hardware)
     if request.only_if_changed:
         current = up_to_date_benchmark(bench.database, request.task, key, field.candidates, bench.settings.reuse_days)
         if current is not None:
@@ -82,7 +82,7 @@ def run_models(bench: Workbench, request: MeasurementRequest, on_event: OnEvent)
     if request.reuse:
         field = field.reusing(fresh_enough(bench.database, key, field, bench.settings.reuse_days))
     if request.among_all:
-        others = comparable(bench, everyone, hardware)
+        others = comparable(bench, everyone, fingerprint)
         eligible = [candidate for candidate in others if candidate.eligible]
         field = field.among(others, reusable_runs(bench.database, key, eligible, bench.settings.reuse_days))
     terms = RunTerms(

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind, ollama_ref
+from bench_pipeline.domain.models.model_ref import ollama_ref
 from bench_pipeline.runtimes.ollama import OllamaRuntime
 
 _PREFIX = "ollama:"
@@ -20,8 +20,8 @@ _WILDCARDS = frozenset("*?[")
 def expanded(bench: Workbench, names: Sequence[str]) -> list[str]:
     """Return the names, with each `ollama:PATTERN[@HOST]` replaced by the models of that server that match it.
 
-    Models that the settings exclude by name are left out. Raises `InputError` when a pattern matches nothing, and
-    `RuntimeFailure` when its server does not answer.
+    Without a host these are the models of all named hosts. Models that the settings exclude by name are left out.
+    Raises `InputError` when a pattern matches nothing, and `RuntimeFailure` when a server does not answer.
     """
     found = [one for name in names for one in (_matching(bench, name) if _is_pattern(name) else [name])]
     return list(dict.fromkeys(found))
@@ -33,9 +33,8 @@ def _is_pattern(name: str) -> bool:
 
 def _matching(bench: Workbench, text: str) -> list[str]:
     pattern, at, host = text.removeprefix(_PREFIX).lower().partition("@")
-    server = ollama_ref(f"any{at}{host}").base_url
-    runtime = bench.runtimes.of(ModelRef(RuntimeKind.OLLAMA, "any", server))
-    installed = runtime.installed() if isinstance(runtime, OllamaRuntime) else []
+    servers = [bench.runtimes.of(place) for place in bench.runtimes.places(ollama_ref(f"any{at}{host}"))]
+    installed = sorted({name for one in servers if isinstance(one, OllamaRuntime) for name in one.installed()})
     settings = bench.settings
     excluded = (*settings.excluded_names, *settings.specialist_names)
     matching = [name for name in installed if fnmatchcase(name.lower(), pattern)]

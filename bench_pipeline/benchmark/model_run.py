@@ -1,6 +1,6 @@
 """The run of one model: load, warm up, call, unload. Each call is screened, judged and stored as soon as it ends.
 
-Knows nothing of other models; their order is in runner.py, retries are in loaded_model.py.
+Knows nothing of other models; their order is in runner.py, their hosts in dispatcher.py, retries in loaded_model.py.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from itertools import groupby
 
 from sqlalchemy import Connection
 
+from bench_pipeline.benchmark.describing import OF_THE_SERVER
 from bench_pipeline.benchmark.events import (
     BatchStarted,
     CallRetried,
@@ -32,6 +33,7 @@ from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.validity import ValidityRule, screen, truncation
 from bench_pipeline.domain.models.actor import Entrant
 from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Placement
+from bench_pipeline.domain.models.model_ref import ModelRef
 from bench_pipeline.domain.models.reply import Reply, ServerTimings
 from bench_pipeline.domain.tasks.outcome import Outcome
 from bench_pipeline.domain.tasks.suite import TestCase
@@ -39,6 +41,7 @@ from bench_pipeline.domain.tasks.verdict import judge
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import ModelRun
 from bench_pipeline.storage.locks import HeldLock
+from bench_pipeline.storage.lost_hosts import discard_final, move_model_run
 from bench_pipeline.storage.pass_loads import record_pass_load
 from bench_pipeline.storage.samples import exclude_first_take, exclude_samples, insert_sample, samples_of
 
@@ -64,19 +67,39 @@ class Measured:
     samples: tuple[Sample, ...]
 
 
-class ModelMeasurement:
-    """Makes the calls of one benchmark, model by model. Raises `LockLost` before a call that `lock` does not cover."""
+class HostLost(Exception):
+    """A named host stopped answering; what it measured of its present model does not count."""
 
-    def __init__(
-        self, bench: Workbench, prepared: PreparedTask, on_event: OnEvent, benchmark_id: str, lock: HeldLock
-    ) -> None:
-        self.benchmark_id = benchmark_id
-        self._lock = lock
+    def __init__(self, host: str, why: str) -> None:
+        self.host = host
+        self.why = why
+        super().__init__(f"{host}: {why}")
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a benchmark is measured: on the named host, or with None on the server of each model, under this lock."""
+
+    benchmark_id: str
+    host: str | None
+    lock: HeldLock
+
+
+class ModelMeasurement:
+    """Makes the calls of one benchmark on one host, model by model.
+
+    Raises `LockLost` before a call that the lock does not cover, `HostLost` when a named host answers no more.
+    """
+
+    def __init__(self, bench: Workbench, prepared: PreparedTask, on_event: OnEvent, where: Where) -> None:
+        self.benchmark_id = where.benchmark_id
+        self.host = where.host
+        self.tell = on_event
+        self._lock = where.lock
         self._database = bench.database
-        self._prepared = prepared
+        self.prepared = prepared
         self._runtimes = bench.runtimes
-        self._machine = Machine(bench.settings.ollama_host, bench.system)
-        self._on_event = on_event
+        self._machine = Machine(bench.runtimes.address_of, bench.system)
         self._shared_chars = prepared.prompt.shared_chars
 
     def begin(self, entrant: Entrant, role: Role = Role.CANDIDATE) -> Measured:
@@ -90,14 +113,26 @@ class ModelMeasurement:
                 store.insert_model_run(connection, self.benchmark_id, entrant, datetime.now(UTC), role)
             return self._stored(connection, entrant.name)
 
+    def settle(self, measured: Measured, calls: Sequence[PlannedCall]) -> Measured:
+        """Return the run on this host, if any of the calls is missing.
+
+        Samples from a host that was lost are deleted, so that all of a model's main passes are made on one machine.
+        """
+        run = measured.run
+        if run.host == self.host or run.failure is not None or not _missing(measured.samples, calls):
+            return measured
+        with self._database.writing() as connection:
+            self._lock.check_claim(connection, self.benchmark_id)
+            move_model_run(connection, run.model_run_id, self.host)
+            return self._stored(connection, run.model)
+
     def take(self, measured: Measured, calls: Sequence[PlannedCall], stop: Stop | None = None) -> Measured:
         """Make the calls of a turn that have no sample yet, repeat the disturbed ones, and mark the run as ended.
 
         Returns it with all samples. A run that ended with an infrastructure failure is not resumed.
         """
         run, samples = measured.run, list(measured.samples)
-        done = {(sample.case_id, sample.repeat) for sample in samples}
-        missing = [call for call in calls if (call.case.id, call.repeat) not in done]
+        missing = _missing(samples, calls)
         if run.failure is not None or (not missing and run.finished_at is not None):
             return measured
         stopped = stop(samples) if stop else None
@@ -117,10 +152,23 @@ class ModelMeasurement:
             store.finish_model_run(connection, run.model_run_id, datetime.now(UTC), run.failure, reason)
             return self._stored(connection, run.model)
 
+    def give_up(self, measured: Measured, why: str) -> Measured:
+        """Store that the model cannot be measured now."""
+        with self._database.writing() as connection:
+            store.finish_model_run(connection, measured.run.model_run_id, datetime.now(UTC), why)
+            return self._stored(connection, measured.run.model)
+
     def begin_final_pass(self, measured: Measured, number: int) -> Measured:
         """Store that the model starts pass `number` of the final."""
         with self._database.writing() as connection:
-            store.set_final_passes(connection, measured.run.model_run_id, number)
+            store.set_final_passes(connection, measured.run.model_run_id, number, self.host)
+            return self._stored(connection, measured.run.model)
+
+    def discard_final(self, measured: Measured) -> Measured:
+        """Delete the model's passes in a final whose host was lost."""
+        with self._database.writing() as connection:
+            repeats = self.prepared.protocol.repeats
+            discard_final(connection, measured.run.model_run_id, repeats, datetime.now(UTC))
             return self._stored(connection, measured.run.model)
 
     def _stored(self, connection: Connection, model: str) -> Measured:
@@ -133,7 +181,7 @@ class ModelMeasurement:
         self, run: ModelRun, calls: Sequence[PlannedCall], samples: list[Sample], stop: Stop | None
     ) -> tuple[StopReason | None, str | None]:
         """Make the calls in one load, or one load per pass in the cold regime; return why it stopped or failed."""
-        cold = self._prepared.protocol.cache_regime == "cold"
+        cold = self.prepared.protocol.cache_regime == "cold"
         loads = [list(of_load) for _, of_load in groupby(calls, key=lambda call: call.repeat if cold else 0)]
         *others, last = loads or [[]]  # after an interruption only repetitions may be missing
         try:
@@ -142,7 +190,22 @@ class ModelMeasurement:
                     return stopped, None
             return self._one_load(run, last, samples, stop, ends_turn=True), None
         except RuntimeFailure as failure:
+            self._check_host(run, failure)
             return None, f"{failure.kind}: {failure}"
+
+    def _check_host(self, run: ModelRun, failure: RuntimeFailure) -> None:
+        """Raise `HostLost` if the named host does not answer after this failure."""
+        if self.host is None or failure.kind not in (*OF_THE_SERVER, FailureKind.SERVER_ERROR):
+            return
+        self._lock.check()
+        try:
+            self._runtimes.of(self._place(run)).describe(self._place(run))
+        except RuntimeFailure as now:
+            if now.kind in OF_THE_SERVER:
+                raise HostLost(self.host, str(failure)) from failure
+
+    def _place(self, run: ModelRun) -> ModelRef:
+        return run.ref.at(self.host) if self.host else run.ref
 
     def _one_load(
         self, run: ModelRun, calls: Sequence[PlannedCall], samples: list[Sample], stop: Stop | None, *, ends_turn: bool
@@ -154,7 +217,7 @@ class ModelMeasurement:
         try:
             model.load(self._retrying(run, "(load)"))
             for repeat, of_pass in groupby(calls, key=lambda call: call.repeat):
-                self._machine.begin(run.ref)
+                self._machine.begin(self._place(run))
                 for call in self._announced(run.model, of_pass):
                     if stopped := self._add(model, run, call, samples, stop):
                         break
@@ -175,8 +238,8 @@ class ModelMeasurement:
         samples.append(self._sample(model, run, call, samples))
         samples[:] = with_takes_settled(samples)
         stopped = stop(samples) if stop else None
-        if stopped is StopReason.FAILED and self._prepared.protocol.confirm_wrong:
-            again = replace(call, repeat=self._prepared.protocol.repeats + 1, take=1)
+        if stopped is StopReason.FAILED and self.prepared.protocol.confirm_wrong:
+            again = replace(call, repeat=self.prepared.protocol.repeats + 1, take=1)
             samples.append(self._sample(model, run, again, samples))
         return stopped
 
@@ -187,8 +250,8 @@ class ModelMeasurement:
         disturbed = self._due(samples)
         if not disturbed:
             return None
-        self._on_event(CallsRepeated(run.model, disturbed))
-        by_id = {case.id: case for case in self._prepared.suite.test_cases}
+        self.tell(CallsRepeated(run.model, disturbed))
+        by_id = {case.id: case for case in self.prepared.suite.test_cases}
         try:
             model.warm_up(self._retrying(run, "(warm-up)"))
             for first in (one.first for one in disturbed):
@@ -206,26 +269,27 @@ class ModelMeasurement:
                 record_pass_load(connection, run.model_run_id, load)
 
     def _due(self, samples: Sequence[Sample]) -> tuple[Disturbance, ...]:
-        return due(samples, len(self._prepared.case_ids))
+        return due(samples, len(self.prepared.case_ids))
 
     def _model(self, run: ModelRun) -> LoadedModel:
         def loaded(report: LoadReport) -> None:
             with self._database.writing() as connection:
                 store.record_load(connection, run.model_run_id, report)
-            self._on_event(ModelLoaded(run.model, report.load_ns / 1e6))
+            self.tell(ModelLoaded(run.model, report.load_ns / 1e6))
 
         # The production template without a case warms its prefix, but no case's text.
-        prompt = self._prepared.prompt
+        prompt = self.prepared.prompt
         warm_up = prompt.render(dict.fromkeys(prompt.fields, "(warm-up)"))
-        return LoadedModel(self._runtimes.of(run.ref), run.ref, self._prepared.protocol, warm_up, loaded)
+        place = self._place(run)
+        return LoadedModel(self._runtimes.of(place), place, self.prepared.protocol, warm_up, loaded)
 
     def _retrying(self, run: ModelRun, what: str) -> OnRetry:
-        return lambda attempt, failure: self._on_event(CallRetried(run.model, what, attempt, failure))
+        return lambda attempt, failure: self.tell(CallRetried(run.model, what, attempt, failure))
 
     def _announced(self, model: str, calls: Iterable[PlannedCall]) -> Iterator[PlannedCall]:
-        batches = -(-len(self._prepared.case_ids) // self._prepared.protocol.batch_size)
+        batches = -(-len(self.prepared.case_ids) // self.prepared.protocol.batch_size)
         for (repeat, batch), of_batch in groupby(calls, key=lambda call: (call.repeat, call.batch)):
-            self._on_event(BatchStarted(model, repeat, batch, batches))
+            self.tell(BatchStarted(model, repeat, batch, batches))
             yield from of_batch
 
     def _check_identity(self, model: LoadedModel, run: ModelRun) -> None:
@@ -250,7 +314,7 @@ class ModelMeasurement:
 
     def _sample(self, model: LoadedModel, run: ModelRun, call: PlannedCall, earlier: Sequence[Sample]) -> Sample:
         self._lock.check()
-        request = self._prepared.prompt.render(call.case.prompt_fields)
+        request = self.prepared.prompt.render(call.case.prompt_fields)
         called_at = datetime.now(UTC)
         try:
             answered = model.reply_to(request, self._retrying(run, call.case.id))
@@ -266,7 +330,7 @@ class ModelMeasurement:
             insert_sample(connection, run.model_run_id, sample, called_at)
             if sample.take > 1 and sample.ranks:
                 exclude_first_take(connection, run.model_run_id, sample, ValidityRule.DISTURBED)
-        self._on_event(SampleTaken(run.model, sample))
+        self.tell(SampleTaken(run.model, sample))
         return sample
 
     def _judged(
@@ -278,8 +342,8 @@ class ModelMeasurement:
         first: ServerTimings | None,
         attempts: tuple[str, ...],
     ) -> Sample:
-        protocol = self._prepared.protocol
-        judgement = judge(self._prepared.task.verdict, call.case, reply)
+        protocol = self.prepared.protocol
+        judgement = judge(self.prepared.task.verdict, call.case, reply)
         outcome, verdict, reason = judgement.outcome, judgement.verdict, judgement.reason
         if cut := truncation(reply, prompt_chars, protocol, placement):
             # The model did not answer the question that was asked.
@@ -309,10 +373,15 @@ class ModelMeasurement:
         )
 
     def _remedy(self, placement: Placement | None) -> str:
-        asked, given = self._prepared.protocol.decoding.num_ctx, placement.context_length if placement else None
+        asked, given = self.prepared.protocol.decoding.num_ctx, placement.context_length if placement else None
         if given is not None and given < asked:
             return f"the server gave a window of {given} instead of {asked}: free its memory, take another model"
         return "raise decoding.num_ctx"
+
+
+def _missing(samples: Sequence[Sample], calls: Sequence[PlannedCall]) -> list[PlannedCall]:
+    done = {(sample.case_id, sample.repeat) for sample in samples}
+    return [call for call in calls if (call.case.id, call.repeat) not in done]
 
 
 def _failed(call: PlannedCall, attempts: tuple[str, ...]) -> Sample:

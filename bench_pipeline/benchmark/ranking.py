@@ -102,19 +102,19 @@ def _counting_runs(
 def read_ranked(database: Database, benchmark_id: str) -> RankedBenchmark:
     """Return a benchmark as it was ranked. Raises `InputError` when it is unknown or was not ranked."""
     with database.engine.connect() as connection:
-        benchmark = _known(connection, benchmark_id)
-        scoreboard = stored_scoreboard(connection, benchmark_id)
-        if scoreboard is None:
-            raise InputError(
-                f"benchmark {benchmark_id} was not ranked; run `bench run --task {benchmark.task_type}` to finish it"
-            )
+        benchmark, board = _stored(connection, benchmark_id)
         by_id = {number: model for model, number in model_run_ids(connection, benchmark_id).items()}
         runs = {by_id[run.model_run_id]: run for run in store.model_runs_by_id(connection, list(by_id))}
         samples = _samples_by_model(connection, runs)
         excluded = store.excluded_candidates(connection, benchmark_id)
-        board = replace(scoreboard, invalid=benchmark.invalid or "")
         loads, before = _loads_by_model(connection, runs), benchmarks_before(connection, benchmark)
         return RankedBenchmark(benchmark, board, runs, samples, excluded, loads, before)
+
+
+def read_scoreboard(database: Database, benchmark_id: str) -> tuple[BenchmarkRow, Scoreboard]:
+    """Return a benchmark and its stored scoreboard, without the calls. Raises as `read_ranked` does."""
+    with database.engine.connect() as connection:
+        return _stored(connection, benchmark_id)
 
 
 def latest_benchmark_id(database: Database, task: str) -> str:
@@ -124,6 +124,13 @@ def latest_benchmark_id(database: Database, task: str) -> str:
     if latest is None:
         raise InputError(f"{task} was never benchmarked here; run `bench run --task {task}` first")
     return latest.benchmark_id
+
+
+def counting_models(database: Database, benchmark_id: str) -> frozenset[str]:
+    """Return the models of a benchmark that have a run that counts, its own or an earlier one."""
+    with database.engine.connect() as connection:
+        participants = store.participants(connection, _known(connection, benchmark_id).benchmark_id)
+        return frozenset(_counting_runs(connection, benchmark_id, participants))
 
 
 def unmeasured_models(database: Database, benchmark_id: str) -> dict[str, str]:
@@ -194,6 +201,16 @@ def reusable_runs(
     """
     with database.engine.connect() as connection:
         return _reusable(connection, evidence_key, candidates, reuse_days)
+
+
+def _stored(connection: Connection, benchmark_id: str) -> tuple[BenchmarkRow, Scoreboard]:
+    benchmark = _known(connection, benchmark_id)
+    scoreboard = stored_scoreboard(connection, benchmark_id)
+    if scoreboard is None:
+        raise InputError(
+            f"benchmark {benchmark_id} was not ranked; run `bench run --task {benchmark.task_type}` to finish it"
+        )
+    return benchmark, replace(scoreboard, invalid=benchmark.invalid or "")
 
 
 def _known(connection: Connection, benchmark_id: str) -> BenchmarkRow:

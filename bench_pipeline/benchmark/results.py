@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bench_pipeline.benchmark.events import ModelFinished
+from bench_pipeline.benchmark.model_run import Measured, ModelMeasurement
+from bench_pipeline.benchmark.preparation import PreparedTask
+from bench_pipeline.domain.measuring.disturbance import disturbances
 from bench_pipeline.domain.measuring.protocol import Protocol
 from bench_pipeline.domain.measuring.sample import Sample
 from bench_pipeline.domain.measuring.scoreboard import ModelResult, Standing, score_model
@@ -54,3 +58,14 @@ def _stopped(result: ModelResult) -> ModelResult:
         speed_score=None,
         reason=f"outpaced: two models are faster beyond doubt after {result.cases_seen} of {result.cases} cases",
     )
+
+
+def result_of(prepared: PreparedTask, measured: Measured) -> ModelResult:
+    """Return the result of a model run so far."""
+    return model_result(prepared.case_ids, prepared.protocol, measured.run, measured.samples)
+
+
+def tell_finished(measurement: ModelMeasurement, measured: Measured) -> None:
+    """Tell that a model's run ended, with its result."""
+    result = result_of(measurement.prepared, measured)
+    measurement.tell(ModelFinished(measured.run.model, result, disturbances(measured.samples)))

@@ -1,45 +1,44 @@
 """The order of a benchmark: the anchor, the main passes or the race, the final, the anchor once more.
 
-An interrupted benchmark continues with the missing calls. How one model is called is in model_run.py.
+An interrupted benchmark continues with the missing calls. How one model is called is in model_run.py, how models are
+distributed over hosts in dispatcher.py, who meets in the final, and where, in final_session.py.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
-from itertools import takewhile
 
-from bench_pipeline.benchmark.accelerators import exclude_those_on_cpu, surveyed
+from bench_pipeline.benchmark.accelerators import exclude_those_on_cpu, lock_of, surveyed
+from bench_pipeline.benchmark.dispatcher import Dispatcher, Host, Turn
 from bench_pipeline.benchmark.events import (
     AnchorStarted,
     BenchmarkStarted,
-    FinalPass,
+    HostSkipped,
     LockAwaited,
-    ModelFinished,
     ModelStarted,
     OnEvent,
 )
 from bench_pipeline.benchmark.evidence import new_benchmark_id
 from bench_pipeline.benchmark.field import Field
-from bench_pipeline.benchmark.hardware import Hardware, common_hardware, comparable
-from bench_pipeline.benchmark.model_run import Measured, ModelMeasurement, PlannedCall
+from bench_pipeline.benchmark.final_session import FinalRules, FinalSession
+from bench_pipeline.benchmark.hardware import Hardware, common_fingerprint, comparable
+from bench_pipeline.benchmark.model_run import Measured, ModelMeasurement, PlannedCall, Where
 from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.benchmark.race import Race
-from bench_pipeline.benchmark.results import model_result
+from bench_pipeline.benchmark.results import result_of, tell_finished
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import GateFailed
 from bench_pipeline.domain.measuring.benchmark import Purpose, Role, RunStatus
-from bench_pipeline.domain.measuring.disturbance import disturbances, with_takes_settled
 from bench_pipeline.domain.measuring.protocol import MAX_DRIFT
 from bench_pipeline.domain.measuring.racing import StopReason
-from bench_pipeline.domain.measuring.scoreboard import ModelResult, Scoreboard, rank
 from bench_pipeline.domain.measuring.validity import drift
 from bench_pipeline.domain.models.actor import Candidate, Entrant, Exclusion
-from bench_pipeline.domain.promoting.final import contenders, order_of, settled
+from bench_pipeline.domain.promoting.final import contenders, settled
 from bench_pipeline.domain.promoting.validation import Limits, rivals_meet, session_over
 from bench_pipeline.domain.tasks.suite import TestCase
 from bench_pipeline.domain.tasks.verdict import READER_VERSION
@@ -47,7 +46,7 @@ from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.storage import benchmarks as store
 from bench_pipeline.storage.benchmarks import BenchmarkRow
 from bench_pipeline.storage.database import Database
-from bench_pipeline.storage.locks import BENCHMARK, HeldLock
+from bench_pipeline.storage.locks import HeldLock
 from bench_pipeline.storage.samples import case_failures
 
 
@@ -65,14 +64,6 @@ class RunTerms:
     limits: Limits = dataclass_field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class _FinalRules:
-    """Who meets in passes of their own after the main passes, and whether it is decided after so many."""
-
-    meet: Callable[[Scoreboard], tuple[str, ...]]
-    decided: Callable[[Scoreboard, Sequence[str], int], bool]
-
-
 def run_benchmark(
     bench: Workbench, prepared: PreparedTask, field: Field, on_event: OnEvent, terms: RunTerms = RunTerms()
 ) -> str:
@@ -81,20 +72,22 @@ def run_benchmark(
     Challenger and incumbents meet in a final, which ends when the settings' promotion policy is decided; in a
     validation, champion and rivals do. The anchor is measured before and after all others. A failing model never stops
     the others. A candidate whose runtime does not support the protocol is excluded before the first call. The models
-    beside the field are recorded for the ranking.
+    beside the field are recorded for the ranking. Named hosts that agree measure at once, each a model at a time.
 
-    Raises `GateFailed` when no model is eligible, `LockTaken` while another benchmark runs on this machine, because
+    Raises `GateFailed` when no model is eligible, `LockTaken` while another benchmark uses one of the servers, because
     the two would slow each other down, and `LockLost` when that can happen from now on.
     """
     candidates = [bound(line, prepared, bench.runtimes) for line in field.candidates]
-    hardware = common_hardware(bench, candidates, field.incumbents)
-    candidates = comparable(bench, candidates, hardware)
+    fingerprint = common_fingerprint(bench, candidates, field.incumbents)
+    candidates = comparable(bench, candidates, fingerprint)
     _check_any(prepared, candidates, field)
-    database = bench.database
-    with database.exclusive(BENCHMARK, bench.lock_wait_s, lambda why: on_event(LockAwaited(why))) as lock:
+    database, purpose = bench.database, lock_of(bench, candidates)
+    with database.exclusive(purpose, bench.lock_wait_s, lambda why: on_event(LockAwaited(why))) as lock:
         candidates = surveyed(bench, prepared, candidates, on_event)
+        for skipped in dict.fromkeys(one for candidate in candidates for one in candidate.left_out):
+            on_event(HostSkipped(skipped.host, skipped.why))
         eligible = _check_any(prepared, candidates, field)
-        row, resumed = _begin(database, lock, prepared, hardware, terms)
+        row, resumed = _begin(database, lock, prepared, fingerprint.hardware, terms)
         with database.writing() as connection:
             store.replace_candidates(connection, row.benchmark_id, candidates)
             store.add_candidates(connection, row.benchmark_id, field.beside, field.reused)
@@ -105,8 +98,12 @@ def run_benchmark(
                 row.benchmark_id, prepared.name, names, len(prepared.case_ids), prepared.protocol.repeats, resumed
             )
         )
-        measurement = ModelMeasurement(bench, prepared, on_event, row.benchmark_id, lock)
-        _BenchmarkRun(bench, prepared, field, on_event, measurement).measure(eligible, terms)
+        dispatcher = Dispatcher(
+            lambda host, tell, own: ModelMeasurement(bench, prepared, tell, Where(row.benchmark_id, host, own)),
+            on_event,
+            lock,
+        )
+        _BenchmarkRun(bench, prepared, field, row.benchmark_id, dispatcher).measure(eligible, terms)
         with database.writing() as connection:
             store.finish_benchmark(connection, row.benchmark_id, _now())
     return row.benchmark_id
@@ -178,144 +175,161 @@ class _BenchmarkRun:
     """The shared state of one running benchmark."""
 
     def __init__(
-        self,
-        bench: Workbench,
-        prepared: PreparedTask,
-        field: Field,
-        on_event: OnEvent,
-        measurement: ModelMeasurement,
+        self, bench: Workbench, prepared: PreparedTask, field: Field, benchmark_id: str, dispatcher: Dispatcher
     ) -> None:
         self._database = bench.database
         self._prepared = prepared
         self._protocol = prepared.protocol
-        self._measurement = measurement
-        self._on_event = on_event
-        self._benchmark_id = measurement.benchmark_id
+        self._dispatcher = dispatcher
+        self._here = dispatcher.on(None)
+        self._benchmark_id = benchmark_id
         self._incumbents = field.incumbents
         self._anchor = field.anchor.entrant if field.anchor else None
         self._policy = bench.settings.promotion_policy
 
     def measure(self, eligible: Sequence[Entrant], terms: RunTerms) -> None:
         """Make every call of the benchmark that has not been made."""
-        first = self._anchor_pass(Role.ANCHOR_FIRST)
+        hosts = list(dict.fromkeys(host for entrant in eligible for host in entrant.hosts))
+        first = self._anchor_passes(Role.ANCHOR_FIRST, hosts)
         if self._protocol.strategy == "race" and terms.purpose is Purpose.BENCHMARK:
             self._race(eligible)
         else:
-            for number, entrant in enumerate(eligible, start=1):
-                self._model(entrant, number, len(eligible))
+            self._main_passes(eligible)
         if self._protocol.placement == "auto":
             exclude_those_on_cpu(self._database, self._benchmark_id)
         if self._is_decided_by_a_final(terms):
-            self._final(eligible, self._rules(terms))
-        self._compare_anchor(first, self._anchor_pass(Role.ANCHOR_LAST))
+            measured = {entrant.name: self._here.begin(entrant) for entrant in eligible}
+            session = FinalSession(self._prepared, self._incumbents, self._dispatcher)
+            session.run(eligible, measured, self._rules(terms), self._final_pass)
+        self._compare_anchor(first, self._anchor_passes(Role.ANCHOR_LAST, hosts))
 
     # The main passes
 
-    def _model(self, entrant: Entrant, number: int, total: int) -> None:
-        measured = self._measurement.begin(entrant)
+    def _main_passes(self, eligible: Sequence[Entrant]) -> None:
+        turns = {entrant.name: self._turn(entrant, n, len(eligible)) for n, entrant in enumerate(eligible, start=1)}
+        left = self._dispatcher.run(list(turns.values()))
+        for entrant in eligible:
+            if turns[entrant.name] in left and (begun := self._here.begin(entrant)).run.finished_at is None:
+                self._give_up(begun, entrant.hosts)
+
+    def _turn(self, entrant: Entrant, number: int, total: int) -> Turn:
         calls = planned_calls(self._prepared, range(1, self._protocol.repeats + 1))
-        made = sum(sample.repeat <= self._protocol.repeats and sample.take == 1 for sample in measured.samples)
-        self._on_event(ModelStarted(entrant.name, number, total, len(calls), made))
-        self._finished(self._measurement.take(measured, calls))
 
-    def _finished(self, measured: Measured) -> None:
-        disturbed = disturbances(measured.samples)
-        self._on_event(ModelFinished(measured.run.model, self._result(measured), disturbed))
+        def make(measurement: ModelMeasurement) -> None:
+            measured = measurement.settle(measurement.begin(entrant), calls)
+            made = sum(sample.repeat <= self._protocol.repeats and sample.take == 1 for sample in measured.samples)
+            measurement.tell(ModelStarted(entrant.name, number, total, len(calls), made))
+            tell_finished(measurement, measurement.take(measured, calls))
 
-    def _result(self, measured: Measured) -> ModelResult:
-        return model_result(self._prepared.case_ids, self._protocol, measured.run, measured.samples)
+        return Turn(entrant.hosts, make, self._began_on(entrant) if entrant.hosts else None)
+
+    def _began_on(self, entrant: Entrant) -> Host:
+        with self._database.engine.connect() as connection:
+            run = store.model_run(connection, self._benchmark_id, entrant.name)
+        return run.host if run is not None and run.identity == entrant.identity else None
+
+    def _give_up(self, measured: Measured, hosts: Sequence[str]) -> Measured:
+        """Record that no host of a model answers any more."""
+        why = f"{self._dispatcher.why_lost(hosts)}; no other host has it, run the benchmark again when one answers"
+        measured = self._here.give_up(measured, why)
+        tell_finished(self._here, measured)
+        return measured
 
     # The race
 
     def _race(self, eligible: Sequence[Entrant]) -> None:
         with self._database.engine.connect() as connection:
             earlier = case_failures(connection, self._prepared.suite.hash)
-        race = Race(self._prepared, {c.name: self._measurement.begin(c) for c in eligible}, self._incumbents, earlier)
+        race = Race(self._prepared, {c.name: self._here.begin(c) for c in eligible}, self._incumbents, earlier)
+        hosts = {entrant.name: entrant.hosts for entrant in eligible}
         while models := race.next_round():
-            for number, model in enumerate(models, start=1):
-                calls = race.calls(model)
-                self._on_event(ModelStarted(model, number, len(models), len(calls), 0))
-                race.measured[model] = self._measurement.take(race.measured[model], calls, race.stop(model))
-                if not race.goes_on(model):
-                    self._finished(race.measured[model])
+            turns = {
+                model: self._racing_turn(race, model, hosts[model], (number, len(models)))
+                for number, model in enumerate(models, start=1)
+            }
+            left = self._dispatcher.run(list(turns.values()))
+            for model in (model for model in models if turns[model] in left):
+                race.measured[model] = self._give_up(race.measured[model], hosts[model])
         for model in race.outpaced():
-            race.measured[model] = self._measurement.mark_stopped(race.measured[model], StopReason.OUTPACED)
-            self._finished(race.measured[model])
+            race.measured[model] = self._here.mark_stopped(race.measured[model], StopReason.OUTPACED)
+            tell_finished(self._here, race.measured[model])
+
+    def _racing_turn(self, race: Race, model: str, hosts: tuple[str, ...], place: tuple[int, int]) -> Turn:
+        def make(measurement: ModelMeasurement) -> None:
+            race.measured[model] = measurement.settle(race.measured[model], race.calls(model))
+            calls = race.calls(model)
+            measurement.tell(ModelStarted(model, *place, len(calls), 0))
+            race.measured[model] = measurement.take(race.measured[model], calls, race.stop(model))
+            if not race.goes_on(model):
+                tell_finished(measurement, race.measured[model])
+
+        return Turn(hosts, make, race.measured[model].run.host)
 
     # The final
 
-    def _rules(self, terms: RunTerms) -> _FinalRules:
+    def _rules(self, terms: RunTerms) -> FinalRules:
         incumbents, policy = self._incumbents, self._policy
         if terms.purpose is Purpose.VALIDATION:
-            return _FinalRules(
+            return FinalRules(
                 lambda board: rivals_meet(board, terms.limits),
                 lambda board, _, passes: session_over(board, terms.limits, passes, policy),
             )
-        return _FinalRules(
+        return FinalRules(
             lambda board: contenders(board, incumbents),
             lambda board, names, passes: settled(board, names, incumbents, passes, policy),
         )
-
-    def _final(self, eligible: Sequence[Entrant], rules: _FinalRules) -> None:
-        """Let those who meet make passes in turn, in random order, until every pair is decided."""
-        measured = {entrant.name: self._measurement.begin(entrant) for entrant in eligible}
-        main = rank((self._main_result(one) for one in measured.values()), self._incumbents)
-        names = rules.meet(main)
-        passes = 0
-        while names and passes < self._protocol.final_passes:
-            passes += 1
-            in_order = order_of(names, passes, self._benchmark_id)
-            self._on_event(FinalPass(passes, in_order))
-            for name in in_order:
-                measured[name] = self._final_pass(measured[name], passes)
-            board = rank((self._result(one) for one in measured.values()), self._incumbents)
-            if rules.decided(board, names, passes):
-                break
-        for name in names:
-            self._finished(measured[name])
 
     def _is_decided_by_a_final(self, terms: RunTerms) -> bool:
         """Whether there is an incumbent to beat, or a rival, or a race that may have left its leaders close."""
         wanted = bool(self._incumbents or terms.limits) or self._protocol.strategy == "race"
         return wanted and self._protocol.final_passes > 0
 
-    def _final_pass(self, measured: Measured, number: int) -> Measured:
-        if measured.run.final_passes < number:
-            measured = self._measurement.begin_final_pass(measured, number)
-        repeat = self._protocol.repeats + number
-        return self._measurement.take(measured, planned_calls(self._prepared, [repeat]))
-
-    def _main_result(self, measured: Measured) -> ModelResult:
-        """Return the result of the main passes only, so that a resumed final keeps its contenders."""
-        main = takewhile(lambda sample: sample.repeat <= self._protocol.repeats, measured.samples)
-        # The final may have repeated calls of the main passes; until then their first latencies counted.
-        return self._result(Measured(replace(measured.run, final_passes=0), tuple(with_takes_settled(main))))
+    def _final_pass(self, number: int) -> list[PlannedCall]:
+        return planned_calls(self._prepared, [self._protocol.repeats + number])
 
     # The anchor
 
-    def _anchor_pass(self, role: Role) -> Measured | None:
+    def _anchor_passes(self, role: Role, hosts: Sequence[str]) -> dict[Host, Measured]:
+        """Measure the anchor on each of these hosts that has it, or on its own server."""
         if self._anchor is None:
-            return None
-        when = "first" if role is Role.ANCHOR_FIRST else "last"
-        line = replace(self._anchor, name=f"{self._anchor.name} (anchor, {when})", actor_id=None)
-        self._on_event(AnchorStarted(line.name, len(self._prepared.case_ids)))
-        return self._measurement.take(self._measurement.begin(line, role), planned_calls(self._prepared, [1]))
+            return {}
+        passes: dict[Host, Measured] = {}
+        own: list[Host] = [host for host in self._anchor.hosts if host in hosts]
+        self._dispatcher.run([self._anchor_turn(self._anchor, role, host, passes) for host in own or [None]])
+        return passes
 
-    def _compare_anchor(self, first: Measured | None, last: Measured | None) -> None:
-        if first is None or last is None:
-            return
-        before, after = self._result(first).case_medians_ms, self._result(last).case_medians_ms
+    def _anchor_turn(self, anchor: Entrant, role: Role, host: Host, passes: dict[Host, Measured]) -> Turn:
+        when = "first" if role is Role.ANCHOR_FIRST else "last"
+        where = f", {host}" if host else ""
+        line = replace(anchor, name=f"{anchor.name} (anchor, {when}{where})", actor_id=None)
+        calls = planned_calls(self._prepared, [1])
+
+        def make(measurement: ModelMeasurement) -> None:
+            measurement.tell(AnchorStarted(line.name, len(self._prepared.case_ids)))
+            measured = measurement.settle(measurement.begin(line, role), calls)
+            passes[host] = measurement.take(measured, calls)
+
+        return Turn((host,) if host else (), make)
+
+    def _compare_anchor(self, first: Mapping[Host, Measured], last: Mapping[Host, Measured]) -> None:
+        changes = [why for host, one in first.items() if (why := self._anchor_change(host, one, last.get(host)))]
+        if changes:
+            with self._database.writing() as connection:
+                store.invalidate_benchmark(connection, self._benchmark_id, "; ".join(changes))
+
+    def _anchor_change(self, host: Host, first: Measured, last: Measured | None) -> str | None:
+        """Return in words how far the anchor changed, if it is too far; None if all is well."""
+        if last is None:
+            return f"{host} was lost before the anchor was measured there again"
+        before, after = (result_of(self._prepared, one).case_medians_ms for one in (first, last))
         common = [case_id for case_id in self._prepared.case_ids if case_id in before and case_id in after]
         change = drift([before[case_id] for case_id in common], [after[case_id] for case_id in common])
         if change is None:
-            why = f"the anchor {first.run.model} has no valid latency to compare"
-        elif abs(change) > MAX_DRIFT:
-            n = f"n={len(common)} cases"
-            why = f"the anchor's latency changed by {change:+.1%} over the run ({n}), more than {MAX_DRIFT:.0%}"
-        else:
-            return
-        with self._database.writing() as connection:
-            store.invalidate_benchmark(connection, self._benchmark_id, why)
+            return f"the anchor {first.run.model} has no valid latency to compare"
+        if abs(change) <= MAX_DRIFT:
+            return None
+        on, n = f" on {host}" if host else "", f"n={len(common)} cases"
+        return f"the anchor's latency changed by {change:+.1%} over the run{on} ({n}), more than {MAX_DRIFT:.0%}"
 
 
 def planned_calls(prepared: PreparedTask, passes: Iterable[int]) -> list[PlannedCall]:

@@ -81,10 +81,11 @@ def _wire(bench: Workbench, prepared: PreparedTask, case: TestCase, model: str) 
     (candidate,) = named_candidates(bench, [model])
     if candidate.ref is None or candidate.identity is None:
         raise GateFailed(f"{model}: {candidate.detail}")
-    runtime = bench.runtimes.of(candidate.ref)
+    place = candidate.places[0]
+    runtime = bench.runtimes.of(place)
     if refusal := runtime.refusal(prepared.protocol):
         raise GateFailed(f"{model}: {refusal}")
-    return runtime.wire(candidate.ref, prepared.prompt.render(case.prompt_fields), prepared.protocol.decoding)
+    return runtime.wire(place, prepared.prompt.render(case.prompt_fields), prepared.protocol.decoding)
 
 
 def _curl(request: WireRequest) -> str:

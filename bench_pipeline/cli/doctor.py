@@ -1,6 +1,6 @@
 """`bench doctor`: one line for each thing that a benchmark or a promotion needs. Writes nothing.
 
-The lines about the database are in doctor_database.py.
+The lines about the database are in doctor_database.py; `--daemon` is in doctor_daemon.py.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import shutil
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
 from bench_pipeline.benchmark.task_folders import task_folders, testcases_dir
 from bench_pipeline.cli.doctor_database import Line, checked, database_lines
 from bench_pipeline.cli.output import json_option, print_json, safe
+from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
+from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings, load_settings
 
 _LOW_DISK_GB = 3.0
@@ -23,16 +24,28 @@ _PACKAGES = ("bench_pipeline", "dagster", "dagster-postgres", "sqlalchemy", "oll
 
 
 @click.command()
+@click.option("--daemon", "of_daemon", is_flag=True, help="Check only that Dagster's daemon is alive.")
+@click.option("--alert", "tells", is_flag=True, help="With --daemon: send an alert if it is not.")
 @json_option
-def doctor(as_json: bool) -> int:
+def doctor(of_daemon: bool, tells: bool, as_json: bool) -> int:
     """Check database, runtimes, disk and versions.
 
     Also checks the schema, the test cases, production's tables and the rights on them. Each line is ok or says what
     to do. Nothing is written anywhere: `bench db rehearse` tries a promotion.
 
-    Exit status: 0 a benchmark can run, 1 something required is missing.
+    With `--daemon`, reads from the storage of Dagster's instance how old the heartbeats are. A timer outside Dagster
+    runs it, because a dead daemon tells nobody.
+
+    Exit status: 0 a benchmark can run, or the daemon is alive; 1 something required is missing, or the daemon is
+    silent; 2 the instance cannot be read.
     """
     settings = load_settings()
+    if tells and not of_daemon:
+        raise click.UsageError("--alert needs --daemon")
+    if of_daemon:
+        from bench_pipeline.cli.doctor_daemon import doctor_daemon
+
+        return doctor_daemon(settings, tells, as_json)
     lines = [
         *database_lines(settings),
         *_test_cases(settings),
@@ -76,24 +89,24 @@ def _schedule(settings: Settings) -> str:
 
 
 def _runtimes(settings: Settings) -> list[Line]:
-    ollama = checked("runtime ollama", lambda: _ollama(settings), needed=False)
+    any_model = ModelRef(RuntimeKind.OLLAMA, "any")
+    with Runtimes(settings) as runtimes:
+        servers = [_ollama(runtimes, place) for place in runtimes.places(any_model)]
     weights = _weights(settings)
-    ready = ollama.ok or weights.ok
+    ready = any(server.ok for server in servers) or weights.ok
     text = "there are models to measure" if ready else "start Ollama (ollama serve), or fetch weights with bench demo"
-    return [ollama, weights, Line("a runtime", ready, text)]
+    return [*servers, weights, Line("a runtime", ready, text)]
 
 
-def _ollama(settings: Settings) -> str:
+def _ollama(runtimes: Runtimes, place: ModelRef) -> Line:
     from bench_pipeline.runtimes.ollama import OllamaRuntime
 
-    runtime = OllamaRuntime(settings.ollama_host)
-    try:
-        installed = runtime.installed()
-        address = urlsplit(settings.ollama_host)
-        shown = address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()  # it may carry a password
-        return f"{shown} answers, {len(installed)} models installed"
-    finally:
-        runtime.close()
+    def answers() -> str:
+        runtime, address = runtimes.of(place), runtimes.address_of(place)
+        installed = runtime.installed() if isinstance(runtime, OllamaRuntime) else []
+        return f"{address.url if address else place.host} answers, {len(installed)} models installed"
+
+    return checked(f"runtime ollama{f' on {place.host}' if place.host else ''}", answers, needed=False)
 
 
 def _weights(settings: Settings) -> Line:

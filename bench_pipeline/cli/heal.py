@@ -15,9 +15,10 @@ from bench_pipeline.cli.output import json_option, print_json, safe
 def heal(run_id: str | None, as_json: bool) -> int:
     """End runs of Dagster whose process is dead.
 
-    Uses the Dagster instance of DAGSTER_HOME, or of .dagster in this folder when the variable is not set. `bench ui`
-    and the sensor `ghost_runs` do the same by themselves. A run on another machine cannot be judged from here and is
-    only named; run the command there, or name the run with --run once its process is dead.
+    Pool slots that they or other runs left taken become free. Uses the Dagster instance of DAGSTER_HOME, or of
+    .dagster in this folder when the variable is not set. `bench ui` and the sensor `ghost_runs` do the same by
+    themselves. A run on another machine cannot be judged from here and is only named; run the command there, or name
+    the run with --run once its process is dead.
 
     Exit status: 0 no ghost is left, 1 some runs cannot be judged from here.
     """
@@ -37,6 +38,8 @@ def heal(run_id: str | None, as_json: bool) -> int:
         for ghost in found.unknown:
             click.echo(f"⚠️ left {ghost.run_id} ({safe(ghost.job)}) alone: {safe(ghost.why)}")
             click.echo(f"   if you know its process to be dead: bench heal --run {ghost.run_id}")
-        if not found.ended and not found.unknown:
+        for freed in found.freed:
+            click.echo(f"✅ freed the pool slot of {freed}, which is over")
+        if not (found.ended or found.unknown or found.freed):
             click.echo("✅ every run in progress has its process")
     return 1 if found.unknown else 0

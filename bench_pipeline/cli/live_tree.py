@@ -13,10 +13,14 @@ from bench_pipeline.benchmark.events import (
     CallRetried,
     CallsRepeated,
     Event,
+    FinalOmitted,
     FinalPass,
+    HostSkipped,
+    HostStopped,
     LockAwaited,
     ModelFinished,
     ModelStarted,
+    OnHost,
     SampleTaken,
     ServerOnCpu,
 )
@@ -39,12 +43,15 @@ class LiveTree:
         self._left = 0
         self._repeats = 1
         self._model = ""
+        self._hosts: dict[str, LiveTree] = {}
 
     def __call__(self, event: Event) -> None:
         """Print one event."""
         match event:
-            case LockAwaited() | BenchmarkStarted() | ServerOnCpu():
-                self._begin(event)
+            case OnHost():
+                self._on(event.host)(event.event)
+            case LockAwaited() | BenchmarkStarted() | ServerOnCpu() | HostSkipped() | HostStopped() | FinalOmitted():
+                self._remark(event)
             case ModelStarted():
                 self._model = event.model
                 self._left = event.calls - event.calls_done
@@ -58,10 +65,9 @@ class LiveTree:
                 self._model = ""
                 self._left = 0
                 self._write(f"\n⚔️  final, pass {event.number}: {safe(' then '.join(event.models))}")
-            case CallRetried(attempt=0):
-                self._write(f"  ├─ {event.case_id}: ⏳ waiting for the server: {safe(event.failure)}")
             case CallRetried():
-                self._write(f"  ├─ {event.case_id}: 🔁 attempt {event.attempt} failed: {safe(event.failure)}")
+                why = f"🔁 attempt {event.attempt} failed" if event.attempt else "⏳ waiting for the server"
+                self._write(f"  ├─ {event.case_id}: {why}: {safe(event.failure)}")
             case SampleTaken():
                 self._name(event.model)
                 self._left -= 1
@@ -75,16 +81,33 @@ class LiveTree:
                 self._name(event.model)
                 self._write(f"  {_result(event.result)}")
 
-    def _begin(self, event: LockAwaited | BenchmarkStarted | ServerOnCpu) -> None:
-        if isinstance(event, LockAwaited):
-            self._write(f"⏳ waiting: {safe(event.why)}")
-        elif isinstance(event, BenchmarkStarted):
-            self._repeats = event.repeats
-            verb = "continuing" if event.resumed else "starting"
-            models = f"{len(event.models)} model{'s' * (len(event.models) != 1)}"
-            self._write(f"🏁 {event.task}: {verb} {event.benchmark_id}, {models} × {event.cases} cases")
-        else:
-            self._write(f"🖥️  {safe(event.address)} has no GPU in use: its models run on the CPU")
+    def _on(self, host: str) -> LiveTree:
+        """Return the tree of a named host, whose lines begin with its name: those of several hosts come mixed."""
+        if host not in self._hosts:
+            tree = LiveTree(write=lambda line: self._write(f"{safe(host)} │ " + line.lstrip("\n")))
+            tree._repeats = self._repeats
+            self._hosts[host] = tree
+        return self._hosts[host]
+
+    def _remark(
+        self, event: LockAwaited | BenchmarkStarted | ServerOnCpu | HostSkipped | HostStopped | FinalOmitted
+    ) -> None:
+        match event:
+            case LockAwaited():
+                self._write(f"⏳ waiting: {safe(event.why)}")
+            case BenchmarkStarted():
+                self._repeats = event.repeats
+                verb = "continuing" if event.resumed else "starting"
+                models = f"{len(event.models)} model{'s' * (len(event.models) != 1)}"
+                self._write(f"🏁 {event.task}: {verb} {event.benchmark_id}, {models} × {event.cases} cases")
+            case ServerOnCpu():
+                self._write(f"🖥️  {safe(event.address)} has no GPU in use: its models run on the CPU")
+            case HostSkipped():
+                self._write(f"⏭️  host {safe(event.host)} is left out: {safe(event.why)}")
+            case HostStopped():
+                self._write(f"🔌 host {safe(event.host)} was lost: {safe(event.why)}")
+            case FinalOmitted():
+                self._write(f"⚔️  no final: {safe(event.why)}")
 
     def _name(self, model: str) -> None:
         """Print the model's name when the lines above belong to another model: in a final, or as a race ends."""

@@ -41,6 +41,7 @@ COMMANDS = {
     "retry": ("triggers", "Take up again what was given up, and try now what waits for a later moment."),
     "ui": ("ui", "Start Dagster's web server and daemon."),
     "heal": ("heal", "End runs of Dagster whose process is dead."),
+    "alerts": ("alerts", "Show the alerts of the last seven days, or send a test message."),
     "doctor": ("doctor", "Check database, runtimes, disk and versions."),
     "completion": ("completion", "Print a script that completes commands, options and tasks in your shell."),
 }

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import click
 
+from bench_pipeline.benchmark.events import Event
 from bench_pipeline.benchmark.measurement import MeasurementRequest, measure
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.benchmark.workbench import Workbench, open_workbench
 from bench_pipeline.cli.completion import task_names
 from bench_pipeline.cli.live_tree import LiveTree, summary
 from bench_pipeline.cli.output import json_option, print_json
+from bench_pipeline.cli.run_outputs import RunOutputs, Wanted, change_facts, change_lines, output_options
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.measuring.protocol import Strategy
+from bench_pipeline.operation.quiet_hours import must_wait
 from bench_pipeline.reporting.files import write_if_changed, write_new
 from bench_pipeline.reporting.report import render_report, render_report_json, report_path
 from bench_pipeline.settings import load_settings
@@ -22,8 +26,8 @@ from bench_pipeline.settings import load_settings
 _NO_LIMIT_S = 10**9
 
 
-class _Given(TypedDict):
-    """The options that determine what is measured, and how."""
+class _Given(Wanted):
+    """The options that determine what is measured, how, and what is written for a CI server."""
 
     task: str
     suite_file: Path | None
@@ -78,8 +82,9 @@ class _Given(TypedDict):
     flag_value=_NO_LIMIT_S,
     default=0,
     metavar="[SECONDS]",
-    help="Wait while another benchmark runs on this machine, for SECONDS or until it ends.  [default: refuse]",
+    help="Wait while another benchmark uses one of the servers, for SECONDS or until it ends.  [default: refuse]",
 )
+@output_options
 @json_option
 def run(as_json: bool, output: Path | None, fresh: bool, wait_s: int, **given: Unpack[_Given]) -> int:
     """Measure models on a task, rank them and write the report.
@@ -97,15 +102,33 @@ def run(as_json: bool, output: Path | None, fresh: bool, wait_s: int, **given: U
       bench run --task grading --strategy race --repeats 3
       bench run --task grading --models-file models.txt --output report.md
       bench run --task grading --wait 3600
+      bench run --task grading --repeats 3 --fail-on regression --junit out.xml --comment comment.md
 
-    Run the same command again to continue an interrupted run.
-    Exit status: 0 a champion was found, 1 no model qualified, 2 invalid input.
+    Run the same command again to continue an interrupted run. In CI, use a database of its own: docs/how-to/ci.md.
+    Exit status: 0 done, 1 what --fail-on names was found, by default that no model qualified, 2 invalid input.
     """
     request = _request(given, fresh)
-    with open_workbench(load_settings(), wait_s) as bench:
-        ranked = measure(bench, request, LiveTree(err=as_json))
-        _report(bench, ranked, output, as_json)
-    return 0 if ranked.scoreboard.champion else 1
+    outputs = RunOutputs(request.task, given)
+    tree = LiveTree(err=as_json)
+
+    def heard(event: Event) -> None:
+        outputs(event)
+        tree(event)
+
+    with outputs.also_of_a_failure(), open_workbench(load_settings(), wait_s) as bench:
+        if why := must_wait(bench, datetime.now(UTC)):
+            click.echo(f"⏳ {why}; this benchmark starts all the same, and may slow production down", err=True)
+        before = outputs.baseline(bench)
+        ranked = measure(bench, request, heard)
+        change = outputs.compared(bench, ranked, before)
+        path = _write_report(bench, ranked, output)
+    if as_json:
+        facts = {"report": str(path), "compared": None if change is None else change_facts(change)}
+        print_json(render_report_json(ranked) | facts)
+    else:
+        compared = change_lines(change) if change is not None else []
+        click.echo("\n".join([*summary(ranked), *compared, "", f"📄 Report: {path}"]))
+    return outputs.status(ranked, change)
 
 
 def _request(given: _Given, fresh: bool) -> MeasurementRequest:
@@ -145,12 +168,9 @@ def _names(models: str | None, models_file: Path | None) -> list[str] | None:
     return names
 
 
-def _report(bench: Workbench, ranked: RankedBenchmark, output: Path | None, as_json: bool) -> None:
+def _write_report(bench: Workbench, ranked: RankedBenchmark, output: Path | None) -> Path:
     text = render_report(ranked)
     path = write_new(report_path(bench.settings.reports_dir, ranked), text)
     if output is not None:
         write_if_changed(output, text)
-    if as_json:
-        print_json(render_report_json(ranked) | {"report": str(output or path)})
-    else:
-        click.echo("\n".join([*summary(ranked), "", f"📄 Report: {output or path}"]))
+    return output or path

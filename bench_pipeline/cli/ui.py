@@ -1,4 +1,4 @@
-"""`bench ui`: the options of the server. The processes are started in ui/server.py."""
+"""`bench ui`: the options of the server. The processes are in ui/server.py."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from bench_pipeline.cli.output import json_option, print_json
-from bench_pipeline.ui.server import serve
+from bench_pipeline.ui.server import serve, who_reaches
 
 _WORKSPACE = Path("workspace.yaml")
 
@@ -26,19 +26,25 @@ def ui(host: str, port: int, workspace: Path | None, as_json: bool) -> int:
     """Start Dagster's web server and daemon.
 
     Uses the Dagster instance of DAGSTER_HOME, or of .dagster in this folder when the variable is not set. There
-    is no login: anyone who reaches the address can start runs. Stopping it also stops a run in progress; what it has
-    measured is stored.
+    is no login: anyone who reaches the address can start runs, which promote. Pages of other sites are refused. A
+    process of Dagster that dies is started again. Stopping it also stops a run in progress; what it has measured is
+    stored.
 
-    Exit status: 0 stopped by Ctrl-C or SIGTERM, 1 the web server or the daemon ended unexpectedly.
+    Exit status: 0 stopped by Ctrl-C or SIGTERM, 1 a process ended before it was ready, or again and again.
     """
 
     def ready(url: str, served: str) -> None:
+        reach = who_reaches(host)
         if as_json:
-            print_json({"url": url, "serves": served})
+            print_json({"url": url, "serves": served, "login": False, "reached_by": reach})
         else:
             click.echo(f"Dagster on {url} serves {served}; Ctrl-C stops it")
+            click.echo(f"It has no login. Runs, and with them promotions, can be started by {reach}.")
+
+    def tell(line: str) -> None:
+        click.echo(f"bench: {line}", err=True)
 
     if workspace is None and _WORKSPACE.exists():
         workspace = _WORKSPACE
-    serve(host, port, workspace, ready)
+    serve(host, port, workspace, ready, tell)
     return 0

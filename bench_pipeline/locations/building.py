@@ -12,17 +12,21 @@ from enum import StrEnum
 
 import dagster as dg
 
-from bench_pipeline.assets.documents import document_assets, production_equals_registry
-from bench_pipeline.assets.eligible_models import eligible_models
+from bench_pipeline.assets.documents import document_assets
+from bench_pipeline.assets.eligible_models import eligible_models, models_are_eligible
 from bench_pipeline.assets.model_runs import measured_check, model_runs_asset
 from bench_pipeline.assets.production_tables import production_tables
 from bench_pipeline.assets.production_update import production_update_asset
-from bench_pipeline.assets.promotion_plan import promotion_plan_asset, readable_check, unblocked_check
+from bench_pipeline.assets.promotion_plan import promotion_plan_asset, readable_check, unblocked_check, valid_check
+from bench_pipeline.assets.registry_checks import registry_checks
 from bench_pipeline.assets.report import report_asset
-from bench_pipeline.assets.scoreboard import scoreboard_asset, scoreboard_checks
+from bench_pipeline.assets.scoreboard import scoreboard_asset
+from bench_pipeline.assets.scoreboard_checks import scoreboard_checks
 from bench_pipeline.assets.test_cases import broken_task, suite_checks, test_cases_asset
 from bench_pipeline.assets.validation import validation_asset, validation_check
 from bench_pipeline.assets.workbench_resource import workbench_resource
+from bench_pipeline.automation.alerts import alerting_automation
+from bench_pipeline.automation.freshness import scoreboard_freshness
 from bench_pipeline.automation.ghost_runs import ghost_run_sensor
 from bench_pipeline.automation.jobs import AssetJob, benchmark_jobs, promotion_jobs, reconcile_job
 from bench_pipeline.automation.sensors import delivering_automation, measuring_automation
@@ -59,7 +63,7 @@ def build_location(settings: Settings, parts: Sequence[Part], listeners: Sequenc
     folders = task_folders(settings)
     tasks = folders.valid
     broken = {_legal(name): f"{name}: {fault}" for name, fault in folders.broken.items()}
-    stages = {Part.MEASURE: _measuring(tasks, broken), Part.PROMOTE: _promoting(tasks)}
+    stages = {Part.MEASURE: _measuring(tasks, broken, settings), Part.PROMOTE: _promoting(tasks)}
     held = [stages[part] for part in parts]
     elsewhere = [asset for part in stages if part not in parts for asset in stages[part].assets]
     jobs: list[AssetJob] = []
@@ -70,7 +74,7 @@ def build_location(settings: Settings, parts: Sequence[Part], listeners: Sequenc
         jobs += [benchmarks.all_tasks, *benchmarks.of_tasks]
         measuring = measuring_automation(tasks, benchmarks, settings, delivers=Part.PROMOTE in parts)
         schedules += measuring.schedules
-        sensors += measuring.sensors
+        sensors += [*measuring.sensors, *alerting_automation(settings)]
     if Part.PROMOTE in parts:
         promotions = promotion_jobs(tasks)
         jobs += [*promotions, reconcile_job]
@@ -90,21 +94,24 @@ def build_location(settings: Settings, parts: Sequence[Part], listeners: Sequenc
     )
 
 
-def _measuring(tasks: Sequence[str], broken: Mapping[str, str]) -> _Stages:
-    stages = _Stages([eligible_models, *(broken_task(name, fault) for name, fault in broken.items())], [])
+def _measuring(tasks: Sequence[str], broken: Mapping[str, str], settings: Settings) -> _Stages:
+    freshness = scoreboard_freshness(settings)
+    stages = _Stages(
+        [eligible_models, *(broken_task(name, fault) for name, fault in broken.items())], [models_are_eligible]
+    )
     for task in tasks:
         stages.assets.extend(
-            [test_cases_asset(task), model_runs_asset(task), scoreboard_asset(task), report_asset(task)]
+            [test_cases_asset(task), model_runs_asset(task), scoreboard_asset(task, freshness), report_asset(task)]
         )
         stages.checks.extend([*suite_checks(task), measured_check(task), *scoreboard_checks(task)])
     return stages
 
 
 def _promoting(tasks: Sequence[str]) -> _Stages:
-    stages = _Stages(document_assets(tasks), [production_equals_registry])
+    stages = _Stages(document_assets(tasks), [registry_checks])
     for task in tasks:
         stages.assets.extend([promotion_plan_asset(task), production_update_asset(task), validation_asset(task)])
-        stages.checks.extend([unblocked_check(task), readable_check(task), validation_check(task)])
+        stages.checks.extend([valid_check(task), unblocked_check(task), readable_check(task), validation_check(task)])
     return stages
 
 

@@ -38,6 +38,8 @@ class Healing:
 
     ended: Sequence[Ghost]
     unknown: Sequence[Ghost]
+    freed: Sequence[str] = ()
+    """Runs that are over and still held or awaited a slot of a pool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def heal(instance: dg.DagsterInstance) -> Healing:
         elif not process.is_visible:
             where = f"process {process.holder.pid} on {process.holder.host}"
             unknown.append(Ghost(run.run_id, run.job_name, f"{where} cannot be seen from here"))
-    return Healing(ended, unknown)
+    return Healing(ended, unknown, _free_slots(instance))
 
 
 def end_run(instance: dg.DagsterInstance, run_id: str) -> Ghost:
@@ -102,6 +104,17 @@ def end_run(instance: dg.DagsterInstance, run_id: str) -> Ghost:
     why = "a person said that its process is dead"
     _end(instance, run_id, why)
     return Ghost(run.run_id, run.job_name, why)
+
+
+def _free_slots(instance: dg.DagsterInstance) -> Sequence[str]:
+    storage = instance.event_log_storage
+    pools = [storage.get_concurrency_info(pool.name) for pool in storage.get_pool_limits()]
+    holders = {slot.run_id for pool in pools for slot in pool.claimed_slots}
+    holders |= {step.run_id for pool in pools for step in pool.pending_steps}
+    over = [run_id for run_id in sorted(holders) if (run := instance.get_run_by_id(run_id)) is None or run.is_finished]
+    for run_id in over:
+        storage.free_concurrency_slots_for_run(run_id)
+    return over
 
 
 def _process_of(run: dg.DagsterRun) -> _Process | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from bench_pipeline.benchmark.accelerators import lock_of
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import BenchError
 from bench_pipeline.domain.models.actor import Candidate, Exclusion
@@ -16,12 +17,12 @@ from bench_pipeline.domain.triggers.trigger import Action, Cause, Finding, Trigg
 from bench_pipeline.operation import triggers
 from bench_pipeline.operation.causes import Finder, finders_for
 from bench_pipeline.operation.causes.unmeasured import coverage
-from bench_pipeline.operation.quiet_hours import must_wait
+from bench_pipeline.operation.quiet_hours import must_wait, quiet_hours
 from bench_pipeline.operation.runs import RunsView
 from bench_pipeline.operation.trigger_texts import state_of
 from bench_pipeline.storage import triggers as store
 from bench_pipeline.storage.benchmarks import benchmark
-from bench_pipeline.storage.locks import BENCHMARK, holder_of
+from bench_pipeline.storage.locks import holder_of
 
 _SHOWN = 5
 
@@ -55,7 +56,7 @@ def measuring_round(
         _notice(bench, task, finders_for(Action.MEASURE, Action.TELL), roster, now, look)
     claimed: list[Trigger] = []
     ready = triggers.due(bench, tasks, Action.MEASURE, now)
-    if ready and (why := _why_all_wait(bench, now)):
+    if ready and (why := _why_all_wait(bench, roster, now)):
         triggers.hold_back(bench, ready, why, now)
         ready = []
     for trigger in ready:
@@ -108,16 +109,17 @@ def _notice(
     triggers.notice(bench, task, found, now, looked_for, unknown_models(roster))
 
 
-def _why_all_wait(bench: Workbench, now: datetime) -> str:
+def _why_all_wait(bench: Workbench, roster: Sequence[Candidate], now: datetime) -> str:
     """Return why no benchmark may begin now; empty when one may.
 
-    A lock that one of our own runs holds is no reason: runs wait for it one after the other.
+    While a run of ours is under way, only quiet hours count: it uses the server and holds the lock, and each run looks
+    again when its turn comes.
     """
-    if why := must_wait(bench, now):
-        return why
     with bench.database.engine.connect() as connection:
         launched = store.triggers_of(connection, states=[TriggerState.LAUNCHED])
-    return "" if launched else holder_of(bench.database.engine, BENCHMARK)
+    if launched:  # a server that is in use now may be so by our own run
+        return quiet_hours(bench.settings, now) or ""
+    return must_wait(bench, now) or holder_of(bench.database.engine, lock_of(bench, roster))
 
 
 def _silent_server(trigger: Trigger, roster: Sequence[Candidate], unknown: dict[str, str]) -> str:

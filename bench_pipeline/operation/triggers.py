@@ -91,8 +91,8 @@ def waiting(bench: Workbench, tasks: Collection[str], action: Action) -> list[Tr
 def due(bench: Workbench, tasks: Collection[str], action: Action, now: datetime) -> list[Trigger]:
     """Return the triggers that may be claimed now, as many as may be.
 
-    A model on its own waits for a benchmark of its whole task, which measures it too. Of a task, one delivery is
-    claimed at a time.
+    Of a task, one whole benchmark is claimed at a time, and models on their own wait for it: it may serve them all. One
+    delivery is claimed at a time as well.
     """
     ready = [trigger for trigger in waiting(bench, tasks, action) if trigger.due_at <= now]
     with bench.database.engine.connect() as connection:
@@ -100,10 +100,9 @@ def due(bench: Workbench, tasks: Collection[str], action: Action, now: datetime)
     under_way = [trigger for trigger in launched if trigger.cause.action is action]
     if action is Action.DELIVER:
         busy = {trigger.task for trigger in under_way}
-        first = {trigger.task: trigger for trigger in reversed(ready) if trigger.task not in busy}
-        return [trigger for trigger in ready if first.get(trigger.task) is trigger]
-    whole = {trigger.task for trigger in (*under_way, *ready) if trigger.models is None and not trigger.terms}
-    chosen = [trigger for trigger in ready if trigger.models is None or trigger.task not in whole]
+        return list({trigger.task: trigger for trigger in reversed(ready) if trigger.task not in busy}.values())
+    whole = {trigger.task: trigger for trigger in (*reversed(ready), *under_way) if _is_whole(trigger)}
+    chosen = [trigger for trigger in ready if trigger.terms or whole.get(trigger.task, trigger) is trigger]
     return chosen[: max(MOST_AT_ONCE - len(under_way), 0)]
 
 
@@ -128,6 +127,11 @@ def retry(bench: Workbench, tasks: Collection[str], subject: str | None, now: da
         resting = store.triggers_of(connection, tasks, [TriggerState.GIVEN_UP, TriggerState.WAITING])
         pairs = [(one, attempts.retried(one, now)) for one in resting if subject in (None, one.subject)]
         return [new for old, new in pairs if store.put(connection, old, new)]
+
+
+def _is_whole(trigger: Trigger) -> bool:
+    """Whether it measures all models of a task under the task's own terms."""
+    return trigger.models is None and not trigger.terms
 
 
 def _outcome(trigger: Trigger, run: SeenRun | None, missing: str, now: datetime, chance: float) -> Trigger:

@@ -8,13 +8,14 @@ from sqlalchemy import Connection, text
 
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import GateFailed, InputError
-from bench_pipeline.domain.promoting.approval import Approval, Freeze
+from bench_pipeline.domain.promoting.approval import Approval, Freeze, dagster_for
 from bench_pipeline.domain.promoting.facts import StoredPlan
 from bench_pipeline.domain.promoting.plan import ApprovalMode
 from bench_pipeline.domain.promoting.refusal import APPROVAL_REASONS, PlanRefused
 from bench_pipeline.domain.promoting.rules import admit, intact
 from bench_pipeline.storage.database import Database
 from bench_pipeline.storage.plans import (
+    accounts_of_requesters,
     insert_approval,
     insert_freeze,
     plan_by_hash,
@@ -43,6 +44,12 @@ def approve(database: Database, beginning: str, account: str) -> tuple[StoredPla
                 f"{login} requested plan {stored.plan_hash[:12]} and cannot approve it; "
                 f"{who_may_approve(connection, stored.plan_hash)}"
             )
+        clicked = {dagster_for(login), dagster_for(account)} & accounts_of_requesters(connection, stored.plan_hash)
+        if terms.second_person and clicked:
+            raise GateFailed(
+                f"{clicked.pop()} requested plan {stored.plan_hash[:12]}: you started its run in the UI and cannot "
+                "approve it; another person may"
+            )
         given = insert_approval(connection, stored.plan_hash, account, datetime.now(UTC))
     return stored, given
 
@@ -64,6 +71,23 @@ def awaited(bench: Workbench, stored: StoredPlan) -> str:
 
     These are the rules by which it is applied, without the identities of the models: the runtimes are not asked.
     """
+    refused, others = _refusal(bench, stored)
+    if refused is None or refused.reason not in APPROVAL_REASONS:
+        return str(refused or "")
+    missing = refused.reason == "approval_missing"
+    what = f"needs an approval: bench approve {stored.plan_hash[:12]}" if missing else str(refused)
+    return f"{what} ({others})" if stored.plan.terms.second_person else what
+
+
+def awaits_approval(bench: Workbench, stored: StoredPlan) -> bool:
+    """Return whether an approval, and nothing that comes before it, is what a stored plan waits for."""
+    refused, _ = _refusal(bench, stored)
+    return refused is not None and refused.reason in APPROVAL_REASONS
+
+
+def _refusal(bench: Workbench, stored: StoredPlan) -> tuple[PlanRefused | None, str]:
+    """Return the refusal that applying the plan would meet now, and who may approve it."""
+    others = ""
     try:
         intact(stored.plan_hash, stored)
         with bench.database.engine.connect() as connection:
@@ -71,12 +95,8 @@ def awaited(bench: Workbench, stored: StoredPlan) -> str:
             others = who_may_approve(connection, stored.plan_hash)
         admit(stored.plan, facts)
     except PlanRefused as refused:
-        if refused.reason not in APPROVAL_REASONS:
-            return str(refused)
-        missing = refused.reason == "approval_missing"
-        what = f"needs an approval: bench approve {stored.plan_hash[:12]}" if missing else str(refused)
-        return f"{what} ({others})" if stored.plan.terms.second_person else what
-    return ""
+        return refused, others
+    return None, others
 
 
 def set_freeze(database: Database, frozen: bool, reason: str, account: str) -> Freeze:

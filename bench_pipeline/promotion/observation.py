@@ -43,7 +43,14 @@ def _observed(bench: Workbench, runtimes: Runtimes, actor_id: ActorId, row: Plan
 
 
 def _identity(runtimes: Runtimes, ref: ModelRef, row: PlanRow) -> ModelIdentity:
-    try:
-        return runtimes.of(ref).describe(ref)
-    except RuntimeFailure as failure:
-        raise PlanRefused("identity_unknown", {"actor": row.new_actor, "why": str(failure)}) from None
+    """Return the identity on the first named host where it is as measured, else on the first that tells it."""
+    found: list[ModelIdentity] = []
+    failures: list[str] = []
+    for place in runtimes.places(ref):
+        try:
+            found.append(runtimes.of(place).describe(place))
+        except RuntimeFailure as failure:
+            failures.append(str(failure))
+    if not found:
+        raise PlanRefused("identity_unknown", {"actor": row.new_actor, "why": "; ".join(failures)})
+    return next((one for one in found if identity_hash(one) == row.identity_hash), found[0])

@@ -47,6 +47,16 @@ def escape(text: str, max_chars: int = MAX_CHARS) -> Markdown:
     return Markdown(_BLOCK_START.sub(r"\1\\", escaped))
 
 
+def code(text: str, max_chars: int = MAX_CHARS) -> Markdown:
+    """Return `text` as a code span on one line, in which no mention, reference, link or HTML works.
+
+    It is cut as `escape` does. A back quote becomes an apostrophe and a vertical bar a broken one, so that nothing can
+    end the span or a cell of a table.
+    """
+    shown = _one_line(text).replace("`", "'").replace("|", "¦") or NOTHING
+    return Markdown(f"`{shown if len(shown) <= max_chars else shown[: max_chars - 1].rstrip() + '…'}`")
+
+
 def _one_line(text: str) -> str:
     spaced = " ".join(text.split())
     visible = (c for c in spaced if unicodedata.category(c) not in _INVISIBLE_CATEGORIES and c not in _BLANK_LETTERS)

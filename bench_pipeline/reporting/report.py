@@ -43,7 +43,7 @@ def render_report_json(ranked: RankedBenchmark) -> dict[str, Any]:
     return {
         **_terms(ranked.benchmark),
         "invalid": ranked.scoreboard.invalid or None,
-        "result": _result_line(ranked.scoreboard),
+        "result": result_line(ranked.scoreboard),
         "replies_removed": _moment(ranked.benchmark.pruned_at) if ranked.benchmark.pruned_at else None,
         "rankings": [_ranking(result) for result in ranked.scoreboard.ranked],
         "top_five": [_notes(result, ranked) for result in ranked.scoreboard.ranked[:_NOTED]],
@@ -66,11 +66,17 @@ def render_report_json(ranked: RankedBenchmark) -> dict[str, Any]:
 def report_path(reports_dir: Path, ranked: RankedBenchmark) -> Path:
     """Return `<reports_dir>/<task>/<date>-<benchmark id>.md`, date in UTC. Raises `InputError` for a link out."""
     row = ranked.benchmark
-    day = row.started_at.astimezone(UTC).date().isoformat()
-    return path_in(reports_dir, slug(row.task_type), f"{day}-{slug(row.benchmark_id)}.md")
+    return report_file(reports_dir, row.task_type, row.benchmark_id, row.started_at)
 
 
-def _result_line(scoreboard: Scoreboard) -> str:
+def report_file(reports_dir: Path, task: str, benchmark_id: str, started_at: datetime) -> Path:
+    """Return where the report on a benchmark is, as `report_path` does."""
+    day = started_at.astimezone(UTC).date().isoformat()
+    return path_in(reports_dir, slug(task), f"{day}-{slug(benchmark_id)}.md")
+
+
+def result_line(scoreboard: Scoreboard) -> str:
+    """Return champion and runner-up with their latencies, or why there is none."""
     if scoreboard.invalid:
         return f"This run is invalid: {scoreboard.invalid}; it must not be used for a decision."
     if not scoreboard.results:

@@ -10,6 +10,7 @@ from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Pla
 from bench_pipeline.domain.models.model_ref import ModelRef
 from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.domain.models.request import Request
+from bench_pipeline.runtimes.activity import Activity
 from bench_pipeline.runtimes.wire import WireRequest
 
 
@@ -46,6 +47,10 @@ class Runtime(Protocol):
         It may load `first`, the model that runs first, and the `smallest` of the others. `has_gpu` says that the
         server is on this machine, which has one.
         """
+        ...
+
+    def activity(self, limit_s: float) -> Activity:
+        """Return what the server does now, asked within `limit_s` seconds."""
         ...
 
     def unload(self, model: ModelRef) -> None:

@@ -26,6 +26,7 @@ from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Pla
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
 from bench_pipeline.domain.models.reply import Reply, ServerTimings
 from bench_pipeline.domain.models.request import Request
+from bench_pipeline.runtimes.activity import Activity
 from bench_pipeline.runtimes.catalogue import Catalogue
 from bench_pipeline.runtimes.gguf import GgufHead, read_head
 from bench_pipeline.runtimes.llama_timings import LlamaTimings
@@ -184,6 +185,10 @@ class LlamaCppRuntime:
     def survey(self, first: ModelRef, smallest: ModelRef | None, terms: Protocol, has_gpu: bool) -> bool | None:  # noqa: ARG002
         """Return None: where a model is loaded is not told."""
         return None
+
+    def activity(self, limit_s: float) -> Activity:  # noqa: ARG002
+        """Return that nothing is known: no other process uses the models of this one."""
+        return Activity()
 
     def unload(self, model: ModelRef) -> None:
         """Free the model's memory; does nothing when another model is loaded."""

@@ -18,7 +18,8 @@ from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Pla
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
 from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.domain.models.request import Request
-from bench_pipeline.domain.models.server_address import parse_ollama_host
+from bench_pipeline.domain.models.server_address import ServerAddress, parse_ollama_host
+from bench_pipeline.runtimes.activity import Activity
 from bench_pipeline.runtimes.deadline import LISTING_LIMIT_S, QUESTION_LIMIT_S, Answer, Server
 from bench_pipeline.runtimes.eviction import Eviction
 from bench_pipeline.runtimes.ollama_client import ollama_client
@@ -62,19 +63,20 @@ class _Described:
 class OllamaRuntime:
     """The models of one Ollama server; `keep_alive` is how long it keeps a model loaded after a call by default.
 
-    `host` has one of the forms of `OLLAMA_HOST`. Raises `InputError` when it is not a valid address.
+    `host` is an address or has one of the forms of `OLLAMA_HOST`. Raises `InputError` when it is not a valid one.
     """
 
-    def __init__(self, host: str, keep_alive: str = "10m", api_key: str | None = None) -> None:
+    def __init__(self, host: str | ServerAddress, keep_alive: str = "10m", api_key: str | None = None) -> None:
         try:
-            address = parse_ollama_host(host)
+            address = host if isinstance(host, ServerAddress) else parse_ollama_host(host)
         except InputError as error:
             raise InputError(f"BENCH_OLLAMA_HOST {error}") from None
         self._server = Server(
             ollama_client(address, api_key),
             if_down="no Ollama server answers at {address}; start it (ollama serve) or set BENCH_OLLAMA_HOST",
             if_missing="{model} is not installed on the Ollama server at {address}; run `ollama pull {model}`",
-            if_denied="BENCH_OLLAMA_API_KEY, or USER:PASSWORD@ in BENCH_OLLAMA_HOST, is sent to BENCH_OLLAMA_HOST only",
+            if_denied="BENCH_OLLAMA_API_KEY, or USER:PASSWORD@ in BENCH_OLLAMA_HOST or BENCH_OLLAMA_HOSTS, is sent to "
+            "the servers named there only",
         )
         self._keep_alive = keep_alive
         self._eviction = Eviction(self._server.address)
@@ -169,6 +171,11 @@ class OllamaRuntime:
             others=others,
             accelerated=self._accelerated,
         )
+
+    def activity(self, limit_s: float) -> Activity:
+        """Return when each loaded model would be unloaded, which moves when it is used. Raises `RuntimeFailure`."""
+        answer = self._server.exchange("GET", "/api/ps", "Ollama", limit_s)
+        return self._server.read(Residents, answer.body, "Ollama").activity
 
     def unload(self, model: ModelRef) -> None:
         """Ask the server to unload the model, which it does shortly after. Raises `RuntimeFailure`."""

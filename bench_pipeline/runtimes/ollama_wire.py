@@ -14,6 +14,7 @@ from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.domain.models.identity import ModelIdentity
 from bench_pipeline.domain.models.reply import Reply, ServerTimings
 from bench_pipeline.domain.models.request import Request
+from bench_pipeline.runtimes.activity import Activity
 
 # Ollama only logs a name that it does not know, and ignores the option.
 OPTIONS = frozenset(
@@ -79,12 +80,21 @@ class Resident(BaseModel):
     size: int | None = None
     size_vram: int | None = None
     context_length: int | None = None
+    expires_at: object = None
 
 
 class Residents(BaseModel):
     """The answer of `/api/ps`."""
 
     models: list[Resident] | None
+
+    @property
+    def activity(self) -> Activity:
+        """When each model would be unloaded: the server renews that moment when a call ends.
+
+        While a model is loaded and answers its first call, the moment moves with the clock.
+        """
+        return Activity(uses={one.name: str(one.expires_at) for one in self.models or [] if one.expires_at})
 
 
 class Said(BaseModel):

@@ -22,6 +22,7 @@ from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Pla
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
 from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.domain.models.request import Request, user_request
+from bench_pipeline.runtimes.activity import Activity
 from bench_pipeline.runtimes.deadline import (
     LISTING_LIMIT_S,
     QUESTION_LIMIT_S,
@@ -154,6 +155,17 @@ class OpenAICompatibleRuntime:
     def survey(self, first: ModelRef, smallest: ModelRef | None, terms: Protocol, has_gpu: bool) -> bool | None:  # noqa: ARG002
         """Return None: where a model is loaded is not told."""
         return None
+
+    def activity(self, limit_s: float) -> Activity:
+        """Return how many requests the server has, where it tells. Raises `RuntimeFailure`."""
+        ends = time.monotonic() + limit_s
+        if self._kind is None:
+            self._kind = recognised(self._asked_list("/models", ends) or [])
+        queue = self._kind.queue
+        if queue is None:
+            return Activity()
+        answer = self._server.exchange("GET", f"{self._root}{queue.route}", "the queue", _until(ends))
+        return queue.read(answer.body)
 
     def unload(self, model: ModelRef) -> None:
         """Ask the server to unload the model; does nothing where it cannot. Raises `RuntimeFailure`."""

@@ -13,7 +13,9 @@ from pydantic import BaseModel
 
 from bench_pipeline.domain.models.decoding import DecodingOptions
 from bench_pipeline.runtimes import openai_memory as memory
+from bench_pipeline.runtimes import openai_queue as queues
 from bench_pipeline.runtimes.openai_memory import Memory
+from bench_pipeline.runtimes.openai_queue import Queue
 from bench_pipeline.runtimes.wire import LLAMA_CPP_OPTIONS, unknown_options
 
 Thinking = Literal["template", "top_level", "effort", "levels"]
@@ -37,7 +39,8 @@ class OpenAIServer:
     `reasoning_effort`, where `none` means off; `levels`: `reasoning_effort` for a level, nothing else. `schema` is the
     field of `response_format` that holds a schema, `grammar` the path of the field for a grammar; None where the
     server has none. `completes` says whether `/completions` sends a prompt without a chat template, `suffix` whether
-    it takes the text after the reply. `patterns` is the path of a list that has names with `*` in it.
+    it takes the text after the reply. `patterns` is the path of a list that has names with `*` in it; `queue` tells how
+    many requests the server has.
     """
 
     name: str
@@ -50,6 +53,7 @@ class OpenAIServer:
     suffix: bool = False
     memory: Memory | None = None
     patterns: str | None = None
+    queue: Queue | None = None
 
     def refusal(self, decoding: DecodingOptions) -> str | None:
         """Return what of `decoding` this server cannot be asked for, and what to do; None if it can do all."""
@@ -99,6 +103,7 @@ VLLM = OpenAIServer(
     },
     thinking="template",
     grammar=("structured_outputs", "grammar"),
+    queue=queues.VLLM,
 )  # fmt: skip
 # python/sglang/srt/entrypoints/openai/protocol.py of sgl-project/sglang, 004c82e
 SGLANG = OpenAIServer(
@@ -110,6 +115,7 @@ SGLANG = OpenAIServer(
     },
     thinking="template",
     grammar=("ebnf",),
+    queue=queues.SGLANG,
 )  # fmt: skip
 # tools/server/README.md of ggml-org/llama.cpp, 00dc805
 LLAMA_CPP = OpenAIServer(
@@ -117,9 +123,10 @@ LLAMA_CPP = OpenAIServer(
     LLAMA_CPP_OPTIONS | {"cache_prompt", "chat_template_kwargs", "reasoning_format"},
     thinking="template",
     grammar=("grammar",),
+    queue=queues.LLAMA_CPP,
 )
 # It passes requests on, usually to llama.cpp's server.
-LLAMA_SWAP = replace(LLAMA_CPP, name="llama-swap", memory=memory.LLAMA_SWAP)
+LLAMA_SWAP = replace(LLAMA_CPP, name="llama-swap", memory=memory.LLAMA_SWAP, queue=None)
 # 1_developer/3_openai-compat/{chat-completions,structured-output}.md of lmstudio-ai/docs, c6854fb. JSON mode is
 # refused: lmstudio-ai/lmstudio-bug-tracker #189.
 LM_STUDIO = OpenAIServer(
@@ -130,7 +137,7 @@ LM_STUDIO = OpenAIServer(
     memory=memory.LM_STUDIO,
 )
 # router/src/lib.rs of huggingface/text-generation-inference, db931fc: `logit_bias` is read and ignored.
-TGI = OpenAIServer("TGI", OPENAI_OPTIONS - {"logit_bias"}, schema="value", json_mode=False)
+TGI = OpenAIServer("TGI", OPENAI_OPTIONS - {"logit_bias"}, schema="value", json_mode=False, queue=queues.TGI)
 # modules/api/typing.py of oobabooga/text-generation-webui, 2dad203: it has no `response_format`.
 TEXT_GENERATION_WEBUI = OpenAIServer(
     "text-generation-webui",
@@ -156,6 +163,7 @@ OLLAMA = OpenAIServer(
     thinking="effort",
     completes=False,
     memory=memory.OLLAMA,
+    queue=queues.OLLAMA,
 )
 # A proxy for servers of every kind; it makes a chat of a prompt where its server has no completions. Version 1.108.
 LITELLM = OpenAIServer("LiteLLM", OPENAI_OPTIONS, completes=False, patterns="/models?return_wildcard_routes=true")
@@ -177,7 +185,8 @@ def recognised(models: Sequence[Listed]) -> OpenAIServer:
     owners = {model.owned_by for model in models}
     found = next((server for owner, server in _OWNERS.items() if owner in owners), UNRECOGNISED)
     if found is LLAMA_CPP and any(model.status is not None for model in models):
-        return replace(LLAMA_CPP, name="llama.cpp's server in router mode", memory=memory.LLAMA_CPP_ROUTER)
+        name = "llama.cpp's server in router mode"  # it has slots of each model, and would load the one that is asked
+        return replace(LLAMA_CPP, name=name, memory=memory.LLAMA_CPP_ROUTER, queue=None)
     if found is UNRECOGNISED and any(model.owned_by == model.id for model in models):
         return TGI
     if found is UNRECOGNISED and models and all(model.created == _CREATED_BY_LITELLM for model in models):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
 from bench_pipeline.domain.errors import FailureKind, RuntimeFailure
 from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind
+from bench_pipeline.domain.models.server_address import ServerAddress, parse_ollama_host
 from bench_pipeline.runtimes.base import Runtime
 from bench_pipeline.settings import Settings
 
@@ -26,25 +28,49 @@ class Runtimes:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._open: dict[tuple[RuntimeKind, str | None], Runtime] = {}
+        self._named = settings.named_hosts
+        self._open: dict[tuple[RuntimeKind, str | None, str | None], Runtime] = {}
+        self._opening = Lock()  # each host is measured by a thread of its own
 
     def of(self, model: ModelRef) -> Runtime:
         """Return the runtime of `model`. Raises `HostNotAllowed` before anything is sent."""
-        key = (model.runtime, model.base_url)
-        if key not in self._open:
-            self._open[key] = self._make(model)
-        return self._open[key]
+        model = self.places(model)[0]
+        key = (model.runtime, model.base_url, model.host)
+        with self._opening:
+            if key not in self._open:
+                self._open[key] = self._make(model)
+            return self._open[key]
+
+    def places(self, model: ModelRef) -> tuple[ModelRef, ...]:
+        """Return the model on each named host where it may be, or the model itself if its server is known."""
+        if model.runtime is not RuntimeKind.OLLAMA or model.base_url or model.host or not self._named:
+            return (model,)
+        return tuple(model.at(host) for host in self._named)
+
+    def is_named(self, model: ModelRef) -> bool:
+        """Whether the model's server is one of the named hosts."""
+        return model.host in self._named
+
+    def address_of(self, model: ModelRef) -> ServerAddress | None:
+        """Return the address of the model's server; None for a model in this process."""
+        if model.runtime is RuntimeKind.LLAMA_CPP:
+            return None
+        host = self.places(model)[0].host
+        return self._named.get(host or "") or parse_ollama_host(model.base_url or host or self._settings.ollama_host)
 
     def _make(self, model: ModelRef) -> Runtime:
         settings = self._settings
         if model.runtime is RuntimeKind.OLLAMA:
             from bench_pipeline.runtimes.ollama import OllamaRuntime
 
-            if model.base_url is not None:
-                self._allow(model.base_url)
-                return OllamaRuntime(model.base_url)
-            key = settings.ollama_api_key
-            return OllamaRuntime(settings.ollama_host, api_key=key.get_secret_value() if key else None)
+            token = settings.ollama_api_key.get_secret_value() if settings.ollama_api_key else None
+            if model.host in self._named:
+                return OllamaRuntime(self._named[model.host], api_key=token)
+            if elsewhere := model.base_url or model.host:
+                address = parse_ollama_host(elsewhere)
+                self._allow(address.url)
+                return OllamaRuntime(address)
+            return OllamaRuntime(settings.ollama_host, api_key=token)
         if model.runtime is RuntimeKind.LLAMA_CPP:
             from bench_pipeline.runtimes.catalogue import Catalogue
             from bench_pipeline.runtimes.llama_cpp import LlamaCppRuntime

@@ -84,7 +84,10 @@ class ExcludedModel(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelRun:
-    """All calls of one model in one benchmark. Memory (bytes) and context (tokens) are as its load reported them."""
+    """All calls of one model in one benchmark. Memory (bytes) and context (tokens) are as its load reported them.
+
+    `host` is the named host of its main passes, `final_host` that of its passes in the final; None for another server.
+    """
 
     model_run_id: int
     benchmark_id: str
@@ -102,6 +105,13 @@ class ModelRun:
     final_passes: int = 0
     vram_bytes: int | None = None
     context_length: int | None = None
+    host: str | None = None
+    final_host: str | None = None
+
+    @property
+    def place(self) -> ModelRef:
+        """The model on the server that measured it."""
+        return self.ref.at(self.host) if self.host else self.ref
 
 
 def insert_benchmark(connection: Connection, row: BenchmarkRow) -> None:
@@ -122,6 +132,12 @@ def latest_benchmark(connection: Connection, task: str) -> BenchmarkRow | None:
 def finished_benchmarks(connection: Connection, task: str) -> list[BenchmarkRow]:
     """Return the task's finished benchmarks, newest first."""
     return [_benchmark_row(row) for row in connection.execute(_newest_first(*_finished(task))).mappings()]
+
+
+def last_benchmarks(connection: Connection, task: str, limit: int) -> list[BenchmarkRow]:
+    """Return at most `limit` of the task's finished benchmarks, newest first."""
+    query = _newest_first(*_finished(task)).limit(limit)
+    return [_benchmark_row(row) for row in connection.execute(query).mappings()]
 
 
 def unfinished_benchmarks(
@@ -316,6 +332,8 @@ def _model_run(row: RowMapping) -> ModelRun:
         load_ns=row["load_ns"],
         role=Role(row["role"]),
         stopped=row["stopped"],
+        host=row["host"],
+        final_host=row["final_host"],
         final_passes=row["final_passes"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
@@ -403,9 +421,9 @@ def reopen_model_run(connection: Connection, model_run_id: int) -> None:
     _update_model_run(connection, model_run_id, {"finished_at": None})
 
 
-def set_final_passes(connection: Connection, model_run_id: int, passes: int) -> None:
-    """Store how many passes of the final the model has started."""
-    _update_model_run(connection, model_run_id, {"final_passes": passes})
+def set_final_passes(connection: Connection, model_run_id: int, passes: int, host: str | None = None) -> None:
+    """Store how many passes of the final the model has started, and on which named host."""
+    _update_model_run(connection, model_run_id, {"final_passes": passes, "final_host": host})
 
 
 def invalidate_benchmark(connection: Connection, benchmark_id: str, why: str) -> None:

@@ -10,9 +10,9 @@ import os
 import secrets
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -43,20 +43,34 @@ class LockTaken(BenchError):
 
 @dataclass(frozen=True, slots=True)
 class LockPurpose:
-    """What only one process does at a time: on the database, or with `per_host` on each host that uses it."""
+    """What only one process does at a time: on the database, with `per_host` on each host that uses it.
+
+    With `places` it is done at each of these at once: all of them are taken, or none.
+    """
 
     name: str
     per_host: bool = False
+    places: tuple[str, ...] = ()
 
     @property
-    def key(self) -> str:
-        """The key of its row."""
-        return f"{self.name} on {gethostname()}" if self.per_host else self.name
+    def keys(self) -> tuple[str, ...]:
+        """The keys of its rows, in the order in which every process takes them."""
+        places = self.places or ((this_host(),) if self.per_host else ())
+        return tuple(f"{self.name} on {place}" for place in sorted(set(places))) or (self.name,)
+
+    def at(self, places: Collection[str]) -> LockPurpose:
+        """Return the purpose at these places."""
+        return replace(self, places=tuple(places))
 
 
 BENCHMARK = LockPurpose("benchmark", per_host=True)
-"""Two benchmarks on one machine would slow each other down."""
+"""Two benchmarks on one accelerator would slow each other down; without places it is that of this machine."""
 DOCUMENTS = LockPurpose("documents")
+
+
+def this_host() -> str:
+    """The name by which others know this machine, in lower case as in an address."""
+    return gethostname().lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +148,7 @@ class _Lease:
         self._engine = engine
         self._purpose = purpose
         self._token = secrets.token_hex(16)
-        self._mine = (locks.c.purpose == purpose.key, locks.c.token == self._token)
+        self._mine = (locks.c.purpose.in_(purpose.keys), locks.c.token == self._token)
         self._renewed = 0.0
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name=f"{purpose.name}-lock", daemon=True)
@@ -145,19 +159,21 @@ class _Lease:
         row = asdict(this_process()) | {"token": self._token, "login": text("session_user"), "benchmark_id": None}
         row |= {"taken_at": now, "renewed_at": now, "lease_s": LEASE_S}
         self._renewed = monotonic()
-        with self._engine.begin() as connection:
-            free = or_(_expired(), locks.c.token == _token_of_the_dead(connection, self._purpose))
-            put = postgresql.insert(locks).values(row | {"purpose": self._purpose.key})
-            put = put.on_conflict_do_update(index_elements=[locks.c.purpose], set_=row, where=free)
-            if connection.scalar(put.returning(locks.c.token)) is None:
-                return False
+        with self._engine.connect() as connection:
+            for key in self._purpose.keys:
+                free = or_(_expired(), locks.c.token == _token_of_the_dead(connection, key))
+                put = postgresql.insert(locks).values(row | {"purpose": key})
+                put = put.on_conflict_do_update(index_elements=[locks.c.purpose], set_=row, where=free)
+                if connection.scalar(put.returning(locks.c.token)) is None:
+                    return False
+            connection.commit()
         self._heart.start()
         return True
 
     def holder(self) -> str:
         """Return who holds the lock, as the end of a sentence."""
         with self._engine.connect() as connection:
-            return _holder_in_words(connection, self._purpose)
+            return _holder_in_words(connection, self._purpose, self._token)
 
     def check(self) -> None:
         """See `HeldLock`."""
@@ -199,7 +215,7 @@ class _Lease:
         asked = monotonic()
         with self._engine.begin() as connection:
             renewed = update(locks).where(*self._mine).values(renewed_at=func.clock_timestamp())
-            held = connection.execute(renewed).rowcount > 0
+            held = connection.execute(renewed).rowcount == len(self._purpose.keys)
         self._renewed = asked if held else self._renewed
         return held
 
@@ -234,7 +250,7 @@ class _LockedFile:
         except Timeout:
             return False
         now = datetime.now(UTC)
-        row = {"purpose": self._purpose.key, "token": "", "taken_at": now, "renewed_at": now, "lease_s": 0}
+        row = {"token": "", "taken_at": now, "renewed_at": now, "lease_s": 0}
         try:
             self._put(asdict(this_process()) | row)
         except BaseException:
@@ -265,20 +281,19 @@ class _LockedFile:
 
     def _put(self, row: dict[str, Any] | None) -> None:
         with self._engine.connect().execution_options(immediate=True) as connection, connection.begin():
-            connection.execute(delete(locks).where(locks.c.purpose == self._purpose.key))
+            connection.execute(delete(locks).where(locks.c.purpose.startswith(self._purpose.name)))
             if row is not None:
-                connection.execute(insert(locks).values(row))
+                connection.execute(insert(locks), [row | {"purpose": key} for key in self._purpose.keys])
 
 
 def holder_of(engine: Engine, purpose: LockPurpose) -> str:
-    """Return who holds the lock now, as a clause; empty when it is free. Takes nothing."""
+    """Return who holds the lock now, or one of its places, as a clause; empty when it is free. Takes nothing."""
     c = locks.c
-    query = select(c.host, c.pid, c.process_started, c.pid_namespace).where(c.purpose == purpose.key)
+    query = select(c.host, c.pid, c.process_started, c.pid_namespace).where(c.purpose.in_(purpose.keys))
     if engine.dialect.name == "postgresql":
         query = query.where(~_expired())
     with engine.connect() as connection:
-        row = connection.execute(query).first()
-        if row is None or Holder(*row).is_dead:
+        if all(Holder(*row).is_dead for row in connection.execute(query)):
             return ""
         return f"another process holds the {purpose.name} lock{_holder_in_words(connection, purpose)}"
 
@@ -288,20 +303,25 @@ def _expired() -> ColumnElement[bool]:
     return func.clock_timestamp() - locks.c.renewed_at > lease
 
 
-def _token_of_the_dead(connection: Connection, purpose: LockPurpose) -> str | None:
+def _token_of_the_dead(connection: Connection, key: str) -> str | None:
     c = locks.c
-    query = select(c.token, c.host, c.pid, c.process_started, c.pid_namespace).where(c.purpose == purpose.key)
+    query = select(c.token, c.host, c.pid, c.process_started, c.pid_namespace).where(c.purpose == key)
     row = connection.execute(query).first()
     return row.token if row is not None and Holder(*row[1:]).is_dead else None
 
 
-def _holder_in_words(connection: Connection, purpose: LockPurpose) -> str:
+def _holder_in_words(connection: Connection, purpose: LockPurpose, token: str | None = None) -> str:
+    """Return who holds the lock at one of its places, other than the holder of the token."""
     c = locks.c
-    row = connection.execute(select(c.host, c.pid, c.login, c.taken_at).where(c.purpose == purpose.key)).first()
+    held = c.purpose.in_(purpose.keys) if token else c.purpose.startswith(purpose.name)
+    query = select(c.purpose, c.host, c.pid, c.login, c.taken_at).where(held, c.token != (token or "-"))
+    row = connection.execute(query.order_by(c.purpose)).first()
     if row is None:
         return ""
     login = f" as {row.login}" if row.login else ""
-    return f": process {row.pid} on {row.host}{login}, since {row.taken_at:%Y-%m-%d %H:%M} UTC"
+    _, _, place = row.purpose.partition(" on ")
+    where = f" of {place}" if place.partition(":")[0] not in ("", this_host()) else ""
+    return f"{where}: process {row.pid} on {row.host}{login}, since {row.taken_at:%Y-%m-%d %H:%M} UTC"
 
 
 @cache

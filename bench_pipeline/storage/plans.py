@@ -11,7 +11,7 @@ from bench_pipeline.domain.errors import InputError
 from bench_pipeline.domain.promoting.approval import Approval, Freeze
 from bench_pipeline.domain.promoting.facts import StoredPlan
 from bench_pipeline.domain.promoting.plan import PromotionPlan, TaskTerms
-from bench_pipeline.storage.tables import approvals, freezes, plans, task_terms
+from bench_pipeline.storage.tables import approvals, freezes, plans, promotions, task_terms
 
 MIN_PREFIX = 8
 _FREEZE = freezes.c.frozen, freezes.c.reason, freezes.c.set_by, freezes.c.account, freezes.c.set_at
@@ -55,9 +55,21 @@ def all_plans(connection: Connection) -> list[StoredPlan]:
     return [plan for row in connection.execute(_plans()) if (plan := StoredPlan(*row)).complete]
 
 
+def open_plans(connection: Connection, since: datetime) -> list[StoredPlan]:
+    """Return the last plan of each kind and set of tasks, if it was made after this moment and is not applied."""
+    latest = select(func.max(plans.c.plan_id)).where(plans.c.made_at > since).group_by(plans.c.kind, plans.c.tasks)
+    query = _plans().where(plans.c.plan_id.in_(latest), plans.c.plan_hash.not_in(select(promotions.c.plan_hash)))
+    return [plan for row in connection.execute(query) if (plan := StoredPlan(*row)).complete]
+
+
 def requesters(connection: Connection, plan_hash: str) -> frozenset[str]:
     """Return all accounts that requested this plan."""
     return frozenset(connection.scalars(select(plans.c.requested_by).where(plans.c.plan_hash == plan_hash)))
+
+
+def accounts_of_requesters(connection: Connection, plan_hash: str) -> frozenset[str | None]:
+    """Return the accounts that those who requested this plan named."""
+    return frozenset(connection.scalars(select(plans.c.account).where(plans.c.plan_hash == plan_hash)))
 
 
 def insert_approval(connection: Connection, plan_hash: str, account: str, at: datetime) -> Approval:

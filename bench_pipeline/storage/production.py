@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -46,6 +46,7 @@ from bench_pipeline.storage.production_texts import (
     read_prompts,
 )
 from bench_pipeline.storage.production_truth import Truth, sql_of
+from bench_pipeline.storage.production_use import as_kept, count_calls, read_latencies
 
 _HASHED = (*REQUIRED, "workflows", "workflow_conversations")
 
@@ -235,10 +236,37 @@ class Production:
         query = (
             select(i.conversation_id, func.count())
             .where(i.conversation_id.in_(list(wanted)))
-            .where(i.created_at >= _as_kept(since, kept_as), i.created_at <= _as_kept(until, kept_as))
+            .where(i.created_at >= as_kept(since, kept_as), i.created_at <= as_kept(until, kept_as))
             .group_by(i.conversation_id)
         )
         return {wanted[key]: count for key, count in connection.execute(query)}
+
+    def model_calls(self, connection: Connection, since: datetime, until: datetime) -> int:
+        """Return how many calls the models answered in all conversations; 0 where production keeps none."""
+        if "interactions" not in self.optional:
+            return 0
+        a, i = self._tables["actors"].c, self._tables["interactions"].c
+        models = connection.scalars(select(a.actor_id).where(self.truth.is_model(a.actor_type)))
+        keys = [key for number in models if (key := _key_type(i.actor_id).key(number)) is not None]
+        return count_calls(connection, self._tables["interactions"], keys, since, until)
+
+    def latencies(
+        self,
+        connection: Connection,
+        actor_id: ActorId,
+        conversation_ids: Iterable[ConversationId],
+        since: datetime,
+        limit: int,
+    ) -> list[float]:
+        """Return the latencies (ms) of an actor's last calls as `read_latencies` does; none without the table."""
+        if "interactions" not in self.optional:
+            return []
+        i = self._tables["interactions"].c
+        actor = _key_type(i.actor_id).key(actor_id)
+        asked = [key for n in conversation_ids if (key := _key_type(i.conversation_id).key(n)) is not None]
+        if actor is None:
+            return []
+        return read_latencies(connection, self._tables["interactions"], actor, asked, since, limit)
 
     def actor_now(self, connection: Connection, actor_id: ActorId) -> ActorNow | None:
         """Return an actor's row, or None when it is gone."""
@@ -302,11 +330,6 @@ def _key_type(column: Column[Any]) -> ProductionKey:
 def _text(column: Column[Any]) -> ColumnElement[str]:
     """Read a column as text, without the blanks to which PostgreSQL pads the type char."""
     return cast(column, String)
-
-
-def _as_kept(moment: datetime, column: DateTime) -> datetime:
-    """Convert a moment for a column; one without a time zone is taken to hold UTC."""
-    return moment if column.timezone else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _named_like(columns: ReadOnlyColumnCollection[str, Any], patterns: Sequence[str]) -> ColumnElement[bool]:

@@ -64,6 +64,12 @@ def _promotions(connection: Connection, only: Collection[int] | None = None) -> 
     return linked([_recorded(head, lines[head["promotion_id"]]) for head in heads], passed)
 
 
+def changes_since(connection: Connection, since: datetime) -> list[Promotion]:
+    """Return the changes that were applied after this moment, oldest first."""
+    recent = list(connection.scalars(select(promotions.c.promotion_id).where(promotions.c.applied_at > since)))
+    return [one for one in _promotions(connection, _chains(connection, recent)) if one.promotion_id in recent]
+
+
 def promotion_by_plan(connection: Connection, plan_hash: str) -> Promotion | None:
     """Return the change that applied this plan, or None."""
     number = connection.scalar(select(promotions.c.promotion_id).where(promotions.c.plan_hash == plan_hash))
@@ -95,6 +101,11 @@ def latest_promotion(connection: Connection, task: str | None = None) -> Promoti
 def unvalidated(connection: Connection, task: str | None = None) -> list[Promotion]:
     """Return the promotions (of `task`) that no validation judged and no later change replaced, oldest first."""
     return changes.unvalidated(all_promotions(connection), task)
+
+
+def failed_validations(connection: Connection) -> frozenset[int]:
+    """Return the ids of the changes that failed a validation."""
+    return frozenset(connection.scalars(select(validations.c.promotion_id).where(~validations.c.passed)))
 
 
 def read_bars(connection: Connection, benchmark_ids: Iterable[str]) -> Bars:

@@ -1,4 +1,7 @@
-"""Web server and daemon as two child processes that start and end together. The web server is in webserver.py."""
+"""Code servers, daemon and web server as one program: they start and end together, and one that dies is replaced.
+
+How processes are kept alive is in supervision.py; the web server is in webserver.py.
+"""
 
 from __future__ import annotations
 
@@ -6,53 +9,116 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
+import psutil
 
 from bench_pipeline.demo.home import dagster_home, open_instance
-from bench_pipeline.domain.errors import GateFailed, InputError
+from bench_pipeline.domain.errors import InputError
+from bench_pipeline.operation.ghost_runs import heal
 from bench_pipeline.settings import load_settings
+from bench_pipeline.ui.code_servers import code_servers
+from bench_pipeline.ui.supervision import Service, Supervisor
 
 _MODULE = "bench_pipeline.definitions"
 _POLL_S = 0.2
-_GRACE_S = 20.0
 
 
-def serve(host: str, port: int, workspace: Path | None, on_ready: Callable[[str, str], None]) -> None:
+def serve(
+    host: str,
+    port: int,
+    workspace: Path | None,
+    on_ready: Callable[[str, str], None],
+    tell: Callable[[str], None],
+) -> None:
     """Serve a workspace file, or the installed package, until Ctrl-C or SIGTERM.
 
-    `on_ready` is called with the address and with what is served, once the web server answers. Raises
-    `InputError` when the port is taken, and `GateFailed` when one of the two processes ends unexpectedly.
+    `on_ready` is called with the address and with what is served, once the web server answers; `tell` with one line
+    about each process that died and each run that was found dead. Raises `InputError` when the port is taken, and
+    `GateFailed` when a process ends before it is ready or too often.
     """
     _require_free(host, port)
     home = dagster_home()
-    with open_instance(home):
-        pass
-    served = ["--workspace", str(workspace)] if workspace else ["--module-name", _MODULE]
+    with open_instance(home) as instance:
+        for ghost in heal(instance).ended:
+            tell(f"run {ghost.run_id} of {ghost.job} is over: {ghost.why}")
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    listening = ["--host", host, "--port", str(port), "--dagster-log-level", "warning"]
-    # The daemon replaces its code server every minute, and the old one warns each time that it has lost its daemon.
-    quiet = ["--code-server-log-level", "error"]
-    commands = {
-        "daemon": [_script("dagster-daemon"), "run", "--log-level", "warning", *quiet, *served],
-        "web server": [sys.executable, "-m", "bench_pipeline.ui.webserver", *listening, *quiet, *served],
+    settings = load_settings()
+    names = {*settings.own_ui_names, socket.gethostname(), host}
+    environment = {
+        "DAGSTER_HOME": str(home),
+        "BENCH_UI_NAMES": ",".join(sorted(names)),
+        "BENCH_AUTOMATION": settings.automation or "off",  # on this machine nothing starts by itself unless told to
     }
-    with suppress(KeyboardInterrupt), _stopped_by_signals(), _started(commands, home) as children:
-        ready = False
-        while True:
-            for name, child in children.items():
-                if (status := child.poll()) is not None:
-                    raise GateFailed(f"the {name} ended unexpectedly with status {status}; its messages are above")
-            if not ready and (ready := _answers(address)):
-                on_ready(address, str(workspace or _MODULE))
-            time.sleep(_POLL_S)
+    supervisor = Supervisor(os.environ | environment, tell)
+    with _scratch() as folder, suppress(KeyboardInterrupt), _stopped_by_signals():
+        try:
+            servers, served = code_servers(workspace, _MODULE, folder)
+            supervisor.start(*(Service(f"code server of {s.location}", s.command, _lost_its_child()) for s in servers))
+            _wait(supervisor, lambda: all(server.answers() for server in servers))
+            daemon = [_script("dagster-daemon"), "run", "--log-level", "warning", "--workspace", str(served)]
+            web = [sys.executable, "-m", "bench_pipeline.ui.webserver", "--host", host, "--port", str(port)]
+            web += ["--dagster-log-level", "warning", "--workspace", str(served)]
+            supervisor.start(Service("daemon", daemon), Service("web server", web))
+            _wait(supervisor, lambda: _answers(address))
+            on_ready(address, str(workspace or _MODULE))
+            while True:
+                supervisor.keep_alive()
+                time.sleep(_POLL_S)
+        finally:
+            with _undisturbed():
+                supervisor.stop()
+
+
+def who_reaches(host: str) -> str:
+    """Return who can use a web server that listens there, in words. It has no login."""
+    try:
+        is_local = ip_address(host).is_loopback
+    except ValueError:
+        is_local = host == "localhost"
+    if is_local:
+        return "every process and every user of this machine"
+    return (
+        "everyone whose network leads to this machine; put a proxy with a login in front (deploy/nginx.conf.template)"
+    )
+
+
+def _wait(supervisor: Supervisor, is_ready: Callable[[], bool]) -> None:
+    while not is_ready():
+        supervisor.check_first_start()
+        time.sleep(_POLL_S)
+
+
+def _lost_its_child() -> Callable[[int], bool]:
+    """Return what tells whether the process that loaded the code is dead: a code server only hands requests on to it.
+
+    One that has just started has none yet.
+    """
+    had_one: set[int] = set()
+
+    def lost(pid: int) -> bool:
+        with suppress(psutil.Error):
+            if any(child.status() != psutil.STATUS_ZOMBIE for child in psutil.Process(pid).children()):
+                had_one.add(pid)
+                return False
+        return pid in had_one
+
+    return lost
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A short path: that of a unix socket may have about a hundred characters."""
+    with tempfile.TemporaryDirectory(prefix="bench-ui-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 def _require_free(host: str, port: int) -> None:
@@ -84,6 +150,16 @@ def _answers(address: str) -> bool:
 
 
 @contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Finish what would leave processes behind, however often Ctrl-C is pressed."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def _stopped_by_signals() -> Iterator[None]:
     """Let a service manager or a closed terminal stop the server as Ctrl-C does."""
     signals = [signal.SIGTERM] if sys.platform == "win32" else [signal.SIGTERM, signal.SIGHUP]
@@ -93,48 +169,3 @@ def _stopped_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _environment(home: Path) -> dict[str, str]:
-    """Return this environment for Dagster; nothing starts by itself unless BENCH_AUTOMATION says so."""
-    return {**os.environ, "DAGSTER_HOME": str(home), "BENCH_AUTOMATION": load_settings().automation or "off"}
-
-
-@contextmanager
-def _started(commands: Mapping[str, Sequence[str]], home: Path) -> Iterator[Mapping[str, subprocess.Popen[bytes]]]:
-    """Start each process in its own group, together with its code server and its runs.
-
-    Ctrl-C then reaches each of them once, from here. It also ends a run in progress, whose code server would
-    otherwise continue unseen until the run has promoted.
-    """
-    children: dict[str, subprocess.Popen[bytes]] = {}
-    try:
-        for name, command in commands.items():
-            children[name] = subprocess.Popen(  # noqa: S603 - our own commands
-                command, env=_environment(home), stdin=subprocess.DEVNULL, start_new_session=True
-            )
-        yield children
-    finally:
-        for child in children.values():
-            _interrupt(child)
-        for child in children.values():
-            _wait(child)
-
-
-def _interrupt(child: subprocess.Popen[bytes]) -> None:
-    if sys.platform == "win32":
-        child.terminate()
-    else:
-        with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGINT)
-
-
-def _wait(child: subprocess.Popen[bytes]) -> None:
-    try:
-        child.wait(_GRACE_S)
-    except subprocess.TimeoutExpired:
-        if sys.platform == "win32":
-            child.kill()
-        else:
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()

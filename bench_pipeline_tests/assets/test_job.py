@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import ExitStack
 
 import pytest
@@ -44,11 +45,8 @@ def test_a_run_waits_for_another_benchmark_on_this_machine_and_logs_for_whom(
 def test_the_scoreboard_tells_of_every_model_what_became_of_it(pipeline: Pipeline) -> None:
     pipeline.run()
 
-    ledger = {
-        record.data["model"]: record.data["code"]
-        for record in pipeline.metadata("grading/scoreboard")["ledger"].records
-    }
-    assert ledger == {
+    shown = pipeline.metadata("grading/scoreboard")
+    assert {record.data["model"]: record.data["outcome"] for record in shown["table"].records} == {
         "fast": "champion",
         "slow": "runner_up",
         "wrong": "wrong",
@@ -56,6 +54,8 @@ def test_the_scoreboard_tells_of_every_model_what_became_of_it(pipeline: Pipelin
         "broken": "inconclusive",
         "ticket.py": "type",
     }
+    assert "ticket.py: " in shown["not_ranked"]
+    assert "fast: " not in shown["not_ranked"]
 
 
 def test_the_plan_is_stored_with_its_decisions_and_tells_the_impact(pipeline: Pipeline) -> None:
@@ -79,6 +79,10 @@ def test_every_model_has_its_own_partition_with_its_figures(pipeline: Pipeline) 
     assert (fast["valid_calls"], fast["excluded_calls"]) == (fast["calls"], 0)
     assert pipeline.metadata("grading/model_runs", "wrong")["failed_cases"] == "FAIL_002"
     assert pipeline.metadata("grading/model_runs", "broken")["standing"] == "inconclusive"
+    assert fast["runtime"].startswith("ollama")
+    assert pipeline.recorded() == Counter([None, *ACTORS.values()])  # `fast` and `slow` met in a final as well
+    counts = pipeline.metadata("grading/model_runs")
+    assert (counts["measured"], counts["reused"]) == (len(ACTORS), 0)
 
 
 def test_a_broken_model_neither_fails_the_run_nor_goes_unseen(pipeline: Pipeline) -> None:
@@ -118,12 +122,21 @@ def test_the_report_is_shown_and_written(pipeline: Pipeline) -> None:
 
 
 @ONE_ENGINE
-def test_a_second_run_promotes_nothing_twice(pipeline: Pipeline) -> None:
+def test_a_second_run_promotes_nothing_twice_and_says_so(pipeline: Pipeline) -> None:
+    pipeline.run()
+    first, held = pipeline.metadata("grading/production_update"), pipeline.data_version("grading/production_update")
+
+    pipeline.run(assets=["grading/production_update"])
+    again = pipeline.metadata("grading/production_update")
     pipeline.run()
 
-    pipeline.run()
-
+    assert (first["changed"], first["result"]) == (3, "3 of 3 conversations changed")
+    assert (again["changed"], again["result"]) == (
+        0,
+        "nothing changed: the plan was applied by an earlier run (3 conversations)",
+    )
     assert pipeline.metadata("grading/production_update")["changed"] == 0
+    assert pipeline.data_version("grading/production_update") == held
     assert len(pipeline.world.rows("benchmark_promotions", "promotion_id")) == 1
 
 
@@ -151,8 +164,9 @@ def test_with_reuse_only_the_incumbent_and_what_failed_are_measured_again_and_al
     pipeline.run(assets=stages, config={"reuse": True})
 
     assert {model for model, _ in pipeline.world.calls(since=before)} == {"slow:7b"}
-    board = pipeline.metadata("grading/scoreboard")
+    board, runs = pipeline.metadata("grading/scoreboard"), pipeline.metadata("grading/model_runs")
     assert (board["champion"], board["reused"]) == ("fast", 3)
+    assert (runs["measured"], runs["reused"]) == (2, 3)
 
 
 @ONE_ENGINE
@@ -187,7 +201,7 @@ def test_a_range_of_partitions_is_one_run_in_which_each_keeps_its_figures(pipeli
 
     pipeline.run(tags=span, assets=["grading/model_runs"])
 
-    assert pipeline.partitions() == set(ordered[:2])
+    assert pipeline.recorded() == Counter(ordered[:2])
     assert pipeline.metadata("grading/model_runs", "fast")["avg_latency_ms"] > 0
 
 
@@ -322,5 +336,8 @@ def test_the_partition_of_a_deleted_actor_alone_fails_the_run_with_the_reason(pi
     pipeline.world.remove_actor(BROKEN)
 
     result = pipeline.run(partition="broken", assets=["grading/model_runs"], fails=True)
+    pipeline.run(assets=["eligible_models"])
 
     assert "broken: the actor of this partition was deleted or renamed" in failures_of(result)
+    shown = pipeline.metadata("eligible_models")
+    assert (shown["partitions_without_actor"], shown["new_partitions"]) == ("broken", 0)

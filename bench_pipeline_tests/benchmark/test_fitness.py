@@ -15,7 +15,7 @@ from bench_pipeline.storage.tables import benchmark_history, benchmark_runs
 from bench_pipeline_tests.fakes.faults import Fault
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import FAST, SLOW
-from bench_pipeline_tests.kit.tasks import GRADE_A, suite_value
+from bench_pipeline_tests.kit.tasks import GRADE_A, suite_value, task_value, write_task
 from bench_pipeline_tests.kit.world import World
 
 
@@ -33,6 +33,13 @@ def another_suite(world: World) -> str:
 
 def another_protocol(world: World) -> str:
     return ranked_id(world, repeats=2)
+
+
+def another_reader(world: World) -> str:
+    write_task(world.folder / "testcases", task=task_value() | {"verdict": {"reader": "final_line"}})
+    benchmark_id = ranked_id(world)
+    write_task(world.folder / "testcases")
+    return benchmark_id
 
 
 def no_incumbent(world: World) -> str:
@@ -59,6 +66,7 @@ def an_unranked_run(world: World) -> str:
 
 UNFIT = {
     another_suite: "its suite is not the task's own of now",
+    another_reader: "its verdicts were not read as task.yaml says now",
     another_protocol: "its protocol is not the task's own: repeats 2 instead of 1",
     no_incumbent: "the incumbent slow was not measured: it was not part of this benchmark",
     a_broken_incumbent: "the incumbent slow could not be measured to the end: server_error",

@@ -18,6 +18,8 @@ from bench_pipeline.benchmark.runner import run_benchmark
 from bench_pipeline.benchmark.system import OperatingSystem
 from bench_pipeline.domain.measuring.pass_load import GpuUse, PassLoad
 from bench_pipeline.domain.models.model_ref import ModelRef, parse_execution_path
+from bench_pipeline.runtimes.registry import Runtimes
+from bench_pipeline.settings import Settings
 from bench_pipeline_tests.fakes.system import OTHER, OURS, RUNNER, SERVER, FakeSystem
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.world import World
@@ -34,7 +36,7 @@ def server_on(port: int, **changes: Any) -> FakeSystem:  # noqa: ANN401
 
 
 def load_of(system: FakeSystem, model: ModelRef = OLLAMA, ollama_host: str = HERE) -> PassLoad | None:
-    machine = Machine(ollama_host, system)
+    machine = Machine(Runtimes(Settings(ollama_host=ollama_host)).address_of, system)
     machine.begin(model)
     return machine.end(3)
 
@@ -56,7 +58,7 @@ def test_an_embedded_model_has_no_server() -> None:
 
 def test_a_counter_that_runs_ahead_gives_no_negative_load() -> None:
     system = FakeSystem({OURS: 1.0})
-    machine = Machine(HERE, system)
+    machine = Machine(Runtimes(Settings(ollama_host=HERE)).address_of, system)
     machine.begin(EMBEDDED)
     system.cores[OURS] = 0.5
     found = machine.end(1)
@@ -122,7 +124,7 @@ def test_of_a_server_whose_processes_are_not_found_nothing_is_recorded(model: st
 
 def test_a_server_is_looked_up_once() -> None:
     system = server_on(11434)
-    machine = Machine(HERE, system)
+    machine = Machine(Runtimes(Settings(ollama_host=HERE)).address_of, system)
     for number in (1, 2, 3):
         machine.begin(OLLAMA)
         assert machine.end(number) is not None
@@ -131,7 +133,7 @@ def test_a_server_is_looked_up_once() -> None:
 
 def test_a_server_that_was_restarted_is_looked_up_again() -> None:
     system = server_on(11434)
-    machine = Machine(HERE, system)
+    machine = Machine(Runtimes(Settings(ollama_host=HERE)).address_of, system)
     machine.begin(OLLAMA)
     system.broken.add("used")
     assert machine.end(1) is None
@@ -162,7 +164,7 @@ def test_a_driver_that_fails_leaves_the_gpu_unrecorded() -> None:
 
 
 def test_a_pass_that_was_not_begun_has_no_load() -> None:
-    assert Machine(HERE, FakeSystem()).end(1) is None
+    assert Machine(Runtimes(Settings(ollama_host=HERE)).address_of, FakeSystem()).end(1) is None
 
 
 # The real system

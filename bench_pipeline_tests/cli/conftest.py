@@ -10,6 +10,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from bench_pipeline.cli.main import main
+from bench_pipeline_tests.kit import json_schemas
 from bench_pipeline_tests.kit.shell import Typed
 
 
@@ -30,6 +31,7 @@ def bench(
         with pytest.raises(SystemExit) as ended:
             main()
         out, err = capsys.readouterr()
+        json_schemas.check_output(arguments, out)
         return CompletedProcess(arguments, int(ended.value.code or 0), out, err)
 
     return typed

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from bench_pipeline.benchmark.workbench import account
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import FAST, SLOW
 from bench_pipeline_tests.kit.shell import Typed
@@ -60,6 +61,18 @@ def test_nobody_approves_their_own_plan_when_a_second_person_is_wanted(
         1,
         True,
     )
+    assert world.rows("benchmark_approvals", "approval_id") == []
+
+
+def test_who_started_the_run_in_the_ui_does_not_approve_its_plan_when_a_second_person_is_wanted(
+    typed: Typed, world: World
+) -> None:
+    world.configure(second_person=True, approval="required")
+    plan = world.plan()
+    world.store(plan, requested_by=f"dagster ({account()})")
+    refused = typed("approve", plan.hash[:12])
+    assert refused.returncode == 1
+    assert "you started its run in the UI and cannot approve it; another person may" in refused.stderr
     assert world.rows("benchmark_approvals", "approval_id") == []
 
 

@@ -38,7 +38,7 @@ def test_the_overview_lists_every_command_with_the_text_of_the_table() -> None:
 def test_every_command_of_the_issue_is_there() -> None:
     wanted = (
         "demo run models cases history rescore why plan decide promote approve freeze thaw rollback failover validate "
-        "reconcile log blame docs db triggers retry ui heal doctor completion"
+        "reconcile log blame docs db triggers retry ui heal alerts doctor completion"
     )
     assert list(COMMANDS) == wanted.split()
     assert {"cases check", "db install", "db rehearse"} <= ALL.keys()

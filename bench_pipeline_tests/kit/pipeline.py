@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -65,6 +66,17 @@ class Pipeline:
         found = next(r for r in records if partition is None or r.partition_key == partition)
         assert found.asset_materialization is not None
         return {name: value.value for name, value in found.asset_materialization.metadata.items()}
+
+    def data_version(self, asset: str) -> str | None:
+        """The data version of an asset's last materialization."""
+        (record,) = self.instance.fetch_materializations(key_of(asset), limit=1).records
+        assert record.asset_materialization is not None
+        return (record.asset_materialization.tags or {}).get("dagster/data_version")
+
+    def recorded(self) -> Counter[str | None]:
+        """How often each partition of the model runs was materialized; None is the run's own event."""
+        records = self.instance.fetch_materializations(key_of("grading/model_runs"), limit=500).records
+        return Counter(record.partition_key for record in records)
 
     def partitions(self) -> set[str]:
         """The models that were materialized."""

@@ -14,6 +14,7 @@ from bench_pipeline.domain.models.identity import LoadReport, ModelIdentity, Pla
 from bench_pipeline.domain.models.model_ref import ModelRef
 from bench_pipeline.domain.models.reply import Reply
 from bench_pipeline.domain.models.request import Request
+from bench_pipeline.runtimes.activity import Activity
 from bench_pipeline.runtimes.base import Runtime
 from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.runtimes.wire import WireRequest
@@ -59,6 +60,9 @@ class _Timed:
 
     def placement(self, model: ModelRef) -> Placement:
         return self.runtime.placement(model)
+
+    def activity(self, limit_s: float) -> Activity:
+        return self.runtime.activity(limit_s)
 
     def unload(self, model: ModelRef) -> None:
         self.runtime.unload(model)

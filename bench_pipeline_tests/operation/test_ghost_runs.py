@@ -185,8 +185,12 @@ def test_the_pool_of_a_fresh_instance_admits_one_run_and_a_ghosts_slot_is_freed(
 
     heal(instance)
 
-    assert storage.claim_concurrency_slot(ACCELERATOR_POOL, "next", "grading__model_runs").is_claimed
-    storage.free_concurrency_slots_for_run("next")
+    next_run = a_run(instance)
+    assert storage.claim_concurrency_slot(ACCELERATOR_POOL, next_run.run_id, "grading__model_runs").is_claimed
+    assert heal(instance).freed == [], "a run that lives keeps its slot"
+    instance.report_run_failed(next_run)
+    storage.claim_concurrency_slot(ACCELERATOR_POOL, next_run.run_id, "grading__model_runs")
+    assert heal(instance).freed == [next_run.run_id], "a run that is over does not"
 
 
 def test_a_limit_that_a_person_set_is_kept(tmp_path: Path) -> None:

@@ -150,3 +150,7 @@ def test_an_address_without_v1_works_as_well(llama: LlamaServer) -> None:
     with OpenAICompatibleRuntime(llama.url, KEY, 512) as runtime:
         runtime.describe(MODEL)
         assert ask(runtime).complete
+
+
+def test_an_idle_server_tells_that_it_has_no_requests(runtime: OpenAICompatibleRuntime) -> None:
+    assert runtime.activity(AMPLE_S).requests == 0

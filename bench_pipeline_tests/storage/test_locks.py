@@ -38,7 +38,7 @@ def held_by(database: Database, seconds_ago: float = 0, **holder: object) -> Non
     """Put the row of another holder, who was heard of so long ago."""
     moment = func.clock_timestamp() - text(f"interval '{seconds_ago} seconds'")
     row: dict[str, object] = {
-        "purpose": WORK.key,
+        "purpose": WORK.keys[0],
         "token": "another",
         "host": gethostname(),
         "pid": os.getpid(),
@@ -165,6 +165,28 @@ def test_two_hosts_hold_a_lock_of_the_host_at_once(database: Database, monkeypat
             pass
 
 
+def test_a_lock_of_several_places_is_taken_at_all_of_them_or_at_none(database: Database) -> None:
+    one, both, other = (WORK.at(places) for places in (["gpu1:1"], ["gpu2:1", "gpu1:1"], ["gpu2:1"]))
+    with database.exclusive(one):
+        with pytest.raises(LockTaken, match=r"the work lock of gpu1:1: process \d+ on"), database.exclusive(both):
+            pass
+        with database.exclusive(other) as lock:
+            lock.check()
+    with database.exclusive(both) as lock:
+        for each in (one, other):
+            with pytest.raises(LockTaken), database.exclusive(each):
+                pass
+        with database.writing() as connection:
+            assert lock.claim(connection, "grading-1")
+            assert set(connection.execute(select(table.c.purpose, table.c.benchmark_id))) == {
+                ("work on gpu1:1", "grading-1"),
+                ("work on gpu2:1", "grading-1"),
+            }
+            connection.execute(delete(table).where(table.c.purpose == "work on gpu2:1"))
+        with pytest.raises(LockLost):
+            lock.check()
+
+
 # Who keeps it
 
 
@@ -270,7 +292,7 @@ def test_a_holder_whose_lease_ran_out_loses_its_benchmark_and_its_lock(database:
         claims(database, mine, "grading-1")
         with database.writing() as connection:
             long_ago = table.c.renewed_at - func.make_interval(0, 0, 0, 1)
-            connection.execute(update(table).where(table.c.purpose == WORK.key).values(renewed_at=long_ago))
+            connection.execute(update(table).where(table.c.purpose == WORK.keys[0]).values(renewed_at=long_ago))
         assert claims(database, other, "grading-1")
         with pytest.raises(LockLost):
             mine.check()

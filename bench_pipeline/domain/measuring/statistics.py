@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import ceil, comb, exp, fsum, inf, log, sqrt
-from statistics import NormalDist, fmean
+from statistics import NormalDist, fmean, stdev
 from statistics import median as median
 
 # MLPerf's early stopping: the fewest queries that support a p90 with 99 % confidence when one of them is late.
@@ -27,6 +27,22 @@ def p90(values: Sequence[float]) -> float:
     if not values:
         raise ValueError("a percentile needs at least one value")
     return sorted(values)[ceil(len(values) * 9 / 10) - 1]
+
+
+def median_interval(values: Sequence[float], level: float) -> tuple[float, float] | None:
+    """Return a confidence interval of the median at this level or above; None for too few values.
+
+    Its ends are the k-th smallest and the k-th largest value, with the largest k that holds the level, whatever the
+    distribution (Thompson 1936).
+    """
+    n, k, below = len(values), 0, 0
+    while k < n // 2 and 2 * (below + comb(n, k)) / 2**n <= 1 - level:
+        below += comb(n, k)
+        k += 1
+    if k == 0:
+        return None
+    ordered = sorted(values)
+    return ordered[k - 1], ordered[n - k]
 
 
 def coefficient_of_variation(groups: Iterable[Sequence[float]]) -> float | None:
@@ -180,6 +196,14 @@ def _compared(logs: Sequence[float], level: float, unit: str) -> PairedCompariso
     half = _half_width(len(logs), sd, level)
     low, high = exp(max(mean - half, -_WIDEST)), exp(min(mean + half, _WIDEST))
     return PairedComparison(len(logs), exp(mean), low, high, level, sd, unit)
+
+
+def mean_interval(values: Sequence[float], level: float) -> tuple[float, float] | None:
+    """Return the interval of the mean of non-negative values by Student's t; None with fewer than two values."""
+    if len(values) < 2:
+        return None
+    mean, half = fmean(values), _half_width(len(values), stdev(values), level)
+    return max(mean - half, 0.0), mean + half
 
 
 def _half_width(n: int, sd: float, level: float) -> float:

@@ -6,7 +6,8 @@ Applying the rules, which needs the database and the runtimes, is in benchmark/e
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from bench_pipeline.domain.models.identity import ModelIdentity
@@ -63,10 +64,28 @@ class ActorNow:
 
 
 @dataclass(frozen=True, slots=True)
+class HostedModel:
+    """A model on a named host, with its identity there."""
+
+    host: str
+    identity: ModelIdentity
+
+
+@dataclass(frozen=True, slots=True)
+class HostLeftOut:
+    """A named host on which no model, or not this one, is measured, and why."""
+
+    host: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """A model that may take part, or the reason why it may not.
 
     `actor_id` is None for a model that was named explicitly and is not an actor: it is measured, never promoted.
+    `hosts` are the named hosts that have it; empty for a model on another server. `identity` is that on the first.
+    `left_out` are named hosts that might have been used as well.
     """
 
     name: str
@@ -75,6 +94,8 @@ class Candidate:
     identity: ModelIdentity | None = None
     exclusion: Exclusion | None = None
     detail: str = ""
+    hosts: tuple[HostedModel, ...] = ()
+    left_out: tuple[HostLeftOut, ...] = ()
 
     @property
     def eligible(self) -> bool:
@@ -86,17 +107,34 @@ class Candidate:
         """The entrant of an eligible candidate; None for an excluded one."""
         if self.exclusion is not None or self.ref is None or self.identity is None:
             return None
-        return Entrant(self.name, self.actor_id, self.ref, self.identity)
+        return Entrant(self.name, self.actor_id, self.ref, self.identity, tuple(one.host for one in self.hosts))
+
+    @property
+    def places(self) -> tuple[ModelRef, ...]:
+        """The model on each server that has it."""
+        if self.ref is None:
+            return ()
+        return tuple(self.ref.at(one.host) for one in self.hosts) or (self.ref,)
+
+    def without(self, left_out: Sequence[HostLeftOut]) -> Candidate:
+        """Return the candidate without these hosts; at least one is left."""
+        gone = {one.host for one in left_out}
+        hosts = tuple(one for one in self.hosts if one.host not in gone)
+        return replace(self, identity=hosts[0].identity, hosts=hosts, left_out=(*self.left_out, *left_out))
 
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """A model that is run in a benchmark, with its address and its identity before the run."""
+    """A model that is run in a benchmark, with its address and its identity before the run.
+
+    `hosts` are the named hosts on which it can be measured; empty for a model on another server.
+    """
 
     name: str
     actor_id: ActorId | None
     ref: ModelRef
     identity: ModelIdentity
+    hosts: tuple[str, ...] = ()
 
 
 _PARAMETERS = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)b(?![a-z0-9])", re.IGNORECASE)

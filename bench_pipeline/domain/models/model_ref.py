@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from urllib.parse import urlsplit
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.models.server_address import parse_ollama_host
+from bench_pipeline.domain.models.server_address import is_host_name, parse_ollama_host
 
 _REGISTRY = r"([A-Za-z0-9][\w.\-]*:\d+/)?"
 _OLLAMA_NAME = re.compile(rf"{_REGISTRY}[A-Za-z0-9_][\w.\-]*(/[\w.\-]+)*(:[\w.\-]+)?")
@@ -33,25 +33,30 @@ class ModelRef:
     """A model on its runtime.
 
     `address` is the runtime's name of the model: an Ollama tag, a GGUF path or catalogue name, or the model name on
-    the OpenAI-compatible server at `base_url`. An Ollama model without a `base_url` is on the server of the settings.
+    the OpenAI-compatible server at `base_url`. An Ollama model is at `base_url`, on the `host` of that name, or, with
+    neither, on the servers of the settings. A host that the settings do not name is a DNS name.
     """
 
     runtime: RuntimeKind
     address: str
     base_url: str | None = None
+    host: str | None = None
 
     @property
     def execution_path(self) -> str:
         """The canonical text form, which `parse_execution_path` reads."""
         if self.runtime is RuntimeKind.OPENAI_COMPATIBLE:
             return f"openai:{self.base_url}#{self.address}"
-        if self.base_url is not None:
-            return f"{self.runtime.value}:{self.address}@{self.base_url}"
-        return f"{self.runtime.value}:{self.address}"
+        server = self.base_url or self.host
+        return f"{self.runtime.value}:{self.address}@{server}" if server else f"{self.runtime.value}:{self.address}"
+
+    def at(self, host: str) -> ModelRef:
+        """Return the same model on the host of this name."""
+        return replace(self, host=host)
 
 
 def ollama_ref(text: str) -> ModelRef:
-    """Return the model `NAME[:TAG]` of the Ollama server, or `NAME[:TAG]@HOST` of the one at this host.
+    """Return the model `NAME[:TAG]` of the Ollama servers, or `NAME[:TAG]@HOST` of the one with this name or address.
 
     Without a tag it is `:latest`, as Ollama reads it. Raises `UnknownExecutionPath` when it is not a possible name.
     """
@@ -59,6 +64,8 @@ def ollama_ref(text: str) -> ModelRef:
     if not _OLLAMA_NAME.fullmatch(name):
         raise UnknownExecutionPath(f"{name!r} is not an Ollama model name; write NAME:TAG")
     tagged = name if ":" in name.rsplit("/", 1)[-1] else f"{name}:latest"
+    if is_host_name(host):
+        return ModelRef(RuntimeKind.OLLAMA, tagged, host=host.lower())
     return ModelRef(RuntimeKind.OLLAMA, tagged, _host_url(name, host) if at else None)
 
 

@@ -1,10 +1,11 @@
-"""Addresses of servers: the forms that `OLLAMA_HOST` may have, and whether an address is on this machine.
+"""Addresses of servers: the forms that `OLLAMA_HOST` may have, hosts with names, what is on this machine.
 
 Which model is at an address is in model_ref.py.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import unquote
@@ -14,6 +15,8 @@ from bench_pipeline.domain.errors import InputError
 OLLAMA_PORT = 11434
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORMS = "write HOST, HOST:PORT or http://HOST:PORT"
+_NAMED_FORM = "write NAME=ADDRESS, with a comma between two hosts"
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_-]*[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,19 @@ class ServerAddress:
         """The address without user and password."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}:{self.port}{self.path}"
+
+    def machine(self, this_machine: str) -> str:
+        """The machine of the server, the same text for every process that uses it by the machine's name."""
+        return this_machine if is_this_machine(self.host) else self.host
+
+    def place(self, this_machine: str) -> str:
+        """The server on its machine, told apart from others there by its port."""
+        return f"{self.machine(this_machine)}:{self.port}"
+
+
+def is_host_name(text: str) -> bool:
+    """Whether a host may be named so: a word without dots and colons, neither a number nor `localhost`."""
+    return bool(_HOST_NAME.fullmatch(text)) and not text.isdecimal() and text.lower() != "localhost"
 
 
 def is_this_machine(host: str) -> bool:
@@ -63,6 +79,32 @@ def parse_ollama_host(text: str) -> ServerAddress:
         raise InputError(f"contains characters that an address cannot have; {_FORMS}")
     path = f"/{path.strip('/')}" if path.strip("/") else ""
     return ServerAddress(scheme, _reachable(host.lower()), port, path, unquote(user), unquote(password))
+
+
+def parse_named_hosts(text: str) -> dict[str, ServerAddress]:
+    """Read `NAME=ADDRESS,NAME=ADDRESS`, each address as `parse_ollama_host` does; names become lower case.
+
+    Raises `InputError`, which repeats names but no address: no two hosts may have one name, or one address.
+    """
+    hosts: dict[str, ServerAddress] = {}
+    for number, entry in enumerate(filter(None, map(str.strip, text.split(","))), start=1):
+        name, equals, address = (part.strip() for part in entry.partition("="))
+        if not equals or not is_host_name(name):
+            raise InputError(f"host {number} has no name, a word of letters, digits, - and _; {_NAMED_FORM}")
+        name = name.lower()
+        if not address:
+            raise InputError(f"{name} has no address; {_NAMED_FORM}")
+        if name in hosts:
+            raise InputError(f"names {name} twice; give each host a name of its own")
+        try:
+            found = parse_ollama_host(address)
+        except InputError as error:
+            raise InputError(f"{name} {error}") from None
+        place = found.place("localhost")
+        if alike := next((other for other, known in hosts.items() if known.place("localhost") == place), None):
+            raise InputError(f"{alike} and {name} have one address; a server has one name")
+        hosts[name] = found
+    return hosts
 
 
 def _host_and_port(place: str, default: int) -> tuple[str, int]:

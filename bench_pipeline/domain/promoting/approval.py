@@ -70,6 +70,11 @@ def signer(login: str, account: str | None) -> str:
     return login if account in (None, "", login) else f"{login} (account {account})"
 
 
+def dagster_for(user: str | None) -> str:
+    """Return the requester of a run of Dagster, which a person may have started in its UI."""
+    return f"dagster ({user})" if user else "dagster"
+
+
 def moment_text(moment: datetime) -> str:
     """Return a moment in UTC, to the second."""
     return moment.astimezone(UTC).isoformat(timespec="seconds")

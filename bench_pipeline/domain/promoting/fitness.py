@@ -13,6 +13,7 @@ from bench_pipeline.domain.measuring.scoreboard import Standing
 from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.promoting.decision import DecisionKind, Incumbent, unmeasured_because
 from bench_pipeline.domain.promoting.plan import PlanRow
+from bench_pipeline.domain.tasks.readers.contracts import Contract
 
 # A term that was measured more strictly than it would be now: all models were on the GPU.
 _STRICTER = {("placement", "gpu", "auto")}
@@ -20,11 +21,15 @@ _STRICTER = {("placement", "gpu", "auto")}
 
 @dataclass(frozen=True, slots=True)
 class MeasuredTerms:
-    """What was measured, or what would be measured now: hashes of suite and prompt, and the protocol's terms."""
+    """What was measured, or would be now: hashes of suite and prompt, the protocol, and how verdicts are read.
+
+    `verdict` is the contract of task.yaml; None if the stored one is no contract of now.
+    """
 
     suite_hash: str
     prompt_hash: str
     protocol: Mapping[str, Any]
+    verdict: Contract | None
 
 
 def foreign_terms(measured: MeasuredTerms, present: MeasuredTerms) -> str:
@@ -33,6 +38,8 @@ def foreign_terms(measured: MeasuredTerms, present: MeasuredTerms) -> str:
         return "its suite is not the task's own of now"
     if measured.prompt_hash != present.prompt_hash:
         return "its prompt is not the present one"
+    if measured.verdict != present.verdict:
+        return "its verdicts were not read as task.yaml says now"
     names = sorted({*measured.protocol, *present.protocol})
     differing = [
         f"{name} {measured.protocol.get(name)} instead of {present.protocol.get(name)}"

@@ -11,10 +11,15 @@ from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.triggers.trigger import Action, Cause, Finding
 from bench_pipeline.operation.causes.approved import find_approved
 from bench_pipeline.operation.causes.decision_due import find_decision_due
+from bench_pipeline.operation.causes.model_gone import find_model_gone
 from bench_pipeline.operation.causes.monthly import find_monthly
 from bench_pipeline.operation.causes.new_model import find_new_models
 from bench_pipeline.operation.causes.new_weights import find_new_weights
 from bench_pipeline.operation.causes.quarterly import find_quarterly
+from bench_pipeline.operation.causes.server_changed import find_server_changed
+from bench_pipeline.operation.causes.slow_in_production import find_slow_in_production
+from bench_pipeline.operation.causes.task_changed import find_task_changed
+from bench_pipeline.operation.causes.validation_undone import find_validation_undone
 
 Find = Callable[[Workbench, str, Sequence[Candidate], datetime], list[Finding]]
 """Finds a cause for a task. The candidates are all actors, as their runtimes described them a moment ago."""
@@ -33,6 +38,11 @@ FINDERS = (
     Finder(Cause.QUARTERLY, find_quarterly),
     Finder(Cause.NEW_MODEL, find_new_models),
     Finder(Cause.NEW_WEIGHTS, find_new_weights),
+    Finder(Cause.MODEL_GONE, find_model_gone),
+    Finder(Cause.TASK_CHANGED, find_task_changed),
+    Finder(Cause.SERVER_CHANGED, find_server_changed),
+    Finder(Cause.SLOW_IN_PRODUCTION, find_slow_in_production),
+    Finder(Cause.VALIDATION_UNDONE, find_validation_undone),
     Finder(Cause.DECISION_DUE, find_decision_due),
     Finder(Cause.APPROVED, find_approved),
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from bench_pipeline.benchmark.fitness import measured_terms, present_terms
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.models.actor import Candidate
-from bench_pipeline.domain.promoting.fitness import MeasuredTerms, foreign_terms
+from bench_pipeline.domain.promoting.fitness import foreign_terms
 from bench_pipeline.domain.triggers.trigger import Cause, Finding
 from bench_pipeline.storage.benchmarks import benchmarks_of_dagster
 from bench_pipeline.storage.decisions import decisions_of
@@ -27,14 +28,12 @@ def find_decision_due(
     """Return the task's latest benchmark of Dagster's under its own terms, unless a decision was taken from it."""
     if bench.application is None:
         return []
-    prepared = prepare(bench, task)
-    present = MeasuredTerms(prepared.suite.hash, prepared.prompt_hash, prepared.protocol.model_dump(mode="json"))
+    present = present_terms(prepare(bench, task))
     since = now - timedelta(days=bench.settings.promotion_evidence_days)
     with bench.database.engine.connect() as connection:
         found = benchmarks_of_dagster(connection, task, _LOOKED_AT)
         for row in found:
-            measured = MeasuredTerms(row.suite_hash, row.prompt_hash, row.protocol)
-            if row.invalid or row.started_at < since or foreign_terms(measured, present):
+            if row.invalid or row.started_at < since or foreign_terms(measured_terms(row), present):
                 continue
             if stored_scoreboard(connection, row.benchmark_id) is None:
                 continue

@@ -19,6 +19,7 @@ from bench_pipeline.domain.measuring.statistics import (
     exact_lower,
     holm,
     median,
+    median_interval,
     p90,
     pass_hat_k,
     pass_means,
@@ -285,3 +286,23 @@ def test_an_adjusted_p_value_is_no_smaller_and_at_most_one(p_values: list[float]
 def test_importing_it_imports_no_scipy(module: str) -> None:
     code = f"import sys, {module}; sys.exit(any(name in sys.modules for name in ('scipy', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("n", "level", "k"),
+    [(5, 0.95, 0), (6, 0.95, 1), (10, 0.95, 2), (20, 0.95, 6), (100, 0.95, 40), (10, 0.999, 0), (11, 0.999, 1)],
+)
+def test_the_interval_of_a_median_lies_between_the_k_th_values_of_the_tables(n: int, level: float, k: int) -> None:
+    """Conover, Practical Nonparametric Statistics: the binomial table with p = 1/2."""
+    values = [float(value) for value in reversed(range(1, n + 1))]
+    assert median_interval(values, level) == ((k, n + 1 - k) if k else None)
+
+
+def test_the_interval_of_a_median_is_a_point_where_all_values_are_equal_however_many() -> None:
+    assert median_interval([7.0] * 3000, 0.999) == (7.0, 7.0)
+
+
+@given(st.lists(st.floats(0, 1e9), max_size=60), st.floats(0.5, 0.9999))
+def test_the_interval_of_a_median_contains_it(values: list[float], level: float) -> None:
+    found = median_interval(values, level)
+    assert found is None or found[0] <= median(values) <= found[1]

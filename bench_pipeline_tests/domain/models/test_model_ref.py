@@ -16,7 +16,7 @@ from bench_pipeline.domain.models.model_ref import (
     ollama_ref,
     parse_execution_path,
 )
-from bench_pipeline.domain.models.server_address import parse_ollama_host
+from bench_pipeline.domain.models.server_address import is_host_name, parse_ollama_host
 
 OLLAMA, LLAMA_CPP, OPENAI = RuntimeKind.OLLAMA, RuntimeKind.LLAMA_CPP, RuntimeKind.OPENAI_COMPATIBLE
 SHARED_DATA = Path(os.environ.get("BENCH_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -34,7 +34,15 @@ SHARED_DATA = Path(os.environ.get("BENCH_SHARED_DATA", Path(__file__).parents[4]
         ("MFDoom/x:1", ModelRef(OLLAMA, "MFDoom/x:1")),
         ("mfdoom/x:1", ModelRef(OLLAMA, "mfdoom/x:1")),
         ("ollama:localhost:5000/team/x:7b", ModelRef(OLLAMA, "localhost:5000/team/x:7b")),
-        ("ollama:qwen2.5:7b@gpu-box", ModelRef(OLLAMA, "qwen2.5:7b", "http://gpu-box:11434")),
+        ("ollama:qwen2.5:7b@gpu-box", ModelRef(OLLAMA, "qwen2.5:7b", host="gpu-box")),
+        ("qwen2.5:7b@GPU_1", ModelRef(OLLAMA, "qwen2.5:7b", host="gpu_1")),
+        (
+            "ollama:hf.co/unsloth/Llama-3.2-1B:Q4_K_M@1gpu",
+            ModelRef(OLLAMA, "hf.co/unsloth/Llama-3.2-1B:Q4_K_M", host="1gpu"),
+        ),
+        ("ollama:qwen2.5:7b@localhost", ModelRef(OLLAMA, "qwen2.5:7b", "http://localhost:11434")),
+        ("ollama:qwen2.5:7b@10", ModelRef(OLLAMA, "qwen2.5:7b", "http://10:11434")),
+        ("ollama:qwen2.5:7b@gpu.example", ModelRef(OLLAMA, "qwen2.5:7b", "http://gpu.example:11434")),
         ("qwen2.5:7b@gpu-box:8080", ModelRef(OLLAMA, "qwen2.5:7b", "http://gpu-box:8080")),
         ("ollama:qwen2.5@https://Gpu-Box/ollama", ModelRef(OLLAMA, "qwen2.5:latest", "https://gpu-box:443/ollama")),
         ("ollama:qwen2.5:7b@[::1]", ModelRef(OLLAMA, "qwen2.5:7b", "http://[::1]:11434")),
@@ -108,9 +116,11 @@ names = st.from_regex(
 addresses = st.from_regex(r"https?://[a-z0-9.\-]{1,9}(:[1-5][0-9]{0,4})?(/[a-z0-9]{1,4}){0,2}", fullmatch=True)
 visible_text = st.text(st.characters(exclude_categories=["Z", "C"]), min_size=1, max_size=20)
 ollama_urls = st.builds(lambda host: parse_ollama_host(host).url, addresses)
+host_names = st.from_regex(r"[a-z0-9]([a-z0-9_-]{0,8}[a-z0-9])?", fullmatch=True).filter(is_host_name)
 refs = (
     names.map(ollama_ref)
     | st.builds(ModelRef, st.just(OLLAMA), names.map(lambda name: ollama_ref(name).address), ollama_urls)
+    | st.builds(lambda name, host: ollama_ref(name).at(host), names, host_names)
     | st.builds(ModelRef, st.just(LLAMA_CPP), visible_text)
     | st.builds(ModelRef, st.just(OPENAI), visible_text, addresses)
 )

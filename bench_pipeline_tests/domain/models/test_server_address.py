@@ -12,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench_pipeline.domain.errors import InputError
-from bench_pipeline.domain.models.server_address import is_this_machine, parse_ollama_host
+from bench_pipeline.domain.models.server_address import (
+    is_host_name,
+    is_this_machine,
+    parse_named_hosts,
+    parse_ollama_host,
+)
 
 
 @pytest.mark.parametrize(
@@ -101,3 +106,50 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
     except InputError:
         return
     assert parse_ollama_host(address.url).url == address.url
+
+
+# Hosts with names
+
+
+def test_named_hosts_keep_their_order_and_names_are_lower_case() -> None:
+    hosts = parse_named_hosts(" GPU1 = http://10.0.0.1 , gpu-2=https://me:p%2Cw@box/ollama,,gpu_3=:11435")
+    assert {name: address.url for name, address in hosts.items()} == {
+        "gpu1": "http://10.0.0.1:80",
+        "gpu-2": "https://box:443/ollama",
+        "gpu_3": "http://127.0.0.1:11435",
+    }
+    assert list(hosts) == ["gpu1", "gpu-2", "gpu_3"]
+    assert (hosts["gpu-2"].user, hosts["gpu-2"].password) == ("me", "p,w")
+
+
+@pytest.mark.parametrize(
+    ("text", "refusal"),
+    [
+        pytest.param("http://secret@gpu:1", "host 1 has no name", id="no name"),
+        pytest.param("a=gpu,http://secret@gpu=b", "host 2 has no name", id="an address for a name"),
+        pytest.param("localhost=gpu", "host 1 has no name", id="a name that is this machine"),
+        pytest.param("10=gpu", "host 1 has no name", id="a number"),
+        pytest.param("gpu.example=gpu", "host 1 has no name", id="a name with a dot"),
+        pytest.param("a=", "a has no address", id="no address"),
+        pytest.param("a=secret:port", "a must have a port", id="an address that is none"),
+        pytest.param("a=gpu:1,A=gpu:2", "names a twice", id="one name twice"),
+        pytest.param("a=gpu:1,b=http://gpu:1", "a and b have one address", id="one address twice"),
+        pytest.param("a=localhost:1,b=127.0.0.1:1", "a and b have one address", id="this machine by two names"),
+    ],
+)
+def test_a_faulty_list_of_hosts_is_refused_without_its_addresses(text: str, refusal: str) -> None:
+    with pytest.raises(InputError) as refused:
+        parse_named_hosts(text)
+    assert str(refused.value).startswith(refusal)
+    assert "secret" not in str(refused.value)
+
+
+@given(st.text(alphabet="ab1-_.=,:@/[] ", max_size=24) | st.text(max_size=24))
+def test_a_list_of_hosts_is_read_or_refused_and_read_again_is_the_same(text: str) -> None:
+    try:
+        hosts = parse_named_hosts(text)
+    except InputError:
+        return
+    assert all(is_host_name(name) for name in hosts)
+    again = parse_named_hosts(",".join(f"{name}={address.url}" for name, address in hosts.items()))
+    assert [address.url for address in again.values()] == [address.url for address in hosts.values()]

@@ -11,8 +11,9 @@ from bench_pipeline.domain.models.actor import Exclusion
 from bench_pipeline.domain.promoting.decision import DecisionKind, Incumbent
 from bench_pipeline.domain.promoting.fitness import MeasuredTerms, foreign_terms, outdated_row, unmeasured_incumbent
 from bench_pipeline.domain.promoting.plan import PlanRow
+from bench_pipeline.domain.tasks.readers.contracts import FinalLine, LeadingTag
 
-PRESENT = MeasuredTerms("suite", "prompt", {"repeats": 1, "retries": 2})
+PRESENT = MeasuredTerms("suite", "prompt", {"repeats": 1, "retries": 2}, LeadingTag())
 PROMOTE, KEEP, INCONCLUSIVE = DecisionKind.PROMOTE, DecisionKind.KEEP, DecisionKind.INCONCLUSIVE
 
 
@@ -48,6 +49,8 @@ def test_a_term_that_was_measured_more_strictly_is_not_foreign(then: str, now: s
         (PRESENT, ""),
         (replace(PRESENT, suite_hash="other"), "its suite is not the task's own of now"),
         (replace(PRESENT, prompt_hash="other"), "its prompt is not the present one"),
+        (replace(PRESENT, verdict=FinalLine()), "its verdicts were not read as task.yaml says now"),
+        (replace(PRESENT, verdict=None), "its verdicts were not read as task.yaml says now"),
         (
             replace(PRESENT, protocol={"repeats": 3, "retries": 2}),
             "its protocol is not the task's own: repeats 3 instead of 1",
@@ -57,7 +60,7 @@ def test_a_term_that_was_measured_more_strictly_is_not_foreign(then: str, now: s
             "its protocol is not the task's own: retries None instead of 2",
         ),
     ],
-    ids=["the same", "suite", "prompt", "protocol", "an older protocol"],
+    ids=["the same", "suite", "prompt", "reader", "a reader of the past", "protocol", "an older protocol"],
 )
 def test_a_benchmark_under_other_terms_is_foreign_and_says_which(measured: MeasuredTerms, why: str) -> None:
     assert foreign_terms(measured, PRESENT) == why

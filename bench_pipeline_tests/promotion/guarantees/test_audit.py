@@ -8,10 +8,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import dagster as dg
 import pytest
 from sqlalchemy import Engine, create_engine, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
+from bench_pipeline.assets.workbench_resource import USER_TAG
 from bench_pipeline.benchmark.task_folders import read_task
 from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.promoting.plan import Bar
@@ -24,7 +26,7 @@ from bench_pipeline.storage.plans import record_task_terms
 from bench_pipeline.storage.tables import AUDIT, approvals, champions, freezes, plans, promotion_rows, promotions
 from bench_pipeline_tests.kit.engines import ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.models import FAST, SLOW
-from bench_pipeline_tests.kit.pipeline import Pipeline
+from bench_pipeline_tests.kit.pipeline import Pipeline, with_settings
 from bench_pipeline_tests.kit.tasks import GRADE_A, SERVED
 from bench_pipeline_tests.kit.text import only
 from bench_pipeline_tests.kit.world import World
@@ -233,10 +235,15 @@ def test_g14_approvals_freezes_and_validations_are_kept_with_their_people(world:
     assert world.rows("benchmark_validations", "promotion_id", "passed") == [(audited.promotion_id, True)]
 
 
-def test_g14_in_dagster_a_promotion_names_its_run(pipeline: Pipeline, world: World) -> None:
-    run = pipeline.run()
+def test_g14_in_dagster_a_promotion_names_its_run_and_who_started_it(pipeline: Pipeline, world: World) -> None:
+    proxied = with_settings(pipeline, proxy_user_header="X-Forwarded-User")
 
-    assert world.rows("benchmark_promotions", "account", "dagster_run_id") == [("dagster", run.run_id)]
+    run = proxied.run(tags={USER_TAG: "alice"})
+
+    assert world.rows("benchmark_promotions", "account", "dagster_run_id") == [("dagster (alice)", run.run_id)]
+    assert proxied.workbench.requester(dg.DagsterRun("started by a schedule")) == "dagster"
+    unproxied = dg.DagsterRun("without a proxy", tags={USER_TAG: "mallory"})
+    assert pipeline.workbench.requester(unproxied) == "dagster"
 
 
 # Together with the change

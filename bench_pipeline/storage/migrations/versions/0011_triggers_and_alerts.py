@@ -1,4 +1,4 @@
-"""What starts benchmarks, and what people are told."""
+"""What starts benchmarks, what people are told, and which of several hosts measured a model."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ revision = "0011"
 down_revision = "0010"
 branch_labels = None
 depends_on = None
+
+_HOSTS = {
+    "host": "the named host that measured it; NULL for another server",
+    "final_host": "the named host of its passes in the final",
+}
 
 
 def _id() -> sa.types.TypeEngine[int]:
@@ -55,6 +60,7 @@ def upgrade() -> None:
         sa.Column("title", sa.Text(), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("made_at", moment, nullable=False),
+        sa.Column("due_at", moment, nullable=False, comment="no sender takes it before; who takes it moves this on"),
         sa.Column("sent_at", moment, nullable=True, comment="NULL until a receiver accepted it"),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("failure", sa.Text(), nullable=True, comment="why it was not sent, without addresses"),
@@ -62,3 +68,5 @@ def upgrade() -> None:
         sa.UniqueConstraint("cause", "subject", "day", name="uq_benchmark_alerts_cause"),
     )
     op.create_index("ix_benchmark_alerts_sent", "benchmark_alerts", ["sent_at"])
+    for name, comment in _HOSTS.items():
+        op.add_column("benchmark_model_runs", sa.Column(name, sa.String(100), nullable=True, comment=comment))

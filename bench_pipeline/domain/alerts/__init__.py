@@ -1,0 +1,1 @@
+"""What people are told: causes, messages, and foreign text made safe for them. Sending is in operation/alerting."""

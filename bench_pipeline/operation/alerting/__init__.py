@@ -1,0 +1,1 @@
+"""Alerts: found in our tables, kept as rows, sent to receivers. What is read from Dagster is in automation/."""
