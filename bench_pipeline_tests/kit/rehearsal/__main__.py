@@ -13,7 +13,6 @@ from bench_pipeline.settings import load_settings
 from bench_pipeline.storage.database import without_tables
 from bench_pipeline_tests.kit.rehearsal import OPERATOR, VIEWER, Rehearsal
 from bench_pipeline_tests.kit.rehearsal.shipped import ROOT
-from bench_pipeline_tests.kit.rehearsal.supervision import ours
 
 FOLDER = ROOT / ".rehearsal"
 
@@ -26,7 +25,11 @@ def fill(url: str) -> None:
 
 def variables() -> dict[str, str]:
     """What the caller has set of the program, and where the demo keeps its weights."""
-    own = {name: value for name, value in os.environ.items() if ours(name) and not name.endswith("_URL")}
+    own = {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith(("BENCH_", "OLLAMA_")) and not name.endswith("_URL")  # the databases are the rehearsal's
+    }
     return {"BENCH_FINAL_PASSES": "20", "BENCH_CACHE_DIR": str(load_settings().cache_dir), **own}
 
 
