@@ -6,6 +6,7 @@ from bench_pipeline.assets.lineage import handed_on
 from bench_pipeline.assets.metadata import CODE_VERSION, OWNERS, markdown, words
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.benchmark.ranking import read_ranked
+from bench_pipeline.operation.causes.quarterly import review_note
 from bench_pipeline.reporting.files import write_new
 from bench_pipeline.reporting.report import render_report, report_path, result_line
 
@@ -26,7 +27,7 @@ def report_asset(task: str) -> dg.AssetsDefinition:
     def report(context: dg.AssetExecutionContext, workbench: WorkbenchResource) -> dg.MaterializeResult[None]:
         with workbench.open() as bench:
             ranked = read_ranked(bench.database, handed_on(context, scoreboard, "benchmark_id"))
-            text = render_report(ranked)
+            text = render_report(ranked, review_note(bench, ranked.benchmark))
             path = write_new(report_path(bench.settings.reports_dir, ranked), text)
         return dg.MaterializeResult(
             metadata={

@@ -30,11 +30,11 @@ from bench_pipeline.storage.history import PastBenchmark
 _NOTED = 5
 
 
-def render_report(ranked: RankedBenchmark) -> str:
-    """Return the report in Markdown."""
+def render_report(ranked: RankedBenchmark, review: str = "") -> str:
+    """Return the report in Markdown; `review` marks it as that of a review, in a sentence."""
     facts = render_report_json(ranked)
     terms = {name: _flat(facts[name]) for name in ("protocol", "hardware")}
-    return render("report.md.j2", **(facts | terms))
+    return render("report.md.j2", review=review, **(facts | terms))
 
 
 def render_report_json(ranked: RankedBenchmark) -> dict[str, Any]:
