@@ -44,7 +44,7 @@ lint: $(INSTALLED) ## Check style, types and import layers
 	$(BIN)/lint-imports
 
 bench: $(INSTALLED) ## Measure this program beside a plain loop (minutes)
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ARGS)
 
 simulations: $(INSTALLED) ## Simulate how often decisions and races err; writes docs/reference/simulations.md
 	$(BIN)/python -m benchmarks.decisions --markdown docs/reference/simulations.md --csv docs/reference/simulations.csv

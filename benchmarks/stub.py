@@ -65,11 +65,18 @@ class Stub:
     @property
     def busy_s(self) -> float:
         """How long the server was answering anything: the union of its requests' spans, in seconds."""
-        total, end = 0, 0
+        return self._busy_ns(0, time.monotonic_ns()) / 1e9
+
+    def busy_share(self, begun_ns: int, ended_ns: int) -> float:
+        """The share of this stretch of time in which the server was answering anything."""
+        return self._busy_ns(begun_ns, ended_ns) / (ended_ns - begun_ns)
+
+    def _busy_ns(self, begun_ns: int, ended_ns: int) -> int:
+        total, end = 0, begun_ns
         for begun, ended in sorted((request.arrived_ns, request.answered_ns) for request in self.log):
-            total += max(0, ended - max(begun, end))
+            total += max(0, min(ended, ended_ns) - max(begun, end))
             end = max(end, ended)
-        return total / 1e9
+        return total
 
     @property
     def service_ms(self) -> float:

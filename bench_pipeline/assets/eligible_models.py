@@ -52,7 +52,7 @@ def eligible_models(context: dg.AssetExecutionContext, workbench: WorkbenchResou
             "new_partitions": len(new),
             "new_models": text(new),
             "partitions_without_actor": text(gone),
-            "waiting_or_given_up": dg.MetadataValue.asset(TRIGGERS),
+            "triggers": dg.MetadataValue.asset(TRIGGERS),
             **first_rows("table", rows, _COLUMNS, "bench models"),
         },
     )

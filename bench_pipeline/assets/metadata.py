@@ -15,7 +15,7 @@ CODE_VERSION = version("bench_pipeline")
 PRODUCTION, MODELS, DOCUMENTS = "production", "models", "documents"
 """Groups of the lineage, from left to right; the groups of the tasks are between models and documents."""
 TRIGGERS = dg.AssetKey("triggers")
-"""The asset that lists the models that wait or were given up."""
+"""The asset that lists what waits for a run or was given up."""
 
 SHOWN = 20
 """Rows of a table on a page; the others are counted, because a page with hundreds of rows is not read."""

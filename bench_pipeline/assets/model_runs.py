@@ -127,7 +127,7 @@ def _metadata(task: str, benchmark_id: str, reporter: "_Reporter", reused: Set[s
         "result": ", ".join([f"{len(results)} measured", f"{len(reused)} reused", *_counted(standings)]),
         "measured": len(results),
         "reused": len(reused),
-        "waiting_or_given_up": dg.MetadataValue.asset(TRIGGERS),
+        "triggers": dg.MetadataValue.asset(TRIGGERS),
         "scoreboard": dg.MetadataValue.asset(dg.AssetKey([task, "scoreboard"])),
         **_disturbed(disturbed),
         "benchmark_id": benchmark_id,

@@ -91,7 +91,7 @@ def promotion_plan_asset(task: str) -> dg.AssetsDefinition:
                 "promote": len(plan.changes),
                 "approval": plan.terms.approval.value,
                 "report": dg.MetadataValue.asset(dg.AssetKey([task, "report"])),
-                "waiting_or_given_up": dg.MetadataValue.asset(TRIGGERS),
+                "triggers": dg.MetadataValue.asset(TRIGGERS),
                 "diff": dg.MetadataValue.md(_diff(plan)),
                 **first_rows("decisions", decision_records(plan.rows), DECISION_COLUMNS, f"bench plan --task {task}"),
                 **first_rows("changes", changes, _CHANGE_COLUMNS, f"bench plan --task {task}"),

@@ -17,10 +17,13 @@ from bench_pipeline.domain.measuring.estimates import counted, estimate, ms_text
 from bench_pipeline.domain.measuring.scoreboard import ModelResult
 from bench_pipeline.domain.promoting.changes import Promotion
 from bench_pipeline.domain.text import in_the_middle, listed, shortened
+from bench_pipeline.domain.triggers.trigger import Trigger, TriggerState
+from bench_pipeline.operation.trigger_texts import state_of
 from bench_pipeline.reporting.report import report_file
 from bench_pipeline.storage.history import PastBenchmark
 from bench_pipeline.storage.ledger import LedgerEntry, benchmark_ledger
 from bench_pipeline.storage.promotions import latest_promotion
+from bench_pipeline.storage.triggers import triggers_of
 
 _COLUMNS = {"rank": "int", "model": "string", "outcome": "string", "correct": "string", "avg_latency_ms": "float",
             "median_ms": "float", "p90_ms": "float", "speed_score": "float", "calls": "int", "valid_calls": "int",
@@ -51,7 +54,9 @@ def scoreboard_asset(task: str, freshness: dg.FreshnessPolicy | None = None) -> 
             with bench.database.engine.connect() as connection:
                 entries = benchmark_ledger(connection, ranked.benchmark.benchmark_id)
                 promotion = latest_promotion(connection, task)
-            page = ScoreboardPage(ranked, entries, promotion, bench.settings.reports_dir)
+                waiting = triggers_of(connection, [task], (TriggerState.GIVEN_UP, TriggerState.WAITING))
+            told = waiting_text(waiting, datetime.now(UTC))
+            page = ScoreboardPage(ranked, entries, promotion, bench.settings.reports_dir, told)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(hash_of_evidence(ranked.benchmark, ranked.scoreboard)),
             metadata=page.metadata(),
@@ -64,13 +69,14 @@ def scoreboard_asset(task: str, freshness: dg.FreshnessPolicy | None = None) -> 
 class ScoreboardPage:
     """What people open a scoreboard for: the champion and the one before, how sure that is, and where to go on.
 
-    `promotion` is the last one in force for the task.
+    `promotion` is the last one in force for the task, `waiting` says what waits or was given up.
     """
 
     ranked: RankedBenchmark
     ledger: Sequence[LedgerEntry]
     promotion: Promotion | None
     reports_dir: Path
+    waiting: str
 
     def metadata(self) -> dict[str, Any]:
         """Return the metadata, the headline first; its size does not grow with the number of models."""
@@ -96,7 +102,8 @@ class ScoreboardPage:
             "report_file": dg.MetadataValue.path(str(report.resolve())),
             "report_before": self._report_before(),
             "promotion": dg.MetadataValue.asset(dg.AssetKey([task, "production_update"])),
-            "waiting_or_given_up": dg.MetadataValue.asset(TRIGGERS),
+            "waiting_or_given_up": words(self.waiting),
+            "triggers": dg.MetadataValue.asset(TRIGGERS),
             **first_rows("table", self._rows(), _COLUMNS, str(report)),
             "not_ranked": self._not_ranked(),
             "benchmark_id": row.benchmark_id,
@@ -130,6 +137,11 @@ class ScoreboardPage:
             return "none"
         path = report_file(self.reports_dir, self.ranked.benchmark.task_type, own[-1].benchmark_id, own[-1].date)
         return dg.MetadataValue.path(str(path.resolve()))
+
+
+def waiting_text(found: Sequence[Trigger], now: datetime) -> str:
+    """Return what waits or was given up, the first in words; `bench triggers` has all."""
+    return text([f"{one.about}: {state_of(one, now)}" for one in found], 3, "bench triggers")
 
 
 def _named(result: ModelResult) -> str:

@@ -17,7 +17,9 @@ from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.promoting.approval import dagster_for
 from bench_pipeline.operation.ghost_runs import mark
 from bench_pipeline.promotion.delivery import DeliveryEvent, PlanApplied, PlanMade
+from bench_pipeline.runtimes.registry import Runtimes
 from bench_pipeline.settings import Settings
+from bench_pipeline.storage.database import check_file
 
 USER_TAG = "bench/user"
 """The tag of a run that the web server sets to the user whom the proxy before it names."""
@@ -32,6 +34,7 @@ class WorkbenchResource(dg.ConfigurableResource[Workbench]):
     settings: ClassVar[Settings]
     listeners: ClassVar[tuple[OnEvent, ...]] = ()
     roster: ClassVar[dict[str, list[Candidate]]]
+    looking: ClassVar[Runtimes]
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
         """Write down which process executes the run, so that its death can be noticed."""
@@ -46,6 +49,14 @@ class WorkbenchResource(dg.ConfigurableResource[Workbench]):
         """
         with readable_failures(), open_workbench(self.settings, lock_wait_s=math.inf) as bench:
             yield bench
+
+    @contextmanager
+    def look(self) -> Iterator[Workbench]:
+        """Yield an open workbench for a tick. It creates no database; its runtimes stay open until the next tick."""
+        with readable_failures():
+            check_file(self.settings.database_url.get_secret_value())
+            with open_workbench(self.settings, runtimes=self.looking) as bench:
+                yield bench
 
     def hear(self, event: DeliveryEvent) -> None:
         """Hand a benchmark's event to the listeners, and log what it waits for."""
@@ -70,7 +81,12 @@ class WorkbenchResource(dg.ConfigurableResource[Workbench]):
 def workbench_resource(settings: Settings, *listeners: OnEvent) -> WorkbenchResource:
     """Return the resource for these settings. The listeners also hear a benchmark's events; the demo prints them."""
     # Dagster recreates a resource from its fields for every step, so whatever must not be a field is on the class.
-    members: dict[str, object] = {"settings": settings, "listeners": listeners, "roster": {}}
+    members: dict[str, object] = {
+        "settings": settings,
+        "listeners": listeners,
+        "roster": {},
+        "looking": Runtimes(settings),
+    }
     bound = type("Workbench", (WorkbenchResource,), members | {"__doc__": WorkbenchResource.__doc__})
     resource: WorkbenchResource = bound()
     return resource

@@ -76,7 +76,7 @@ def _noticing(tasks: Sequence[str], find: Find) -> Callable[[dg.ScheduleEvaluati
     def tick(context: dg.ScheduleEvaluationContext) -> dg.SkipReason:
         workbench: WorkbenchResource = context.resources.workbench
         lines = []
-        with workbench.open() as bench:
+        with workbench.look() as bench:
             now = datetime.now(UTC)
             for task in tasks:
                 try:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
 from bench_pipeline.assets.partitions import models
 from bench_pipeline.assets.trigger_tags import BENCHMARK, CAUSE, CLAIM, MODEL, PLAN, TRIGGER
+from bench_pipeline.assets.triggers import SHOWN_STATES, fingerprint, triggers_event
 from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.automation.dagster_runs import DagsterRuns
 from bench_pipeline.automation.jobs import DELIVERY, AssetJob, Jobs, job_name, promotion_job_name
@@ -26,6 +28,7 @@ from bench_pipeline.domain.triggers.trigger import Cause, Trigger
 from bench_pipeline.operation.causes.approved import promotion_in
 from bench_pipeline.operation.rounds import Round, delivering_round, measuring_round
 from bench_pipeline.settings import Settings
+from bench_pipeline.storage.triggers import triggers_of
 
 DESCRIBING_LIMIT_S = 6.0
 """How long a tick waits for servers to tell of their models."""
@@ -74,14 +77,23 @@ def _triggers_sensor(tasks: Sequence[str], jobs: Jobs, settings: Settings, deliv
             "bench triggers lists what waits and why."
         ),
     )
-    def triggers(context: dg.SensorEvaluationContext, workbench: WorkbenchResource) -> dg.SensorResult | dg.SkipReason:
-        with workbench.open() as bench:
+    def triggers(context: dg.SensorEvaluationContext, workbench: WorkbenchResource) -> dg.SensorResult:
+        with workbench.look() as bench:
             roster = candidates(bench, limit_s=DESCRIBING_LIMIT_S)
-            found = measuring_round(bench, tasks, roster, DagsterRuns(context.instance), datetime.now(UTC))
+            now = datetime.now(UTC)
+            found = measuring_round(bench, tasks, roster, DagsterRuns(context.instance), now)
+            with bench.database.engine.connect() as connection:
+                shown = triggers_of(connection, tasks, SHOWN_STATES)
         requests = [_measuring(trigger) for trigger in found.claimed]
         known = set(context.instance.get_dynamic_partitions(str(models.name)))
         new = sorted({str(one.partition_key) for one in requests if one.partition_key is not None} - known)
-        return _result(context, found, requests, [models.build_add_request(new)] if new else [])
+        changed = (seen := fingerprint(shown)) != context.cursor
+        return dg.SensorResult(
+            **_outcome(context, found, requests),
+            dynamic_partitions_requests=[models.build_add_request(new)] if new else [],
+            asset_events=[triggers_event(shown, now)] if changed else [],
+            cursor=seen,
+        )
 
     return triggers
 
@@ -97,27 +109,21 @@ def _deliveries_sensor(tasks: Sequence[str], jobs: Sequence[AssetJob], settings:
             f"It changes production where the approval allows it: {_approvals(tasks, settings)}."
         ),
     )
-    def deliveries(
-        context: dg.SensorEvaluationContext, workbench: WorkbenchResource
-    ) -> dg.SensorResult | dg.SkipReason:
-        with workbench.open() as bench:
+    def deliveries(context: dg.SensorEvaluationContext, workbench: WorkbenchResource) -> dg.SensorResult:
+        with workbench.look() as bench:
             found = delivering_round(bench, tasks, DagsterRuns(context.instance), datetime.now(UTC))
-        return _result(context, found, [_delivering(trigger) for trigger in found.claimed], [])
+        return dg.SensorResult(**_outcome(context, found, [_delivering(trigger) for trigger in found.claimed]))
 
     return deliveries
 
 
-def _result(
-    context: dg.SensorEvaluationContext,
-    found: Round,
-    requests: list[dg.RunRequest],
-    partitions: list[dg.AddDynamicPartitionsRequest],
-) -> dg.SensorResult | dg.SkipReason:
+def _outcome(context: dg.SensorEvaluationContext, found: Round, requests: list[dg.RunRequest]) -> dict[str, Any]:
+    """Return the runs that a tick requests, else why there are none; with runs the texts go to the tick's log."""
     if not requests:
-        return dg.SkipReason("\n".join(found.lines) or "there are no tasks")
+        return {"skip_reason": "\n".join(found.lines) or "there are no tasks"}
     for line in found.lines:
         context.log.info(line)
-    return dg.SensorResult(run_requests=requests, dynamic_partitions_requests=partitions)
+    return {"run_requests": requests}
 
 
 def _measuring(trigger: Trigger) -> dg.RunRequest:

@@ -28,8 +28,8 @@ def identities(
 ) -> dict[ModelRef, Described]:
     """Return what the runtimes say about each model; two servers never wait for each other.
 
-    Waits up to `patience_s` seconds for a server that says "not yet". After `limit_s` seconds a server that has not
-    told of all its models counts as silent.
+    Waits up to `patience_s` seconds for a server that says "not yet". After `limit_s` seconds the models of which a
+    server has not told count as those of a silent one.
     """
     found: dict[ModelRef, Described] = {}
     servers: dict[int, tuple[Runtime, list[ModelRef]]] = {}
@@ -43,35 +43,40 @@ def identities(
     interrupted = Event()
     pool = ThreadPoolExecutor(max_workers=max(len(servers), 1))
     try:
-        answers = [
-            (pool.submit(_of_server, runtime, models, Patience(patience_s), interrupted.wait), models)
-            for runtime, models in servers.values()
+        told: list[dict[ModelRef, Described]] = [{} for _ in servers]
+        asked = [
+            pool.submit(_ask, runtime, models, answers, Patience(patience_s), interrupted.wait)
+            for answers, (runtime, models) in zip(told, servers.values(), strict=True)
         ]
-        wait_for([answer for answer, _ in answers], limit_s)
-        for answer, models in answers:
-            found |= answer.result() if limit_s is None or answer.done() else _silent(models, limit_s)
+        wait_for(asked, limit_s)
+        for done, answers, (_, models) in zip(asked, told, servers.values(), strict=True):
+            if limit_s is None or done.done():
+                done.result()  # raises what a defect raised
+            found |= {model: answers.get(model) or _silent(model, limit_s) for model in models}
     finally:
         interrupted.set()  # nothing waits any more after Ctrl-C
         pool.shutdown(wait=limit_s is None, cancel_futures=True)
     return found
 
 
-def _silent(models: Sequence[ModelRef], limit_s: float) -> dict[ModelRef, Described]:
-    where = models[0].base_url or f"of {models[0].runtime.value}"
-    why = f"the server {where} did not tell of its models within {limit_s:g} s"
-    return dict.fromkeys(models, RuntimeFailure(FailureKind.UNAVAILABLE, why))
+def _silent(model: ModelRef, limit_s: float | None) -> RuntimeFailure:
+    where = model.base_url or f"of {model.runtime.value}"
+    return RuntimeFailure(FailureKind.UNAVAILABLE, f"the server {where} did not tell of it within {limit_s:g} s")
 
 
-def _of_server(
-    runtime: Runtime, models: Sequence[ModelRef], patience: Patience, wait: Callable[[float], bool]
-) -> dict[ModelRef, Described]:
-    found: dict[ModelRef, Described] = {}
+def _ask(
+    runtime: Runtime,
+    models: Sequence[ModelRef],
+    found: dict[ModelRef, Described],
+    patience: Patience,
+    wait: Callable[[float], bool],
+) -> None:
+    """Put what a server says about each of its models into `found`, as it is told."""
     down: RuntimeFailure | None = None
     for model in models:
         found[model] = answer = down or _of_model(runtime, model, patience, wait)
         if isinstance(answer, RuntimeFailure) and answer.kind in OF_THE_SERVER:
             down = answer
-    return found
 
 
 def _of_model(runtime: Runtime, model: ModelRef, patience: Patience, wait: Callable[[float], bool]) -> Described:

@@ -81,7 +81,8 @@ def run_benchmark(
     fingerprint = common_fingerprint(bench, candidates, field.incumbents)
     candidates = comparable(bench, candidates, fingerprint)
     _check_any(prepared, candidates, field)
-    database, purpose = bench.database, lock_of(bench, candidates)
+    elsewhere = [field.anchor] if field.anchor and not field.anchor.hosts else []
+    database, purpose = bench.database, lock_of(bench, [*candidates, *elsewhere])
     with database.exclusive(purpose, bench.lock_wait_s, lambda why: on_event(LockAwaited(why))) as lock:
         candidates = surveyed(bench, prepared, candidates, on_event)
         for skipped in dict.fromkeys(one for candidate in candidates for one in candidate.left_out):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from bench_pipeline.benchmark.machine import System
@@ -93,10 +93,13 @@ def writer_for(settings: Settings, database: Database, production: Production) -
 
 
 @contextmanager
-def open_workbench(settings: Settings, lock_wait_s: float = 0.0) -> Iterator[Workbench]:
+def open_workbench(
+    settings: Settings, lock_wait_s: float = 0.0, runtimes: Runtimes | None = None
+) -> Iterator[Workbench]:
     """Open the database; close it, and every runtime that was used, at the end.
 
-    A benchmark waits up to `lock_wait_s` seconds for another one on this machine.
+    `runtimes` that are given stay open: they remember what servers said of models that did not change. A benchmark
+    waits up to `lock_wait_s` seconds for another one on this machine.
     Raises `InputError` when the database cannot be used or application tables are incomplete.
     """
     database = open_database(settings.database_url.get_secret_value(), schema=settings.own_schema)
@@ -106,8 +109,8 @@ def open_workbench(settings: Settings, lock_wait_s: float = 0.0) -> Iterator[Wor
             open_production(database, names, settings.model_actor_types) if has_production(database, names) else None
         )
         with (
-            Runtimes(settings) as runtimes,
-            closing(make_workbench(settings, database, application, runtimes, lock_wait_s)) as bench,
+            nullcontext(runtimes) if runtimes is not None else Runtimes(settings) as used,
+            closing(make_workbench(settings, database, application, used, lock_wait_s)) as bench,
         ):
             yield bench
     finally:

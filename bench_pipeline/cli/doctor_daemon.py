@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 from sqlalchemy.exc import DBAPIError
 
+from bench_pipeline.cli.doctor_database import Line
 from bench_pipeline.cli.output import print_json, safe
 from bench_pipeline.domain.alerts.alert import Alert
 from bench_pipeline.domain.alerts.messages import Messages
@@ -39,14 +40,19 @@ def doctor_daemon(settings: Settings, tells: bool, as_json: bool) -> int:
         said = messages.plain(str(error), 500)
         _say(_tell(settings, messages.daemon_silent(said, now), home) if tells else [])
         raise InputError(said) from None
+    lines = [_line(sign.what, sign.ok, messages.plain(sign.text)) for sign in signs]
     silent = "; ".join(f"{sign.what} {sign.text}" for sign in signs if not sign.ok)
     if as_json:
-        print_json(signs)
+        print_json(lines)
     else:
-        for sign in signs:
-            click.echo(safe(f"{'✅' if sign.ok else '❌'} {sign.what}: {messages.plain(sign.text)}"))
+        for line in lines:
+            click.echo(safe(f"{'✅' if line.ok else '❌'} {line.what}: {line.text}"))
     _say(_tell(settings, messages.daemon_silent(silent, now), home) if silent and tells else [])
     return 1 if silent else 0
+
+
+def _line(what: str, ok: bool, text: str) -> Line:
+    return Line(what, ok, text, remedy=text.partition("; ")[2] or None)
 
 
 def _say(lines: Sequence[str]) -> None:

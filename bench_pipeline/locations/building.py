@@ -23,6 +23,7 @@ from bench_pipeline.assets.report import report_asset
 from bench_pipeline.assets.scoreboard import scoreboard_asset
 from bench_pipeline.assets.scoreboard_checks import scoreboard_checks
 from bench_pipeline.assets.test_cases import broken_task, suite_checks, test_cases_asset
+from bench_pipeline.assets.triggers import triggers_asset
 from bench_pipeline.assets.validation import validation_asset, validation_check
 from bench_pipeline.assets.workbench_resource import workbench_resource
 from bench_pipeline.automation.alerts import alerting_automation
@@ -82,6 +83,7 @@ def build_location(settings: Settings, parts: Sequence[Part], listeners: Sequenc
     return dg.Definitions(
         assets=[
             *production_tables(),
+            triggers_asset(),
             *(asset for part in held for asset in part.assets),
             *(spec for asset in elsewhere for spec in asset.specs),
         ],
@@ -97,7 +99,8 @@ def build_location(settings: Settings, parts: Sequence[Part], listeners: Sequenc
 def _measuring(tasks: Sequence[str], broken: Mapping[str, str], settings: Settings) -> _Stages:
     freshness = scoreboard_freshness(settings)
     stages = _Stages(
-        [eligible_models, *(broken_task(name, fault) for name, fault in broken.items())], [models_are_eligible]
+        [eligible_models, *(broken_task(name, fault) for name, fault in broken.items())],
+        [models_are_eligible],
     )
     for task in tasks:
         stages.assets.extend(

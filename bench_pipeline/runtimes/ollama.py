@@ -63,17 +63,24 @@ class _Described:
 class OllamaRuntime:
     """The models of one Ollama server; `keep_alive` is how long it keeps a model loaded after a call by default.
 
-    `host` is an address or has one of the forms of `OLLAMA_HOST`. Raises `InputError` when it is not a valid one.
+    `host` is an address or has one of the forms of `OLLAMA_HOST`, and `variable` is where it was set. Raises
+    `InputError` when it is not a valid address.
     """
 
-    def __init__(self, host: str | ServerAddress, keep_alive: str = "10m", api_key: str | None = None) -> None:
+    def __init__(
+        self,
+        host: str | ServerAddress,
+        keep_alive: str = "10m",
+        api_key: str | None = None,
+        variable: str = "BENCH_OLLAMA_HOST",
+    ) -> None:
         try:
             address = host if isinstance(host, ServerAddress) else parse_ollama_host(host)
         except InputError as error:
-            raise InputError(f"BENCH_OLLAMA_HOST {error}") from None
+            raise InputError(f"{variable} {error}") from None
         self._server = Server(
             ollama_client(address, api_key),
-            if_down="no Ollama server answers at {address}; start it (ollama serve) or set BENCH_OLLAMA_HOST",
+            if_down=f"no Ollama server answers at {{address}}; start it (ollama serve) or set {variable}",
             if_missing="{model} is not installed on the Ollama server at {address}; run `ollama pull {model}`",
             if_denied="BENCH_OLLAMA_API_KEY, or USER:PASSWORD@ in BENCH_OLLAMA_HOST or BENCH_OLLAMA_HOSTS, is sent to "
             "the servers named there only",

@@ -65,7 +65,7 @@ class Runtimes:
 
             token = settings.ollama_api_key.get_secret_value() if settings.ollama_api_key else None
             if model.host in self._named:
-                return OllamaRuntime(self._named[model.host], api_key=token)
+                return OllamaRuntime(self._named[model.host], api_key=token, variable="BENCH_OLLAMA_HOSTS")
             if elsewhere := model.base_url or model.host:
                 address = parse_ollama_host(elsewhere)
                 self._allow(address.url)

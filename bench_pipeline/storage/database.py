@@ -123,6 +123,13 @@ def look_into(url: str, variable: str = "BENCH_DATABASE_URL", schema: str | None
     return database
 
 
+def check_file(url: str, variable: str = "BENCH_DATABASE_URL") -> None:
+    """Raise `FileMissing` when SQLite's file does not exist, for what must not create one."""
+    address = _checked_url(variable, url)
+    if address.get_backend_name() == "sqlite" and not Path(str(address.database)).exists():
+        raise FileMissing(f"{variable}: {_shown(address)} does not exist")
+
+
 def _reading_engine(variable: str, address: URL) -> Engine:
     if address.get_backend_name() == "postgresql":
         return _engine(address).execution_options(postgresql_readonly=True)

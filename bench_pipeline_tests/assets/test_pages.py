@@ -11,14 +11,17 @@ import yaml
 
 from bench_pipeline.assets.documents import _registry_metadata
 from bench_pipeline.assets.metadata import SHOWN, cut, first_rows, markdown, text
+from bench_pipeline.assets.scoreboard import waiting_text
 from bench_pipeline.automation.freshness import longest_interval
 from bench_pipeline.definitions import build_definitions
 from bench_pipeline.domain.promoting.holders import Holder
+from bench_pipeline.domain.triggers.trigger import Cause, Trigger, TriggerState
 from bench_pipeline.settings import Settings
 from bench_pipeline_tests.assets.pages import page
 
 ROOT = Path(__file__).parents[2]
 MOST_BYTES = 32_000
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
 KEY = dg.AssetKey(["grading", "scoreboard"])
 
 
@@ -40,7 +43,7 @@ def test_a_scoreboard_tells_estimate_interval_and_n_and_the_champion_before_in_f
     assert "1,000 ms per case (95 % interval 975 to 1,025 ms, n=3 passes of 10 cases); runner-up" in shown["result"]
     assert shown["champion_before"] == "old:7b, 4,601 ms per case (2025-02-01, grading-0)"
     assert shown["report_before"].value.endswith("reports/grading/2025-02-01-grading-0.md")
-    assert shown["waiting_or_given_up"].value == dg.AssetKey("triggers")
+    assert shown["triggers"].value == dg.AssetKey("triggers")
 
 
 def test_a_scoreboard_of_200_models_is_hardly_larger_than_one_of_20() -> None:
@@ -48,6 +51,20 @@ def test_a_scoreboard_of_200_models_is_hardly_larger_than_one_of_20() -> None:
     assert size(page(200)) < 1.2 * size(page(SHOWN))
     assert page(200)["table_shows"].startswith("first 20 of 200; all: ")
     assert "table_shows" not in page(SHOWN)
+
+
+def test_a_scoreboard_tells_what_waits_or_was_given_up_the_first_in_words() -> None:
+    waits = Trigger(
+        1, "grading", Cause.NEW_MODEL, "fast", "e", "fast is new", None, {}, TriggerState.GIVEN_UP, attempts=3, lost=0,
+        claims=3, due_at=NOW, note="the server is down", dagster_run_id=None, benchmark_id=None, noticed_at=NOW,
+        changed_at=NOW,
+    )  # fmt: skip
+
+    said = waiting_text([waits] * 5, NOW)
+
+    assert said.startswith("fast: the server is down; bench retry grading")
+    assert said.endswith("and 2 more, all: bench triggers")
+    assert waiting_text([], NOW) == "none"
 
 
 def test_a_registry_of_5000_conversations_is_bounded_and_begins_with_those_without_their_champion() -> None:
@@ -84,9 +101,8 @@ def test_the_longest_interval_of_a_schedule_is_known(cron: str, interval: timede
     assert longest_interval(cron) == interval
 
 
-@pytest.mark.parametrize("file", ["dagster.yaml", "deploy/dagster.yaml"])
-def test_the_daemon_evaluates_freshness_by_default_and_no_setting_of_ours_switches_it_off(file: str) -> None:
-    ours = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))
+def test_the_daemon_evaluates_freshness_by_default_and_no_setting_of_ours_switches_it_off() -> None:
+    ours = yaml.safe_load((ROOT / "dagster.yaml").read_text(encoding="utf-8"))
 
     assert ours.get("freshness", {"enabled": True})["enabled"]
     with dg.DagsterInstance.ephemeral() as instance:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import insert, update
 
 from bench_pipeline.assets import waiting
@@ -291,6 +292,19 @@ def test_a_killed_run_is_launched_again_without_an_attempt(measured: Pipeline) -
     assert [(one.attempts, one.lost) for one in triggers_now(measured)] == [(0, 1)]
 
 
+def test_the_page_of_the_triggers_tells_what_waits_and_why(measured: Pipeline) -> None:
+    a_new_model(measured)
+    with measured.world.database.exclusive(BENCHMARK):
+        (event,) = tick(measured).asset_events
+
+    assert isinstance(event, dg.AssetMaterialization)
+    shown = {name: value.value for name, value in event.metadata.items()}
+    assert (shown["waiting"], shown["given_up"]) == (1, 0)
+    (row,) = shown["table"].records
+    assert row.data["about"] == "fast"
+    assert "another process holds the benchmark lock" in row.data["state"]
+
+
 def test_two_runs_never_carry_one_trigger(measured: Pipeline) -> None:
     a_new_model(measured)
     (request,) = requests_of(tick(measured))
@@ -323,3 +337,11 @@ def test_a_task_that_was_never_benchmarked_waits_for_a_person(pipeline: Pipeline
 def test_a_failed_reading_changes_nothing_and_is_a_failed_tick(measured: Pipeline) -> None:
     with pytest.raises(dg.Failure, match="is_active"):
         tick(with_settings(measured, production_names={"actors.enabled": "is_active"}))
+
+
+@pytest.mark.parametrize("sensor", ["triggers", "deliveries"])
+def test_a_tick_creates_no_database(pipeline: Pipeline, sensor: str) -> None:
+    absent = pipeline.world.folder / "absent" / "bench.db"
+    with pytest.raises(dg.Failure, match="does not exist"):
+        tick(with_settings(pipeline, database_url=SecretStr(f"sqlite:///{absent}")), sensor)
+    assert not absent.parent.exists()

@@ -32,6 +32,7 @@ from bench_pipeline.storage.locks import LockTaken, this_host
 from bench_pipeline_tests.fakes.ollama_server import FakeModel, FakeOllama
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
 from bench_pipeline_tests.kit.models import fake_models
+from bench_pipeline_tests.kit.shell import Typed
 from bench_pipeline_tests.kit.tasks import CASES
 from bench_pipeline_tests.kit.text import only
 from bench_pipeline_tests.kit.world import World
@@ -268,6 +269,27 @@ def test_an_interrupted_benchmark_goes_on_where_its_models_began(world: World, h
     assert len(world.rows("benchmark_samples", "case_id")) == 6 * len(CASES)
 
 
+# The anchor
+
+
+@ONE_ENGINE
+def test_each_host_measures_the_anchor_first_and_last(world: World, hosts: dict[str, FakeOllama]) -> None:
+    measured(world, *MODELS[:2], anchor="m05:1b")
+    names = [f"m05:1b (anchor, {when}, {host})" for when in ("first", "last") for host in hosts]
+    rows = world.rows("benchmark_model_runs", "model_name", "host", "role")
+    assert sorted(row for row in rows if row[2] != "candidate") == sorted(
+        (name, name[-5:-1], "anchor_first" if "first" in name else "anchor_last") for name in names
+    )
+
+
+@ONE_ENGINE
+def test_a_lost_host_cannot_show_that_it_did_not_drift(world: World, hosts: dict[str, FakeOllama]) -> None:
+    world.configure(retry_pause_s=0.0)
+    lost = lost_after(hosts["gpu2"], len(CASES) + 1)(world, "gpu2")
+    ranked = measured(world, *MODELS[:6], anchor="m05:1b", on_event=lost)
+    assert "gpu2 was lost before the anchor was measured there again" in (ranked.scoreboard.invalid or "")
+
+
 # The final
 
 
@@ -353,6 +375,25 @@ def test_the_lock_is_one_per_server_by_the_name_that_every_host_knows(
     (line,) = world.candidates(path)
     lock = lock_of(world.bench, [replace(line, exclusion=None)])
     assert lock.keys == tuple(f"benchmark on {place.format(here=this_host(), **ports)}" for place in sorted(places))
+
+
+@ONE_ENGINE
+def test_the_guide_can_be_followed(
+    world: World, hosts: dict[str, FakeOllama], typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs/how-to/scale-out.md, with hosts of this machine."""
+    actors_on_hosts(world, hosts)
+    monkeypatch.setenv("BENCH_OLLAMA_HOSTS", ",".join(f"{name}={server.url}" for name, server in hosts.items()))
+    monkeypatch.setenv("BENCH_SERVER_HARDWARE", '{"gpu1": "RTX 4090, 24 GB", "gpu2": "RTX 4090, 24 GB"}')
+    doctor = typed("doctor").stdout
+    assert all(f"{server.url} answers, 25 models installed" in doctor for server in hosts.values())
+    run = typed("run", "--task", "grading", "--models", "fast,ollama:m00:1b@gpu1,ollama:m00:1b@gpu2")
+    assert run.returncode == 0
+    assert {"gpu1 │ ", "gpu2 │ "} == {line[:7] for line in run.stdout.splitlines() if " │ " in line}
+    hosts["gpu2"].__exit__()
+    again = typed("run", "--task", "grading", "--reuse").stdout
+    assert f"host gpu2 is left out: no Ollama server answers at {hosts['gpu2'].url}; start it" in again
+    assert "or set BENCH_OLLAMA_HOSTS\n" in again
 
 
 @pytest.mark.parametrize(

@@ -147,6 +147,7 @@ def test_a_daemon_that_never_ran_is_silent_and_nobody_is_told_unless_that_is_ask
     assert done.returncode == 1
     assert signs["daemon SENSOR"] == {
         "what": "daemon SENSOR", "ok": False, "text": "has never sent a heartbeat; start dagster-daemon",
+        "needed": True, "remedy": "start dagster-daemon",
     }  # fmt: skip
     assert hook.bodies == []
 

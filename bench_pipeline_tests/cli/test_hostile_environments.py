@@ -46,7 +46,11 @@ ARGUMENTS = {
     "db uninstall": "",  # asks, and nobody can answer
     "db install": "",
     "db rehearse": "--yes",
+    "triggers": "",
+    "retry": "",
     "ui": "--host 203.0.113.1",  # an address of no machine, so that no server starts
+    "heal": "",
+    "alerts": "",
     "doctor": "",
     "completion": "bash",
 }

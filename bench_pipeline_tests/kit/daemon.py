@@ -15,26 +15,25 @@ from bench_pipeline_tests.kit.pipeline import Pipeline
 MEASURING = ["grading/test_cases", "eligible_models", "grading/model_runs", "grading/scoreboard"]
 
 
-def tick(pipeline: Pipeline, sensor: str = "triggers") -> dg.SensorResult | dg.SkipReason:
+def tick(pipeline: Pipeline, sensor: str = "triggers") -> dg.SensorResult:
     """Evaluate the sensor once; what it adds is there before its runs begin."""
     found = pipeline.definitions.resolve_sensor_def(sensor)
     context = dg.build_sensor_context(instance=pipeline.instance, resources={"workbench": pipeline.workbench})
     result = found(context)
-    assert isinstance(result, dg.SensorResult | dg.SkipReason)
-    if isinstance(result, dg.SensorResult):
-        for added in result.dynamic_partitions_requests or []:
-            pipeline.instance.add_dynamic_partitions(added.partitions_def_name, list(added.partition_keys))
+    assert isinstance(result, dg.SensorResult)
+    for added in result.dynamic_partitions_requests or []:
+        pipeline.instance.add_dynamic_partitions(added.partitions_def_name, list(added.partition_keys))
     return result
 
 
-def requests_of(result: dg.SensorResult | dg.SkipReason) -> list[dg.RunRequest]:
-    return list(result.run_requests or []) if isinstance(result, dg.SensorResult) else []
+def requests_of(result: dg.SensorResult) -> list[dg.RunRequest]:
+    return list(result.run_requests or [])
 
 
-def told(result: dg.SensorResult | dg.SkipReason) -> str:
+def told(result: dg.SensorResult) -> str:
     """What the page of the sensor says of a tick without a run."""
-    assert isinstance(result, dg.SkipReason)
-    return str(result.skip_message)
+    assert result.skip_reason is not None
+    return str(result.skip_reason.skip_message)
 
 
 def execute(

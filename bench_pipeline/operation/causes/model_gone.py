@@ -18,6 +18,7 @@ from bench_pipeline.domain.promoting.champion import Champion
 from bench_pipeline.domain.triggers.trigger import Cause, Finding
 from bench_pipeline.storage.champions import champions_of
 from bench_pipeline.storage.measured import measured_actors
+from bench_pipeline.storage.visibility import hidden_rows
 
 _GONE = (Exclusion.DISABLED, Exclusion.NOT_INSTALLED, Exclusion.TYPE, Exclusion.UNKNOWN_EXECUTION_PATH)
 _MOST_NAMED = 3
@@ -46,7 +47,8 @@ class _Places:
 def find_model_gone(bench: Workbench, task: str, roster: Sequence[Candidate], now: datetime) -> list[Finding]:  # noqa: ARG001
     """Return one finding per model that is gone while it is champion or runner-up, or serves a conversation.
 
-    A server that does not answer makes its models unknown, not gone; so does a table of actors that shows no row.
+    A server that does not answer makes its models unknown, not gone. So does a table of actors that shows no row, or
+    of which a policy may hide the model's.
     """
     if bench.application is None or not roster:
         return []
@@ -60,7 +62,9 @@ def find_model_gone(bench: Workbench, task: str, roster: Sequence[Candidate], no
     registry = {number: line for number, line in registry.items() if number in now_serving}
     by_id = {one.actor_id: one for one in roster if one.actor_id is not None}
     counted = _counted(registry.values(), now_serving)
-    found = {actor_id: _why_gone(by_id.get(actor_id)) for actor_id in counted if actor_id in measured}
+    unseen = counted.keys() - by_id.keys()
+    known = measured.keys() - unseen if unseen and _may_be_hidden(bench) else measured.keys()
+    found = {actor_id: _why_gone(by_id.get(actor_id)) for actor_id in counted if actor_id in known}
     gone = {actor_id: why for actor_id, why in found.items() if why is not None}
     findings = []
     for actor_id, (state, reason) in gone.items():
@@ -101,6 +105,12 @@ def _counted(
         if line.runner_up_actor_id is not None:
             found.setdefault(line.runner_up_actor_id, _Places()).runner_up.append(line.conversation_id)
     return found
+
+
+def _may_be_hidden(bench: Workbench) -> bool:
+    """Whether a policy may hide rows of the table of actors from this login."""
+    with bench.database.engine.connect() as connection:
+        return bool(hidden_rows(connection, [bench.production.table("actors")]))
 
 
 def _why_gone(candidate: Candidate | None) -> tuple[str, str] | None:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from sqlalchemy import text
 
 from bench_pipeline.domain.triggers.trigger import Action, Cause, Finding
 from bench_pipeline.operation.causes.model_gone import _Places, _remedy, find_model_gone
 from bench_pipeline.storage.history import model_trend
-from bench_pipeline_tests.kit.engines import ONE_ENGINE
+from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
 from bench_pipeline_tests.kit.models import FAST, SLOW, WRONG
 from bench_pipeline_tests.kit.shell import Typed
 from bench_pipeline_tests.kit.tasks import EXTRACT, GRADE_A, GRADE_B
@@ -161,6 +162,17 @@ def test_what_is_not_gone_or_not_counted_on_needs_nobody(world: World, happens: 
 def test_a_table_of_actors_that_shows_no_row_says_nothing(world: World) -> None:
     world.promoted()
     assert find_model_gone(world.bench, "grading", [], NOW) == []
+
+
+@ONLY_POSTGRESQL
+def test_an_actor_whose_row_a_policy_may_hide_is_unknown(world: World) -> None:
+    world.promoted()
+    world.change(
+        text("ALTER TABLE actors ENABLE ROW LEVEL SECURITY"),
+        text("CREATE POLICY without_fast ON actors USING (actor_name <> 'fast')"),
+    )
+    assert FAST not in {one.actor_id for one in world.candidates()}
+    assert found_in(world) == []
 
 
 @ONE_ENGINE
