@@ -141,6 +141,15 @@ def test_only_the_proxys_port_is_published() -> None:
     assert COMPOSE["nginx"]["network_mode"] == COMPOSE["web-read-only"]["network_mode"] == "service:web"
 
 
+def test_a_volume_hides_no_configuration_of_the_image() -> None:
+    targets = {
+        volume.split(":")[1] for one in COMPOSE.values() for volume in one.get("volumes", ()) if volume[0] != "."
+    }
+    home = VARIABLES["dagster.env"]["DAGSTER_HOME"]
+    assert f"{home}/storage" in targets
+    assert home not in targets
+
+
 # Who holds which address
 
 

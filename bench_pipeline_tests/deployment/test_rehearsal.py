@@ -172,6 +172,11 @@ def what_is_up_stays_as_it_is(rehearsal: Rehearsal) -> None:
     assert rehearsal.pids == before
 
 
+def the_doctor_outside_hears_the_daemon(rehearsal: Rehearsal) -> None:
+    done = rehearsal.run_unit("bench-doctor.service")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def pages_cannot_be_framed_by_another_site(rehearsal: Rehearsal) -> None:
     with rehearsal.client() as client:
         assert client.get("/").headers["x-frame-options"] == "DENY"
@@ -186,6 +191,7 @@ BEHAVIOURS = (
     nothing_is_shown_without_a_login,
     logs_arrive_over_a_web_socket_of_our_own_page_alone,
     what_is_up_stays_as_it_is,
+    the_doctor_outside_hears_the_daemon,
     pages_cannot_be_framed_by_another_site,
 )
 

@@ -138,6 +138,15 @@ class Rehearsal:
                 process.kill()
         return len(found)
 
+    def run_unit(self, name: str) -> subprocess.CompletedProcess[str]:
+        """Run the command of a unit that does not run all the time, as its timer would."""
+        unit = shipped.units()[name]
+        environment = plain_environment() | self.environment_of(unit)
+        [command] = map(self._here, unit.commands(environment))
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
+
     # What it tells
 
     @property
