@@ -12,13 +12,17 @@ from dataclasses import field as dataclass_field
 from bench_pipeline.benchmark.eligibility import named_candidates
 from bench_pipeline.benchmark.preparation import PreparedTask
 from bench_pipeline.benchmark.ranking import reusable_runs
+from bench_pipeline.benchmark.results import model_results
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import InputError
+from bench_pipeline.domain.measuring.scoreboard import rank
 from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.models.ids import short_name
+from bench_pipeline.domain.promoting.policy import PromotionPolicy
 from bench_pipeline.domain.tasks.task import Task
 from bench_pipeline.storage.benchmarks import ModelRun
 from bench_pipeline.storage.database import Database
+from bench_pipeline.storage.samples import samples_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,12 @@ class Field:
             reused={**self.reused, **runs},
         )
 
-    def among(self, others: Sequence[Candidate], runs: Mapping[str, ModelRun]) -> Field:
-        """Return the field with these candidates added beside it, each with its earlier run if it has one."""
+    def among(self, others: Sequence[Candidate], runs: Mapping[str, ModelRun], again: str | None = None) -> Field:
+        """Return the field with these candidates beside it, each with its earlier run; `again` is run once more."""
+        if again is not None:
+            repeated = tuple(other for other in others if other.name == again)
+            others_runs = {model: run for model, run in runs.items() if model != again}
+            return replace(self, candidates=(*self.candidates, *repeated)).among(others, others_runs)
         known = {candidate.name for candidate in (*self.candidates, *self.beside)}
         beside = tuple(other for other in others if other.name not in known)
         return replace(self, beside=(*self.beside, *beside), reused={**self.reused, **runs})
@@ -92,6 +100,25 @@ def incumbent_models(bench: Workbench, task: Task) -> list[str]:
     with bench.database.engine.connect() as connection:
         found = bench.application.conversations(connection, task.conversations)
     return list(dict.fromkeys(short_name(one.actor_name) for one in found if one.actor_name))
+
+
+def waiting_challenger(
+    database: Database, prepared: PreparedTask, field: Field, runs: Mapping[str, ModelRun], policy: PromotionPolicy
+) -> str | None:
+    """Return the model whose earlier run leads those of all incumbents by the policy's margin; None if none does.
+
+    Production does not use it yet, and only a final decides between the two. A benchmark of another model would rank it
+    first by its earlier run, hold no final, and so contradict the benchmark that decided for it.
+    """
+    with database.engine.connect() as connection:
+        samples = samples_of(connection, [run.model_run_id for run in runs.values()])
+    by_model = {model: samples[run.model_run_id] for model, run in runs.items()}
+    ranked = rank(model_results(prepared.case_ids, prepared.protocol, runs, by_model), field.incumbents).ranked
+    used = [result.avg_latency_ms for result in ranked if result.model in field.incumbents and result.avg_latency_ms]
+    leader = next((result for result in ranked if result.avg_latency_ms is not None), None)
+    if leader is None or leader.avg_latency_ms is None or not used or leader.model in field.incumbents:
+        return None
+    return leader.model if leader.avg_latency_ms <= (1 - policy.min_gain) * min(used) else None
 
 
 def fresh_enough(database: Database, evidence_key: str, field: Field, reuse_days: float) -> dict[str, ModelRun]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench_pipeline.benchmark.eligibility import candidates, named_candidates
 from bench_pipeline.benchmark.events import OnEvent
-from bench_pipeline.benchmark.field import field_of, fresh_enough
+from bench_pipeline.benchmark.field import field_of, fresh_enough, waiting_challenger
 from bench_pipeline.benchmark.hardware import common_fingerprint, comparable
 from bench_pipeline.benchmark.model_patterns import expanded
 from bench_pipeline.benchmark.preparation import prepare
@@ -84,7 +84,9 @@ def run_models(bench: Workbench, request: MeasurementRequest, on_event: OnEvent)
     if request.among_all:
         others = comparable(bench, everyone, fingerprint)
         eligible = [candidate for candidate in others if candidate.eligible]
-        field = field.among(others, reusable_runs(bench.database, key, eligible, bench.settings.reuse_days))
+        runs = reusable_runs(bench.database, key, eligible, bench.settings.reuse_days)
+        again = waiting_challenger(bench.database, prepared, field, runs, bench.settings.promotion_policy)
+        field = field.among(others, runs, again)
     terms = RunTerms(
         dagster_run_id=request.dagster_run_id, resume_hours=bench.settings.resume_hours if request.resume else 0.0
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bench_pipeline.benchmark.accelerators import lock_of
 from bench_pipeline.benchmark.workbench import Workbench
@@ -77,7 +77,7 @@ def delivering_round(bench: Workbench, tasks: Sequence[str], runs: RunsView, now
     claimed: list[Trigger] = []
     for trigger in triggers.due(bench, tasks, Action.DELIVER, now):
         if why := _run_goes_on(bench, trigger, runs):
-            triggers.hold_back(bench, [trigger], why, now)
+            triggers.hold_back(bench, [trigger], why, now, timedelta())  # it ends any moment
         elif taken := triggers.claim(bench, trigger, now):
             claimed.append(taken)
     return Round(tuple(claimed), tuple(_line(bench, task, Action.DELIVER, look, (), now) for task in tasks))

@@ -92,9 +92,15 @@ def due(bench: Workbench, tasks: Collection[str], action: Action, now: datetime)
     """Return the triggers that may be claimed now, as many as may be.
 
     Of a task, one whole benchmark is claimed at a time, and models on their own wait for it: it may serve them all. One
-    delivery is claimed at a time as well.
+    delivery is claimed at a time as well, and decisions are taken in the order of their benchmarks.
     """
-    ready = [trigger for trigger in waiting(bench, tasks, action) if trigger.due_at <= now]
+    resting = waiting(bench, tasks, action)
+    first: dict[str, Trigger] = {}
+    for trigger in sorted(resting, key=lambda one: one.trigger_id):
+        if trigger.cause is Cause.DECISION_DUE:
+            first.setdefault(trigger.task, trigger)
+    in_order = (one for one in resting if one.cause is not Cause.DECISION_DUE or one is first[one.task])
+    ready = [trigger for trigger in in_order if trigger.due_at <= now]
     with bench.database.engine.connect() as connection:
         launched = store.triggers_of(connection, states=[TriggerState.LAUNCHED])
     under_way = [trigger for trigger in launched if trigger.cause.action is action]
@@ -106,12 +112,14 @@ def due(bench: Workbench, tasks: Collection[str], action: Action, now: datetime)
     return chosen[: max(MOST_AT_ONCE - len(under_way), 0)]
 
 
-def hold_back(bench: Workbench, triggers: Sequence[Trigger], why: str, now: datetime) -> None:
-    """Let triggers wait for what is told in `why`. No attempt is counted."""
+def hold_back(
+    bench: Workbench, triggers: Sequence[Trigger], why: str, now: datetime, pause: timedelta = attempts.LOOK_AGAIN
+) -> None:
+    """Let triggers wait for what is told in `why`, and look again after `pause`. No attempt is counted."""
     if triggers:
         with bench.database.writing() as connection:
             ids = [trigger.trigger_id for trigger in triggers]
-            store.hold_back(connection, ids, now + attempts.LOOK_AGAIN, f"waits: {why}")
+            store.hold_back(connection, ids, now + pause, f"waits: {why}")
 
 
 def claim(bench: Workbench, trigger: Trigger, now: datetime) -> Trigger | None:

@@ -55,6 +55,24 @@ def test_a_benchmark_without_a_decision_is_decided_upon_once(measured: Pipeline)
     assert [one.state for one in triggers_now(measured)] == [TriggerState.DONE]
 
 
+def test_each_of_two_benchmarks_is_decided_upon_in_their_order(measured: Pipeline) -> None:
+    """The second one ranks the champion by its earlier run, so only the first has the final that decides for it."""
+    measured.world.add_actor(WRONG, "wrong", "ollama:wrong:3b")
+    measured.instance.add_dynamic_partitions("models", ["wrong"])
+    measured.run(partition="wrong", assets=MEASURING)
+
+    (first,) = requests_of(tick(measured, "deliveries"))
+    assert requests_of(tick(measured, "deliveries")) == []
+    execute(measured, first)
+    assert measured.world.holds() == [FAST] * 3
+    (second,) = requests_of(tick(measured, "deliveries"))
+    execute(measured, second)
+
+    assert first.tags[BENCHMARK_TAG] < second.tags[BENCHMARK_TAG]
+    assert measured.world.holds() == [FAST] * 3
+    assert told(tick(measured, "deliveries")) == NOTHING
+
+
 def test_a_delivery_that_fails_twice_is_repeated(measured: Pipeline) -> None:
     for attempt in (1, 2):
         (request,) = requests_of(tick(measured, "deliveries"))

@@ -1,9 +1,10 @@
-"""A benchmark that Dagster measured and nothing was decided from, because the decision is taken in another process."""
+"""Benchmarks that Dagster measured and from which nothing was decided: another process takes the decision."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from bench_pipeline.benchmark.fitness import measured_terms, present_terms
 from bench_pipeline.benchmark.preparation import prepare
@@ -16,7 +17,8 @@ from bench_pipeline.storage.decisions import decisions_of
 from bench_pipeline.storage.history import stored_scoreboard
 from bench_pipeline.storage.plans import latest_plan
 
-_LOOKED_AT = 5  # a review and a few invalid benchmarks may be newer than the one to decide from
+_LOOKED_AT = 50
+"""How many benchmarks may be measured between two decisions, such as one per model of a batch that was pulled."""
 
 
 def find_decision_due(
@@ -25,25 +27,35 @@ def find_decision_due(
     roster: Sequence[Candidate],  # noqa: ARG001
     now: datetime,
 ) -> list[Finding]:
-    """Return the task's latest benchmark of Dagster's under its own terms, unless a decision was taken from it."""
+    """Return Dagster's benchmarks under the task's own terms since the last one that was decided upon, oldest first.
+
+    Each gets a decision of its own: a later one that measured another model ranks the champion by its earlier run, and
+    may lack the final that decides for it.
+    """
     if bench.application is None:
         return []
     present = present_terms(prepare(bench, task))
     since = now - timedelta(days=bench.settings.promotion_evidence_days)
     with bench.database.engine.connect() as connection:
-        found = benchmarks_of_dagster(connection, task, _LOOKED_AT)
-        for row in found:
-            if row.invalid or row.started_at < since or foreign_terms(measured_terms(row), present):
-                continue
-            if stored_scoreboard(connection, row.benchmark_id) is None:
-                continue
-            break
-        else:
-            return []
-    if decided(bench, task, row.benchmark_id):
-        return []
-    why = f"{row.benchmark_id} was measured, and no decision was taken from it"
-    return [Finding(task, Cause.DECISION_DUE, why, subject=row.benchmark_id, wanted=row.benchmark_id)]
+        fit = [
+            row
+            for row in benchmarks_of_dagster(connection, task, _LOOKED_AT)
+            if not row.invalid
+            and row.started_at >= since
+            and not foreign_terms(measured_terms(row), present)
+            and stored_scoreboard(connection, row.benchmark_id) is not None
+        ]
+    open_ = list(takewhile(lambda row: not decided(bench, task, row.benchmark_id), fit))
+    return [
+        Finding(
+            task,
+            Cause.DECISION_DUE,
+            f"{row.benchmark_id} was measured, and no decision was taken from it",
+            subject=row.benchmark_id,
+            wanted=row.benchmark_id,
+        )
+        for row in reversed(open_)
+    ]
 
 
 def decided(bench: Workbench, task: str, benchmark_id: str) -> bool:
