@@ -108,6 +108,8 @@ class Campaign:
         began = time.monotonic()
         if victim in VICTIMS:
             time.sleep(max(0.0, after_s))
+            if victim == "worker":
+                self._await_run()
             with suppress(*RECOVERIES), self._looking() as connection:
                 trial.stage = look(self._rehearsal, connection, model, actor).stage
             trial.killed = self._kill(victim)
@@ -131,13 +133,19 @@ class Campaign:
             connection.execute(insert(actors), row | {"execution_path": f"ollama:{name}:1b"})
         return name, number
 
+    def _await_run(self) -> None:
+        ends = time.monotonic() + STORY_LIMIT_S
+        while not self._rehearsal.run_processes():
+            if time.monotonic() > ends:
+                raise SystemExit(f"no run began\n{self._rehearsal.trouble()}")
+            time.sleep(0.05)
+
     def _kill(self, victim: str) -> int:
         """Kill, and return how many processes that hit. After a death of everything the machine starts again."""
         rehearsal = self._rehearsal
         if victim == "worker":
-            ends = time.monotonic() + 120
-            while not (killed := rehearsal.kill_runs()) and time.monotonic() < ends:
-                time.sleep(0.05)
+            while not (killed := rehearsal.kill_runs()):  # it ended while the stage was read
+                self._await_run()
             return killed
         if victim == "all":
             killed = len(psutil.Process(rehearsal.supervisor_pid).children(recursive=True)) + 1
