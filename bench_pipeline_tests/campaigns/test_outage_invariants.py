@@ -49,7 +49,7 @@ def test_each_fault_is_found(changed: dict[str, Any], says: str) -> None:
 
 def test_the_table_counts_violations_by_victim_and_stage() -> None:
     trials = [Trial("daemon", 1.0, "noticed", 1, 90.4), Trial("daemon", 2.0, "noticed", 1, 95.0, ["it died"])]
-    assert "| daemon | noticed | 2 | 95 | 1 |" in report(trials, 60.0, 1)
+    assert "| daemon | noticed | 2 | 2 | 95 | 1 |" in report(trials, 60.0, 1)
 
 
 def test_the_page_says_what_is_killed() -> None:
