@@ -114,12 +114,13 @@ class ModelMeasurement:
             return self._stored(connection, entrant.name)
 
     def settle(self, measured: Measured, calls: Sequence[PlannedCall]) -> Measured:
-        """Return the run on this host, if any of the calls is missing.
+        """Return the run on this host, if any of the calls is missing or the run did not end.
 
         Samples from a host that was lost are deleted, so that all of a model's main passes are made on one machine.
         """
         run = measured.run
-        if run.host == self.host or run.failure is not None or not _missing(measured.samples, calls):
+        complete = run.finished_at is not None and not _missing(measured.samples, calls)
+        if run.host == self.host or run.failure is not None or complete:
             return measured
         with self._database.writing() as connection:
             self._lock.check_claim(connection, self.benchmark_id)

@@ -209,11 +209,12 @@ def lost_after(server: FakeOllama, samples: int) -> Callable[[World, str], Calla
     return listener
 
 
+@pytest.mark.parametrize("samples", [6, 7, 8], ids=lambda samples: f"after {samples} of 4 a model")
 def test_the_models_of_a_lost_host_move_to_the_other_and_none_is_measured_twice(
-    world: World, hosts: dict[str, FakeOllama]
+    world: World, hosts: dict[str, FakeOllama], samples: int
 ) -> None:
     world.configure(retry_pause_s=0.0)
-    ranked = measured(world, on_event=lost_after(hosts["gpu2"], 6)(world, "gpu2"))
+    ranked = measured(world, on_event=lost_after(hosts["gpu2"], samples)(world, "gpu2"))
     assert {result.model for result in ranked.scoreboard.ranked} == set(MODELS)
     assert len(world.rows("benchmark_samples", "case_id")) == len(MODELS) * len(CASES)
     assert [event.host for event in world.events if isinstance(event, HostStopped)] == ["gpu2"]
@@ -227,6 +228,7 @@ def test_a_model_that_no_other_host_has_waits_with_the_reason(world: World, host
     world.configure(retry_pause_s=0.0)
     for name in MODELS[1:4]:
         del hosts["gpu1"].models[name]
+    hosts["gpu2"].models["m02:1b"].latency_ms = 100.0  # the listener hears of its first call long before the last
     ranked = measured(world, *MODELS[:4], on_event=lost_after(hosts["gpu2"], 5)(world, "gpu2"))
     standings = {result.model: result.standing for result in ranked.scoreboard.results}
     assert standings == {
