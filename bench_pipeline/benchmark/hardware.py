@@ -59,15 +59,6 @@ def stated_hardware(settings: Settings, name: str | None, address: ServerAddress
     return next((stated[one] for one in names if one in stated), None)
 
 
-def groups_of_hosts(settings: Settings) -> int:
-    """Return how many benchmarks can run at once: one for each group of named hosts with equal hardware, at least one.
-
-    This is the limit of Dagster's pool of benchmarks. A further run of a group would start only to wait for its lock.
-    """
-    groups = {stated_hardware(settings, name, address) or name for name, address in settings.named_hosts.items()}
-    return max(1, len(groups))
-
-
 def this_machine(system: System) -> Hardware:
     """Return processor, cores, memory (GiB), operating system and, where the driver tells, GPUs of this machine."""
     found: dict[str, str | int] = {

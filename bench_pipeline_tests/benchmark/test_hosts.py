@@ -21,13 +21,11 @@ from bench_pipeline.benchmark.events import (
     OnHost,
     SampleTaken,
 )
-from bench_pipeline.benchmark.hardware import groups_of_hosts
 from bench_pipeline.benchmark.measurement import MeasurementRequest, measure
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.domain.errors import GateFailed
 from bench_pipeline.domain.measuring.scoreboard import Standing
 from bench_pipeline.domain.models.actor import Exclusion
-from bench_pipeline.settings import Settings
 from bench_pipeline.storage.locks import LockTaken, this_host
 from bench_pipeline_tests.fakes.ollama_server import FakeModel, FakeOllama
 from bench_pipeline_tests.kit.engines import ONE_ENGINE
@@ -396,23 +394,6 @@ def test_the_guide_can_be_followed(
     again = typed("run", "--task", "grading", "--reuse").stdout
     assert f"host gpu2 is left out: no Ollama server answers at {hosts['gpu2'].url}; start it" in again
     assert "or set BENCH_OLLAMA_HOSTS\n" in again
-
-
-@pytest.mark.parametrize(
-    ("stated", "at_once"),
-    [
-        ({}, 2),
-        ({"gpu1": "RTX 4090", "gpu2": "RTX 4090"}, 1),
-        ({"10.0.0.1": "RTX 4090", "10.0.0.2:11434": "RTX 4090"}, 1),
-        ({"gpu1": "RTX 4090", "gpu2": "RTX 3060"}, 2),
-    ],
-)
-def test_as_many_benchmarks_run_at_once_as_there_are_groups_of_equal_hosts(
-    stated: dict[str, str], at_once: int
-) -> None:
-    hosts = SecretStr("gpu1=10.0.0.1,gpu2=10.0.0.2")
-    assert groups_of_hosts(Settings(ollama_hosts=hosts, server_hardware=stated)) == at_once
-    assert groups_of_hosts(Settings(ollama_hosts=None)) == 1
 
 
 @ONE_ENGINE
