@@ -132,6 +132,7 @@ def test_the_end_leaves_no_process_not_even_a_deaf_child_of_one_that_died(
 KILLED = f"""
 import os, signal
 from bench_pipeline.ui.supervision import Service, Supervisor
+signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a shell's background jobs, and what they start, may ignore it
 supervisor = Supervisor(os.environ, print)
 service = Service("daemon", {SLEEPS!r})
 supervisor.start(service)
