@@ -10,6 +10,7 @@ import click
 
 from bench_pipeline.benchmark.events import Event
 from bench_pipeline.benchmark.measurement import MeasurementRequest, measure
+from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.ranking import RankedBenchmark
 from bench_pipeline.benchmark.workbench import Workbench, open_workbench
 from bench_pipeline.cli.completion import task_names
@@ -116,6 +117,7 @@ def run(as_json: bool, output: Path | None, fresh: bool, wait_s: int, **given: U
         tree(event)
 
     with outputs.also_of_a_failure(), open_workbench(load_settings(), wait_s) as bench:
+        prepare(bench, request.task, request.suite_file)  # a faulty task is refused before a server is asked
         if why := must_wait(bench, datetime.now(UTC)):
             click.echo(f"⏳ {why}; this benchmark starts all the same, and may slow production down", err=True)
         before = outputs.baseline(bench)
