@@ -105,7 +105,7 @@ def incumbent_models(bench: Workbench, task: Task) -> list[str]:
 def waiting_challenger(
     database: Database, prepared: PreparedTask, field: Field, runs: Mapping[str, ModelRun], policy: PromotionPolicy
 ) -> str | None:
-    """Return the model whose earlier run leads those of all incumbents by the policy's margin; None if none does.
+    """Return the model whose earlier run leads those of all incumbents by the policy's margin; None without one.
 
     Production does not use it yet, and only a final decides between the two. A benchmark of another model would rank it
     first by its earlier run, hold no final, and so contradict the benchmark that decided for it.
@@ -116,7 +116,8 @@ def waiting_challenger(
     ranked = rank(model_results(prepared.case_ids, prepared.protocol, runs, by_model), field.incumbents).ranked
     used = [result.avg_latency_ms for result in ranked if result.model in field.incumbents and result.avg_latency_ms]
     leader = next((result for result in ranked if result.avg_latency_ms is not None), None)
-    if leader is None or leader.avg_latency_ms is None or not used or leader.model in field.incumbents:
+    run = field.incumbents | {candidate.name for candidate in field.candidates}
+    if leader is None or leader.avg_latency_ms is None or not used or leader.model in run:
         return None
     return leader.model if leader.avg_latency_ms <= (1 - policy.min_gain) * min(used) else None
 

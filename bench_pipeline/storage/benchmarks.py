@@ -341,10 +341,10 @@ def _model_run(row: RowMapping) -> ModelRun:
 
 
 def measured_models(connection: Connection, evidence_key: str) -> set[tuple[str, str]]:
-    """Return the models with a finished run under this evidence key: name, and digest or, without one, the name."""
+    """Return the models with a run in a finished benchmark of this evidence key: name, and digest or else the name."""
     name = benchmark_model_runs.c.model_name
     query = _candidate_runs(name, func.coalesce(benchmark_model_runs.c.digest, name)).where(
-        benchmark_runs.c.evidence_key == evidence_key, _ENDED
+        benchmark_runs.c.evidence_key == evidence_key, benchmark_runs.c.status == RunStatus.FINISHED, _ENDED
     )
     return {(model, digest) for model, digest in connection.execute(query.distinct())}
 

@@ -292,6 +292,24 @@ def test_a_killed_run_is_launched_again_without_an_attempt(measured: Pipeline) -
     assert [(one.attempts, one.lost) for one in triggers_now(measured)] == [(0, 1)]
 
 
+def test_a_run_that_is_killed_between_its_model_and_the_final_is_launched_again(measured: Pipeline) -> None:
+    """The model has its own calls by then, but its benchmark has no end, no ranking and no decision."""
+    a_new_model(measured)
+    (request,) = requests_of(tick(measured))
+    execute(measured, request, only=["eligible_models", "grading/test_cases", "grading/model_runs"])
+    (run,) = measured.instance.get_runs(dg.RunsFilter(tags={TRIGGER: request.tags[TRIGGER]}))
+    begun = tables.benchmark_runs.c.dagster_run_id == run.run_id
+    measured.world.change(update(tables.benchmark_runs).where(begun).values(status="running", finished_at=None))
+    measured.instance.report_run_failed(run)
+
+    (again,) = requests_of(tick(measured))
+    execute(measured, again, only=MEASURING)
+    tick(measured)
+
+    assert [one.state for one in triggers_now(measured)] == [TriggerState.DONE]
+    assert len(measured.world.rows("benchmark_runs", "benchmark_id")) == 2, "the interrupted benchmark goes on"
+
+
 def test_the_page_of_the_triggers_tells_what_waits_and_why(measured: Pipeline) -> None:
     a_new_model(measured)
     with measured.world.database.exclusive(BENCHMARK):
