@@ -280,6 +280,7 @@ def test_a_cancelled_run_waits_for_a_person(measured: Pipeline) -> None:
 
 
 def test_a_killed_run_is_launched_again_without_an_attempt(measured: Pipeline) -> None:
+    """Row 30."""
     a_new_model(measured)
     (request,) = requests_of(tick(measured))
     execute(measured, request, only=["eligible_models"])
@@ -340,7 +341,7 @@ def test_a_dead_server_makes_its_models_unknown_not_absent(measured: Pipeline) -
 
     dead = told(tick(measured))
 
-    assert "2 models are not known now: " in dead
+    assert "\n2 models are not known now: " in dead
     assert "all " not in dead
     assert [one.state for one in triggers_now(measured)] == [TriggerState.WAITING]
     measured.world.server.broken = set()
