@@ -51,11 +51,12 @@ COMMAND_LINES = {
     "db": "db install",
     "triggers": "triggers",
     "retry": "retry",
+    "heal": "heal",
     "alerts": "alerts",
     "doctor": "doctor",
     "completion": "completion bash",
 }
-IN_NEED_OF_NO_DATABASE = {"completion"}
+IN_NEED_OF_NO_DATABASE = {"completion", "heal"}
 
 
 @pytest.fixture
