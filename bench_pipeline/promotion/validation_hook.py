@@ -27,7 +27,7 @@ MAX_REASON_CHARS = 500
 _MAX_FAULT_CHARS = 300  # the rest of a reason is for what the hook wrote to its standard error
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _CREDENTIAL = re.compile(
-    r"BENCH_.*(URL|PASSWORD|KEY|TOKEN|SECRET)|(OPENAI|OLLAMA)_API_KEY|DAGSTER_PG_PASSWORD", re.IGNORECASE
+    r"BENCH_.*(URLS?|HOSTS|PASSWORD|KEY|TOKEN|SECRET)|(OPENAI|OLLAMA)_API_KEY|DAGSTER_PG_PASSWORD", re.IGNORECASE
 )
 _FORMS = "give a Python callable as module:callable, or a command line"
 _OBJECT = 'write one JSON object such as {"passed": true} to standard output, and nothing else'
@@ -59,8 +59,8 @@ def run_hook(hook: str, question: Mapping[str, Any], time_limit_s: float) -> Hoo
     """Run a hook, and kill it with all its children if it takes longer than `time_limit_s`, seconds.
 
     It gets this process's environment without the credentials of this program: every `BENCH_…` variable that ends in
-    URL, PASSWORD, KEY, TOKEN or SECRET, `OPENAI_API_KEY`, `OLLAMA_API_KEY` and `DAGSTER_PG_PASSWORD`. Any failure of
-    the hook is an answer that did not pass. Raises `InputError` when `hook` has neither form.
+    URL, URLS, HOSTS, PASSWORD, KEY, TOKEN or SECRET, `OPENAI_API_KEY`, `OLLAMA_API_KEY` and `DAGSTER_PG_PASSWORD`. Any
+    failure of the hook is an answer that did not pass. Raises `InputError` when `hook` has neither form.
     """
     command = _command(hook)
     text = json.dumps(dict(question), allow_nan=False).encode() + b"\n"
