@@ -165,12 +165,17 @@ def _impacts(changes: dg.MetadataValue) -> dict[str, str]:
 
 
 def _cause(result: dg.ExecuteInProcessResult) -> str:
-    """Return which step of a job failed first, and why."""
+    """Return which step of a job failed first, and why; of a check that stops the job, what it says."""
     failed = next((event for event in result.all_events if event.is_step_failure), None)
     if failed is None:
         return f"the job {result.job_def.name} failed"
     data = failed.step_failure_data
     said = data.user_failure_data.description if data.user_failure_data else None
+    if said is None:
+        checks = result.get_asset_check_evaluations()
+        said = next(
+            (one.description for one in checks if not one.passed and one.blocking and one.description), ""
+        ).rstrip(".")
     return f"{failed.step_key} failed: {said or (data.error.cls_name if data.error else 'no reason given')}"
 
 

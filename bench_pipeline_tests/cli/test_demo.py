@@ -43,7 +43,7 @@ def test_a_job_that_fails_is_one_line_with_the_step_and_its_reason(
     database.close()
     with pytest.raises(GateFailed) as failed:
         run_jobs(settings, dagster_home(), ["grading"], False, LiveTree(write=lambda _: None))
-    assert str(failed.value).startswith("grading__model_runs failed: no model can be measured for grading: ")
+    assert str(failed.value).startswith("eligible_models_models_are_eligible failed: None of 8 actors is eligible (")
     assert "\n" not in str(failed.value)
     assert capfd.readouterr() == ("", "")
 
