@@ -27,6 +27,11 @@ def run(typed: Typed, *options: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.fixture(autouse=True)
+def _a_busy_machine_does_not_look_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_MIN_GAIN", "0.9")
+
+
 @pytest.fixture
 def champion(typed: Typed, world: World) -> str:
     """A benchmark whose champion is `fast`; returns its id."""
