@@ -12,10 +12,7 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     Select,
-    and_,
     delete,
-    exists,
-    func,
     insert,
     select,
     update,
@@ -307,14 +304,12 @@ def earlier_model_runs(connection: Connection, evidence_key: str, since: datetim
             benchmark_model_runs.c.started_at >= since,
             benchmark_model_runs.c.role == Role.CANDIDATE,
             benchmark_model_runs.c.stopped.is_distinct_from(StopReason.OUTPACED.value),
-            _ENDED,
+            benchmark_model_runs.c.finished_at.is_not(None),
+            benchmark_model_runs.c.failure.is_(None),
         )
         .order_by(benchmark_model_runs.c.model_run_id.desc())
     )
     return [_model_run(row) for row in connection.execute(query).mappings()]
-
-
-_ENDED = and_(benchmark_model_runs.c.finished_at.is_not(None), benchmark_model_runs.c.failure.is_(None))
 
 
 def _model_run(row: RowMapping) -> ModelRun:
@@ -340,46 +335,10 @@ def _model_run(row: RowMapping) -> ModelRun:
     )
 
 
-def measured_models(connection: Connection, evidence_key: str) -> set[tuple[str, str]]:
-    """Return the models with a run in a finished benchmark of this evidence key: name, and digest or else the name."""
-    name = benchmark_model_runs.c.model_name
-    query = _candidate_runs(name, func.coalesce(benchmark_model_runs.c.digest, name)).where(
-        benchmark_runs.c.evidence_key == evidence_key, benchmark_runs.c.status == RunStatus.FINISHED, _ENDED
-    )
-    return {(model, digest) for model, digest in connection.execute(query.distinct())}
-
-
-def models_run_before(connection: Connection, task: str) -> set[tuple[str, str]]:
-    """Return the models that were ever run on a task, as `measured_models` does, whatever the terms and the end."""
-    name = benchmark_model_runs.c.model_name
-    query = _candidate_runs(name, func.coalesce(benchmark_model_runs.c.digest, name))
-    return {(model, digest) for model, digest in connection.execute(query.where(benchmark_runs.c.task_type == task))}
-
-
-def measured_whole(
-    connection: Connection, task: str, since: datetime, suite_hash: str, protocol_hash: str
-) -> str | None:
-    """Return the latest finished, valid benchmark since then that ran every model which it ranked; None if none did."""
-    b, p, r = benchmark_runs.c, benchmark_candidates.c, benchmark_model_runs.c
-    own_run = exists().where(r.benchmark_id == p.benchmark_id, r.model_name == p.model_name)
-    left_out = exists().where(p.benchmark_id == b.benchmark_id, p.exclusion.is_(None), ~own_run)
-    terms = b.suite_hash == suite_hash, b.protocol_hash == protocol_hash, b.rescored_from.is_(None)
-    query = select(b.benchmark_id).where(*_finished(task), *terms, b.started_at >= since, b.invalid.is_(None))
-    return connection.scalar(query.where(~left_out).order_by(b.started_at.desc()).limit(1))
-
-
 def benchmarks_of_dagster(connection: Connection, task: str, limit: int) -> list[BenchmarkRow]:
     """Return the task's last finished benchmarks that Dagster measured, newest first."""
     query = _newest_first(*_finished(task), benchmark_runs.c.dagster_run_id.is_not(None)).limit(limit)
     return [_benchmark_row(row) for row in connection.execute(query).mappings()]
-
-
-def first_benchmark_at(connection: Connection, task: str) -> datetime | None:
-    """Return when the task was first benchmarked; None if it never was."""
-    begun: datetime | None = connection.scalar(
-        select(benchmark_runs.c.started_at).where(*_finished(task)).order_by(benchmark_runs.c.started_at).limit(1)
-    )
-    return begun
 
 
 def record_dagster_run(connection: Connection, benchmark_id: str, dagster_run_id: str) -> None:
@@ -387,14 +346,6 @@ def record_dagster_run(connection: Connection, benchmark_id: str, dagster_run_id
     c = benchmark_runs.c
     connection.execute(
         update(benchmark_runs).where(c.benchmark_id == benchmark_id).values(dagster_run_id=dagster_run_id)
-    )
-
-
-def _candidate_runs(*columns: ColumnElement[Any]) -> Select[Any]:
-    return (
-        select(*columns)
-        .join(benchmark_runs, benchmark_runs.c.benchmark_id == benchmark_model_runs.c.benchmark_id)
-        .where(benchmark_runs.c.purpose == Purpose.BENCHMARK, benchmark_model_runs.c.role == Role.CANDIDATE)
     )
 
 

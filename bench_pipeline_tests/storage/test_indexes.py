@@ -9,7 +9,17 @@ from datetime import UTC, datetime
 from sqlalchemy import Connection, event, text
 
 from bench_pipeline.domain.measuring.benchmark import Purpose
-from bench_pipeline.storage import benchmarks, champions, decisions, documents, history, ledger, promotions, samples
+from bench_pipeline.storage import (
+    benchmarks,
+    champions,
+    decisions,
+    documents,
+    history,
+    ledger,
+    measured,
+    promotions,
+    samples,
+)
 from bench_pipeline.storage.database import Database
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -19,11 +29,11 @@ READS: dict[str, Callable[[Connection], object]] = {
     "the model runs of a benchmark": lambda c: benchmarks.model_runs(c, "b"),
     "model runs by their ids": lambda c: benchmarks.model_runs_by_id(c, [1, 2]),
     "earlier runs under the same evidence": lambda c: benchmarks.earlier_model_runs(c, "key", AT),
-    "measured models under the same evidence": lambda c: benchmarks.measured_models(c, "key"),
-    "models that ran on a task": lambda c: benchmarks.models_run_before(c, "grading"),
-    "a whole benchmark since a moment": lambda c: benchmarks.measured_whole(c, "grading", AT, "suite", "protocol"),
+    "measured models under the same evidence": lambda c: measured.measured_models(c, "key"),
+    "models that ran on a task": lambda c: measured.models_run_before(c, "grading"),
+    "a whole benchmark since a moment": lambda c: measured.measured_whole(c, "grading", AT, "suite", "protocol"),
     "the last benchmarks of Dagster's": lambda c: benchmarks.benchmarks_of_dagster(c, "grading", 5),
-    "when a task was first benchmarked": lambda c: benchmarks.first_benchmark_at(c, "grading"),
+    "when a task was first benchmarked": lambda c: measured.first_benchmark_at(c, "grading"),
     "unfinished benchmarks": lambda c: benchmarks.unfinished_benchmarks(c, Purpose.BENCHMARK, "key", AT),
     "the latest benchmark of a task": lambda c: benchmarks.latest_benchmark(c, "grading"),
     "the models that did not take part": lambda c: benchmarks.excluded_candidates(c, "b"),

@@ -13,12 +13,11 @@ from bench_pipeline.operation.causes.approved import find_approved
 from bench_pipeline.operation.causes.decision_due import find_decision_due
 from bench_pipeline.operation.causes.model_gone import find_model_gone
 from bench_pipeline.operation.causes.monthly import find_monthly
-from bench_pipeline.operation.causes.new_model import find_new_models
-from bench_pipeline.operation.causes.new_weights import find_new_weights
 from bench_pipeline.operation.causes.quarterly import find_quarterly
 from bench_pipeline.operation.causes.server_changed import find_server_changed
 from bench_pipeline.operation.causes.slow_in_production import find_slow_in_production
 from bench_pipeline.operation.causes.task_changed import find_task_changed
+from bench_pipeline.operation.causes.unmeasured import find_new_models, find_new_weights
 from bench_pipeline.operation.causes.validation_undone import find_validation_undone
 
 Find = Callable[[Workbench, str, Sequence[Candidate], datetime], list[Finding]]

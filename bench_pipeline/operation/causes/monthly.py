@@ -10,7 +10,7 @@ from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.triggers.trigger import Cause, Finding
 from bench_pipeline.operation.causes.ticks import latest_tick
-from bench_pipeline.storage.benchmarks import first_benchmark_at, measured_whole
+from bench_pipeline.storage.measured import first_benchmark_at, measured_whole
 
 NOTICED_WITHIN = timedelta(hours=24)
 """How long a tick counts for a task that was never benchmarked, and so missed none."""

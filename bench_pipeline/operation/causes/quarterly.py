@@ -12,7 +12,8 @@ from bench_pipeline.domain.models.actor import Candidate
 from bench_pipeline.domain.promoting.fitness import foreign_terms
 from bench_pipeline.domain.triggers.trigger import Cause, Finding
 from bench_pipeline.operation.causes.ticks import latest_tick
-from bench_pipeline.storage.benchmarks import BenchmarkRow, first_benchmark_at
+from bench_pipeline.storage.benchmarks import BenchmarkRow
+from bench_pipeline.storage.measured import first_benchmark_at
 from bench_pipeline.storage.triggers import trigger_of_benchmark
 
 REPEATS = 5

@@ -1,15 +1,20 @@
-"""Eligible models without a finished run under the present evidence of a task. Which cause that is, others say."""
+"""Eligible models without a finished run under a task's present evidence: new ones, and known ones with new weights.
+
+The first benchmark of a task is not here: it measures all models together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from bench_pipeline.benchmark.hardware import hardware_by_server, server_of
 from bench_pipeline.benchmark.preparation import prepare
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.models.actor import Candidate
-from bench_pipeline.storage.benchmarks import measured_models, models_run_before
+from bench_pipeline.domain.triggers.trigger import Cause, Finding
+from bench_pipeline.storage.measured import measured_models, models_run_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +59,25 @@ def coverage(bench: Workbench, task: str, roster: Sequence[Candidate]) -> Covera
             other = any(model == candidate.name and weights != digest for model, weights in before)
             missing.append(Unmeasured(candidate.name, digest, key, other))
     return Coverage(count, tuple(missing))
+
+
+def find_new_models(bench: Workbench, task: str, roster: Sequence[Candidate], now: datetime) -> list[Finding]:  # noqa: ARG001
+    """Return the eligible models without a result on a task, each to be measured on its own among the others."""
+    found = [one for one in coverage(bench, task, roster).unmeasured if not one.known]
+    return [_finding(task, Cause.NEW_MODEL, one, "it is eligible and not measured") for one in found]
+
+
+def find_new_weights(bench: Workbench, task: str, roster: Sequence[Candidate], now: datetime) -> list[Finding]:  # noqa: ARG001
+    """Return the eligible models that ran on a task with other weights, and not to the end with those of now."""
+    found = [one for one in coverage(bench, task, roster).unmeasured if one.known]
+    return [
+        _finding(
+            task, Cause.NEW_WEIGHTS, one, f"its weights ({one.digest.removeprefix('sha256:')[:12]}) are not measured"
+        )
+        for one in found
+    ]
+
+
+def _finding(task: str, cause: Cause, one: Unmeasured, why: str) -> Finding:
+    wanted = [one.model, one.digest, one.evidence_key]
+    return Finding(task, cause, why, subject=one.model, wanted=wanted, models=(one.model,))
