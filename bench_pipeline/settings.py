@@ -5,15 +5,12 @@ What a setting means for a measurement is in domain/measuring/protocol.py, for a
 
 from __future__ import annotations
 
-import codecs
-import io
 import os
 import re
 from pathlib import Path
 from typing import Literal
 
 from dotenv import dotenv_values
-from dotenv.parser import parse_stream
 from platformdirs import user_cache_path
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_core import PydanticCustomError
@@ -26,6 +23,7 @@ from bench_pipeline.domain.models.actor import MODEL_ACTOR_TYPE
 from bench_pipeline.domain.models.server_address import ServerAddress, parse_named_hosts, parse_ollama_host
 from bench_pipeline.domain.promoting.policy import ALPHA, PromotionPolicy
 from bench_pipeline.domain.triggers.quiet_hours import parse_quiet_hours
+from bench_pipeline.env_file import ENCODING, ENV_FILE, check_env_file
 
 # Families trained for code only, or that need an image. qwen2.5-coder is chat-tuned and stays in.
 CODE_OR_VISION_ONLY = (
@@ -40,17 +38,14 @@ EMBEDDING_OR_SPECIALIST = (
 REMOVED_NAMES = {"BENCH_POLICY": "BENCH_STRATEGY", "BENCH_EVIDENCE_DAYS": "BENCH_REUSE_DAYS"}
 """Variables renamed in version 0.2, keyed by their former names."""
 
-_ENV_FILE = Path(".env")
-_ENCODING = "utf-8-sig"  # Windows editors begin UTF-8 with a byte order mark, which would become part of the first name
-
 
 class Settings(BaseSettings):
     """The settings and their defaults; `docs/reference/settings.md` lists them."""
 
     model_config = SettingsConfigDict(
         env_prefix="BENCH_",
-        env_file=_ENV_FILE,
-        env_file_encoding=_ENCODING,
+        env_file=ENV_FILE,
+        env_file_encoding=ENCODING,
         env_ignore_empty=True,
         extra="ignore",
         frozen=True,
@@ -355,7 +350,7 @@ def load_settings() -> Settings:
     An empty variable counts as not set. Raises `InputError` with one line per invalid variable, or per variable that
     has another name now, or with one line about an `.env` that cannot be read.
     """
-    _check_env_file()
+    check_env_file()
     if removed := sorted(REMOVED_NAMES.keys() & _names_in_use()):
         raise InputError("\n".join(f"{name}: has another name now; write {REMOVED_NAMES[name]}" for name in removed))
     try:
@@ -367,45 +362,9 @@ def load_settings() -> Settings:
         raise InputError("\n".join(lines)) from None
 
 
-def _check_env_file() -> None:
-    """Raise `InputError` if `.env` is there and cannot be read as settings.
-
-    Without this check a folder or a faulty line is ignored, and another encoding fails without the file's name. A
-    virtual environment of that name is left alone.
-    """
-    if (_ENV_FILE / "pyvenv.cfg").is_file():
-        return
-    if _ENV_FILE.is_dir():
-        raise InputError(f"{_ENV_FILE}: is a folder; remove it, or replace it by a file with one NAME=value per line")
-    try:
-        raw = _ENV_FILE.read_bytes()
-    except FileNotFoundError:
-        if _ENV_FILE.is_symlink():
-            raise InputError(f"{_ENV_FILE}: is a link to a file that does not exist; remove or correct it") from None
-        return
-    except OSError as error:
-        raise InputError(f"{_ENV_FILE}: cannot be read: {error.strerror}; correct that or remove the file") from None
-    for binding in parse_stream(io.StringIO(_text_of_env_file(raw))):
-        if binding.error:
-            raise InputError(f"{_ENV_FILE}: line {binding.original.line} cannot be read; write NAME=value")
-
-
-def _text_of_env_file(raw: bytes) -> str:
-    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in raw:
-        raise InputError(
-            f"{_ENV_FILE}: is UTF-16 or binary, not UTF-8 text; in PowerShell write "
-            f"`(Get-Content {_ENV_FILE}) | Set-Content -Encoding utf8 {_ENV_FILE}`"
-        )
-    try:
-        return raw.decode(_ENCODING)
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{_ENV_FILE}: line {line} is not UTF-8 text; save the file as UTF-8") from None
-
-
 def _names_in_use() -> set[str]:
     """Return the names of the variables that are set, and not empty."""
-    values = [*os.environ.items(), *dotenv_values(_ENV_FILE, encoding=_ENCODING).items()]
+    values = [*os.environ.items(), *dotenv_values(ENV_FILE, encoding=ENCODING).items()]
     return {name.upper() for name, value in values if value}
 
 
