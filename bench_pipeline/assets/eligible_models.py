@@ -75,7 +75,7 @@ def models_are_eligible(context: dg.AssetCheckExecutionContext, workbench: Workb
     with workbench.open() as bench:
         found = workbench.candidates(bench, context.run.run_id)
     eligible = sum(line.eligible for line in found)
-    why = listed(_counted(found)) or "there are no actors"
+    why = listed(_counted(found)) or "the table of actors is empty"
     return dg.AssetCheckResult(
         passed=eligible > 0,
         description=f"{eligible} of {len(found)} actors are eligible"

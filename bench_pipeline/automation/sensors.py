@@ -120,7 +120,7 @@ def _deliveries_sensor(tasks: Sequence[str], jobs: Sequence[AssetJob], settings:
 def _outcome(context: dg.SensorEvaluationContext, found: Round, requests: list[dg.RunRequest]) -> dict[str, Any]:
     """Return the runs that a tick requests, else why there are none; with runs the texts go to the tick's log."""
     if not requests:
-        return {"skip_reason": "\n".join(found.lines) or "there are no tasks"}
+        return {"skip_reason": "\n".join(found.lines) or "testcases/ holds no task"}
     for line in found.lines:
         context.log.info(line)
     return {"run_requests": requests}

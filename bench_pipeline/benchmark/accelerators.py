@@ -28,7 +28,7 @@ _ON_CPU = "its models run on the CPU, and those of another host on a GPU"
 
 
 def lock_of(bench: Workbench, candidates: Sequence[Candidate]) -> LockPurpose:
-    """Return the lock of a benchmark of these candidates: one place for each server, whoever measures it from where.
+    """Return the lock of a benchmark of these candidates: one place per server, wherever the benchmark runs.
 
     A named host has an accelerator of its own. Any other server may share that of its machine with others, so the
     machine is a place too.

@@ -25,9 +25,9 @@ _WORKSPACE = Path("workspace.yaml")
 def ui(host: str, port: int, workspace: Path | None, as_json: bool) -> int:
     """Start Dagster's web server and daemon.
 
-    Uses the Dagster instance of DAGSTER_HOME, or of .dagster in this folder when the variable is not set. There
-    is no login: anyone who reaches the address can start runs, which promote. Pages of other sites are refused. A
-    process of Dagster that dies is started again. Stopping it also stops a run in progress; what it has measured is
+    Uses the Dagster instance of DAGSTER_HOME, or of .dagster in this folder when the variable is not set. The
+    server has no login: anyone who reaches the address can start runs, which promote. Pages of other sites are refused.
+    A process of Dagster that dies is started again. Stopping it also stops a run in progress; what it has measured is
     stored.
 
     Exit status: 0 stopped by Ctrl-C or SIGTERM, 1 a process ended before it was ready, or again and again.

@@ -180,4 +180,4 @@ def _about(roster: Sequence[Candidate]) -> list[str]:
     for detail in unknown.values():
         reasons[detail] = reasons.get(detail, 0) + 1
     lines = [f"{count} models are not known now: {detail}" for detail, count in reasons.items()]
-    return lines if roster else ["there are no actors"]
+    return lines if roster else ["the table of actors is empty"]

@@ -190,7 +190,7 @@ def _unmeasured(bench: Workbench, trigger: Trigger) -> str:
     for model in trigger.models:
         result = results.get(model)
         if result is None:
-            return f"{model} did not take part: {excluded.get(model, 'it is no actor any more')}"
+            return f"{model} did not take part: {excluded.get(model, 'it is not in the table of actors any more')}"
         if result.standing is Standing.INCONCLUSIVE:
             return f"{model} could not be measured: {result.why}"
     return ""

@@ -109,7 +109,7 @@ def _seconds(samples: Sequence[Sample]) -> float:
 def _outcome(case: str, samples: Sequence[Sample], result: ModelResult | None) -> FinalResult | None:
     failure = next((one for one in result.failures if one.case_id == case), None) if result else None
     if result is not None and failure is None and samples:
-        return None  # an error that another pass made good for is no failure
+        return None  # the case errored once, and another pass answered it
     for outcome in _WORST_FIRST:
         for sample in samples:
             if sample.outcome is outcome:

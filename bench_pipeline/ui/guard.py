@@ -23,7 +23,7 @@ _OPERATION = re.compile(rb"op=[A-Za-z0-9_]+")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a request is refused, in words for whoever sent it."""
+    """Why a request is refused, in words for the sender."""
 
     status: int
     text: str
@@ -101,7 +101,7 @@ class Guard:
 def _hostname(host: str) -> str:
     try:
         return urlsplit(f"//{host}").hostname or ""
-    except ValueError:  # brackets that are no IPv6 address
+    except ValueError:  # the brackets do not hold an IPv6 address
         return ""
 
 

@@ -27,10 +27,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bench_pipeline_tests.campaigns.outage_invariants import Story, faults, look
 from bench_pipeline_tests.fakes.ollama_server import FakeModel, FakeOllama
-from bench_pipeline_tests.kit.models import FAST, FINAL_PASSES, fake_models
+from bench_pipeline_tests.kit.models import FAST, fake_models
 from bench_pipeline_tests.kit.production import actors, fill_production
-from bench_pipeline_tests.kit.rehearsal import Rehearsal
-from bench_pipeline_tests.kit.tasks import write_task
+from bench_pipeline_tests.kit.rehearsal import Rehearsal, rehearsal_of_grading
 from benchmarks.page import put_between, table
 
 SEED = 20261130
@@ -200,13 +199,7 @@ def deployment() -> Iterator[tuple[Rehearsal, FakeOllama]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(FakeOllama(models))
-        write_task(folder / "testcases")
-        variables = {
-            "OLLAMA_HOST": server.url,
-            "BENCH_TESTCASES_DIR": str(folder / "testcases"),
-            "BENCH_FINAL_PASSES": str(FINAL_PASSES),
-        }
-        yield stack.enter_context(Rehearsal(folder, small_production, variables)), server
+        yield stack.enter_context(rehearsal_of_grading(folder, server.url, small_production)), server
 
 
 def run_campaign(victims: Sequence[str], points: int, seed: int) -> tuple[list[Trial], float]:

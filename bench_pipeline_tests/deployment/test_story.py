@@ -15,10 +15,10 @@ from sqlalchemy import Connection, create_engine, insert, select
 from bench_pipeline.assets.trigger_tags import TRIGGER
 from bench_pipeline_tests.fakes.ollama_server import FakeOllama
 from bench_pipeline_tests.kit.browser import open_browser
-from bench_pipeline_tests.kit.models import FAST, FINAL_PASSES, SLOW, fake_models
+from bench_pipeline_tests.kit.models import FAST, SLOW, fake_models
 from bench_pipeline_tests.kit.production import actors, conversations, fill_production
-from bench_pipeline_tests.kit.rehearsal import NO_NGINX, OPERATOR, Rehearsal, nginx_program
-from bench_pipeline_tests.kit.tasks import GRADE_A, write_task
+from bench_pipeline_tests.kit.rehearsal import NO_NGINX, OPERATOR, Rehearsal, nginx_program, rehearsal_of_grading
+from bench_pipeline_tests.kit.tasks import GRADE_A
 
 pytestmark = [pytest.mark.ui, pytest.mark.postgres, pytest.mark.timeout(900), pytest.mark.xdist_group("story")]
 
@@ -57,19 +57,11 @@ def ollama() -> Iterator[FakeOllama]:
 
 @pytest.fixture(scope="module")
 def automated(tmp_path_factory: pytest.TempPathFactory, ollama: FakeOllama) -> Iterator[Rehearsal]:
-    """The deployment with automation on, after the first benchmark of its task, which a person starts."""
+    """The deployment with its automation, after the first benchmark of its task, which a person starts."""
     if nginx_program() is None:
         pytest.skip(NO_NGINX)
-    folder: Path = tmp_path_factory.mktemp("story")
-    write_task(folder / "testcases")
-    variables = {
-        "OLLAMA_HOST": ollama.url,
-        "BENCH_TESTCASES_DIR": str(folder / "testcases"),
-        "BENCH_FINAL_PASSES": str(FINAL_PASSES),
-        "BENCH_RETRIES": "0",
-        "BENCH_AUTOMATION": "on",
-    }
-    with Rehearsal(folder, _fill_without_the_fast_model, variables) as up:
+    folder = tmp_path_factory.mktemp("story")
+    with rehearsal_of_grading(folder, ollama.url, _fill_without_the_fast_model, BENCH_RETRIES="0") as up:
         assert up.graphql(_LAUNCH, job=BENCHMARK)["launchRun"]["__typename"] == "LaunchRunSuccess"
         _until(lambda: [run["status"] for run in _runs(up, BENCHMARK)] == ["SUCCESS"], up)
         yield up

@@ -132,7 +132,7 @@ class Messages:
             f"No model qualifies for {self._name(task)}",
             f"In benchmark {self._plain(benchmark_id)} none of {len(models)} models was correct in all cases: "
             f"{self._list(list(models.items()), lambda one: f'{self._name(one[0])} ({self._plain(one[1], 120)})')}.",
-            "Production stays as it is, and there is no champion and no runner-up to switch to.",
+            "Production stays as it is. The task has neither a champion nor a runner-up to switch to.",
             f"See which cases failed: bench history --task {quote(task)}, and the report. Correct the prompt or the "
             "labels, or add a better model.",
             at,
@@ -158,29 +158,30 @@ class Messages:
 
     def champion_gone(self, one: CallingTrigger, now: datetime) -> Alert:
         """A model that production needs is gone or disabled."""
-        return Alert(
+        return self._of_champion(
             AlertCause.CHAMPION_GONE,
-            self._subject(f"{one.task} {one.subject}"),
+            one,
+            now,
             f"A model of {self._name(one.task)} is gone: {self._name(one.subject)}",
-            f"{self._plain(one.why, 300)}.",
             "Conversations that hold this actor fail now, or have nothing to fall back on if it is the runner-up.",
             "Install the model again or enable its actor, or switch to the runner-up: bench failover CONVERSATION_ID",
-            now,
-            _asset(one.task, "scoreboard"),
         )
 
     def champion_slow(self, one: CallingTrigger, now: datetime) -> Alert:
         """Production is slower than what was measured."""
-        return Alert(
+        return self._of_champion(
             AlertCause.CHAMPION_SLOW,
-            self._subject(f"{one.task} {one.subject}"),
+            one,
+            now,
             f"The champion of {self._name(one.task)} is slow in production: {self._name(one.subject)}",
-            f"{self._plain(one.why, 300)}.",
             "Production does not get the latency that the champion was chosen for.",
             "Look at what else runs on the server. A new benchmark is requested by itself; see it with bench triggers",
-            now,
-            _asset(one.task, "scoreboard"),
         )
+
+    def _of_champion(self, cause: AlertCause, one: CallingTrigger, now: datetime, *texts: str) -> Alert:
+        title, means, remedy = texts
+        subject, what = self._subject(f"{one.task} {one.subject}"), f"{self._plain(one.why, 300)}."
+        return Alert(cause, subject, title, what, means, remedy, now, _asset(one.task, "scoreboard"))
 
     def of_trigger(self, one: CallingTrigger, given_up: bool, now: datetime) -> Alert | None:
         """Return the alert that a trigger calls for, or None."""

@@ -23,7 +23,7 @@ _STRICTER = {("placement", "gpu", "auto")}
 class MeasuredTerms:
     """What was measured, or would be now: hashes of suite and prompt, the protocol, and how verdicts are read.
 
-    `verdict` is the contract of task.yaml; None if the stored one is no contract of now.
+    `verdict` is the contract of task.yaml; None if this version cannot read the stored one.
     """
 
     suite_hash: str

@@ -57,5 +57,5 @@ def _passwords(address: str) -> Iterator[str]:
 
 
 def _is_token(part: str) -> bool:
-    """The host of a receiver is no secret, and words of an address are not either."""
+    """Neither the host of a receiver nor a plain word in its address counts as a secret."""
     return len(part) >= _LEAST_TOKEN and "." not in part and part != "localhost" and not part.isdigit()

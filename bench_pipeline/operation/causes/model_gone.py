@@ -129,8 +129,8 @@ def _remedy(task: str, places: _Places, ready: Sequence[ConversationId]) -> str:
         return f"switch to the runner-up: {commands}{more}"
     if places.champion or places.serves:
         return (
-            f"there is no runner-up to switch to; restore it, or measure the others with `bench run --task {task}` and "
-            f"then `bench promote --task {task}`"
+            f"these conversations have no runner-up to switch to; restore the model, or measure the others "
+            f"with `bench run --task {task}` and then `bench promote --task {task}`"
         )
     return f"a failover would be refused until `bench run --task {task}` and a promotion name another one"
 

@@ -108,7 +108,10 @@ def test_without_a_runner_up_to_switch_to_the_others_are_to_be_measured(world: W
     why = {finding.subject: finding.why for finding in found_in(world)}
 
     assert why.keys() == {"fast", "slow"}
-    assert "there is no runner-up to switch to; restore it, or measure the others with" in why["fast"]
+    assert (
+        "these conversations have no runner-up to switch to; restore the model, or measure the others with"
+        in why["fast"]
+    )
     assert "`bench run --task grading` and then `bench promote --task grading`" in why["fast"]
 
 
@@ -119,7 +122,9 @@ def test_a_measured_model_that_serves_a_conversation_without_being_champion_is_t
 
     (finding,) = found_in(world)
 
-    assert finding.why.startswith("slow serves conversations 3336, 3337, 3339, but it is not enabled; there is no")
+    assert finding.why.startswith(
+        "slow serves conversations 3336, 3337, 3339, but it is not enabled; these conversations have no"
+    )
 
 
 def never_counted(world: World) -> None:
