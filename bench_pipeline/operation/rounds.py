@@ -101,11 +101,11 @@ def _notice(
     for finder in finders:
         try:
             found += finder.find(bench, task, roster, now)
-            looked_for.add(finder.cause)
+            looked_for.update(finder.causes)
         except BenchError as error:
             look.fault(task, str(error))
         except Exception as error:  # noqa: BLE001 - a defect in one finder must not silence the others
-            look.fault(task, f"looking for {finder.cause.value} failed: {type(error).__name__}: {error}")
+            look.fault(task, f"looking for {' and '.join(finder.causes)} failed: {type(error).__name__}: {error}")
     triggers.notice(bench, task, found, now, looked_for, unknown_models(roster))
 
 

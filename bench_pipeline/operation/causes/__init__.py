@@ -1,4 +1,4 @@
-"""The finders: each looks for one cause in what is stored and served now. They write nothing and start nothing."""
+"""The finders: each looks for causes in what is stored and served now. They write nothing and start nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench_pipeline.operation.causes.quarterly import find_quarterly
 from bench_pipeline.operation.causes.server_changed import find_server_changed
 from bench_pipeline.operation.causes.slow_in_production import find_slow_in_production
 from bench_pipeline.operation.causes.task_changed import find_task_changed
-from bench_pipeline.operation.causes.unmeasured import find_new_models, find_new_weights
+from bench_pipeline.operation.causes.unmeasured import find_unmeasured
 from bench_pipeline.operation.causes.validation_undone import find_validation_undone
 
 Find = Callable[[Workbench, str, Sequence[Candidate], datetime], list[Finding]]
@@ -26,27 +26,26 @@ Find = Callable[[Workbench, str, Sequence[Candidate], datetime], list[Finding]]
 
 @dataclass(frozen=True, slots=True)
 class Finder:
-    """Who looks for a cause: only it says that the cause is gone."""
+    """Who looks for causes, all of one action: only it says that a cause is gone."""
 
-    cause: Cause
+    causes: tuple[Cause, ...]
     find: Find
 
 
 FINDERS = (
-    Finder(Cause.MONTHLY, find_monthly),
-    Finder(Cause.QUARTERLY, find_quarterly),
-    Finder(Cause.NEW_MODEL, find_new_models),
-    Finder(Cause.NEW_WEIGHTS, find_new_weights),
-    Finder(Cause.MODEL_GONE, find_model_gone),
-    Finder(Cause.TASK_CHANGED, find_task_changed),
-    Finder(Cause.SERVER_CHANGED, find_server_changed),
-    Finder(Cause.SLOW_IN_PRODUCTION, find_slow_in_production),
-    Finder(Cause.VALIDATION_UNDONE, find_validation_undone),
-    Finder(Cause.DECISION_DUE, find_decision_due),
-    Finder(Cause.APPROVED, find_approved),
+    Finder((Cause.MONTHLY,), find_monthly),
+    Finder((Cause.QUARTERLY,), find_quarterly),
+    Finder((Cause.NEW_MODEL, Cause.NEW_WEIGHTS), find_unmeasured),
+    Finder((Cause.MODEL_GONE,), find_model_gone),
+    Finder((Cause.TASK_CHANGED,), find_task_changed),
+    Finder((Cause.SERVER_CHANGED,), find_server_changed),
+    Finder((Cause.SLOW_IN_PRODUCTION,), find_slow_in_production),
+    Finder((Cause.VALIDATION_UNDONE,), find_validation_undone),
+    Finder((Cause.DECISION_DUE,), find_decision_due),
+    Finder((Cause.APPROVED,), find_approved),
 )
 
 
 def finders_for(*actions: Action) -> tuple[Finder, ...]:
     """Return the finders whose causes ask for one of these actions."""
-    return tuple(finder for finder in FINDERS if finder.cause.action in actions)
+    return tuple(finder for finder in FINDERS if finder.causes[0].action in actions)

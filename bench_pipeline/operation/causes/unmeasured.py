@@ -61,23 +61,17 @@ def coverage(bench: Workbench, task: str, roster: Sequence[Candidate]) -> Covera
     return Coverage(count, tuple(missing))
 
 
-def find_new_models(bench: Workbench, task: str, roster: Sequence[Candidate], now: datetime) -> list[Finding]:  # noqa: ARG001
-    """Return the eligible models without a result on a task, each to be measured on its own among the others."""
-    found = [one for one in coverage(bench, task, roster).unmeasured if not one.known]
-    return [_finding(task, Cause.NEW_MODEL, one, "it is eligible and not measured") for one in found]
+def find_unmeasured(bench: Workbench, task: str, roster: Sequence[Candidate], now: datetime) -> list[Finding]:  # noqa: ARG001
+    """Return the eligible models without a result on a task, each to be measured on its own among the others.
+
+    The cause is new weights for a model that ran on the task with others, else a new model.
+    """
+    return [_finding(task, one) for one in coverage(bench, task, roster).unmeasured]
 
 
-def find_new_weights(bench: Workbench, task: str, roster: Sequence[Candidate], now: datetime) -> list[Finding]:  # noqa: ARG001
-    """Return the eligible models that ran on a task with other weights, and not to the end with those of now."""
-    found = [one for one in coverage(bench, task, roster).unmeasured if one.known]
-    return [
-        _finding(
-            task, Cause.NEW_WEIGHTS, one, f"its weights ({one.digest.removeprefix('sha256:')[:12]}) are not measured"
-        )
-        for one in found
-    ]
-
-
-def _finding(task: str, cause: Cause, one: Unmeasured, why: str) -> Finding:
+def _finding(task: str, one: Unmeasured) -> Finding:
+    cause, why = Cause.NEW_MODEL, "it is eligible and not measured"
+    if one.known:
+        cause, why = Cause.NEW_WEIGHTS, f"its weights ({one.digest.removeprefix('sha256:')[:12]}) are not measured"
     wanted = [one.model, one.digest, one.evidence_key]
     return Finding(task, cause, why, subject=one.model, wanted=wanted, models=(one.model,))
