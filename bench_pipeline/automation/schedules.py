@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from zoneinfo import available_timezones
+from typing import NamedTuple
 
 import dagster as dg
 
@@ -15,6 +15,7 @@ from bench_pipeline.assets.workbench_resource import WorkbenchResource
 from bench_pipeline.automation.jobs import AssetJob
 from bench_pipeline.automation.switch import runs_by_default
 from bench_pipeline.domain.errors import BenchError, InputError
+from bench_pipeline.domain.triggers.quiet_hours import zone_named
 from bench_pipeline.operation.causes import Find
 from bench_pipeline.operation.causes.monthly import find_monthly
 from bench_pipeline.operation.causes.quarterly import find_quarterly
@@ -27,9 +28,7 @@ def schedules(tasks: Sequence[str], job: AssetJob, settings: Settings) -> list[d
 
     Raises `InputError` for a cron expression or a time zone that Dagster refuses.
     """
-    zone = settings.schedule_timezone
-    if zone not in available_timezones():  # Dagster takes an empty one for UTC
-        raise InputError(f"BENCH_SCHEDULE_TIMEZONE: {zone!r} is not a time zone; write one such as Europe/Berlin")
+    zone_named(settings.schedule_timezone)  # Dagster takes an empty one for UTC
     monthly = _Cron("monthly_benchmark", "BENCH_SCHEDULE", settings.schedule, "All tasks and all eligible models.")
     review = _Cron(
         "quarterly_review",
@@ -44,11 +43,13 @@ def schedules(tasks: Sequence[str], job: AssetJob, settings: Settings) -> list[d
     ]
 
 
-class _Cron:
+class _Cron(NamedTuple):
     """A schedule's name, the setting that has its expression, and what it measures."""
 
-    def __init__(self, name: str, variable: str, expression: str, what: str) -> None:
-        self.name, self.variable, self.expression, self.what = name, variable, expression, what
+    name: str
+    variable: str
+    expression: str
+    what: str
 
 
 def _schedule(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from sqlalchemy.exc import DBAPIError
@@ -16,9 +17,8 @@ from sqlalchemy.exc import DBAPIError
 from bench_pipeline.benchmark.hardware import server_of
 from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.errors import InputError, RuntimeFailure
-from bench_pipeline.domain.models.model_ref import ModelRef, RuntimeKind, UnknownExecutionPath, parse_execution_path
+from bench_pipeline.domain.models.model_ref import ModelRef, UnknownExecutionPath, parse_execution_path
 from bench_pipeline.domain.triggers.quiet_hours import parse_quiet_hours, zone_named
-from bench_pipeline.operation.servers import address_of
 from bench_pipeline.runtimes.activity import Activity
 from bench_pipeline.runtimes.base import Runtime
 from bench_pipeline.settings import Settings
@@ -82,15 +82,13 @@ def _busy_server(bench: Workbench) -> str | None:
 
 def _servers(bench: Workbench) -> _Servers:
     """Return the servers of the enabled models by their addresses, without those that may not be asked."""
-    refs = {server_of(ref): ref for ref in _models(bench)}
+    places = {server_of(place): place for ref in _models(bench) for place in bench.runtimes.places(ref)}
     found: dict[str, Runtime] = {}
-    for ref in refs.values():
-        if ref.runtime is RuntimeKind.LLAMA_CPP:
-            continue
-        try:
-            found[address_of(bench.settings, ref)] = bench.runtimes.of(ref)
-        except RuntimeFailure:
-            continue
+    for place in places.values():
+        address = bench.runtimes.address_of(place)
+        if address is not None:
+            with suppress(RuntimeFailure):
+                found[address.url] = bench.runtimes.of(place)
     return found
 
 

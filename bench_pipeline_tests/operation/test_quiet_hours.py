@@ -6,15 +6,17 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import insert, text, update
 
 from bench_pipeline.domain.errors import InputError
 from bench_pipeline.operation import quiet_hours
 from bench_pipeline.operation.quiet_hours import must_wait
 from bench_pipeline.settings import Settings
+from bench_pipeline_tests.fakes.ollama_server import FakeOllama
 from bench_pipeline_tests.fakes.recorded_server import Recorded, RecordedServer, silent_port
 from bench_pipeline_tests.kit.engines import ONE_ENGINE, ONLY_POSTGRESQL
-from bench_pipeline_tests.kit.models import FAST, SCRIPT, SLOW
+from bench_pipeline_tests.kit.models import FAST, SCRIPT, SLOW, fake_models
 from bench_pipeline_tests.kit.production import actors, interactions
 from bench_pipeline_tests.kit.shell import Typed
 from bench_pipeline_tests.kit.tasks import GRADE_A
@@ -116,6 +118,17 @@ def resident(expires_at: str) -> Recorded:
 
 
 FIRST, LATER = "2026-11-30T12:05:00.1+01:00", "2026-11-30T12:05:01.4+01:00"
+
+
+@ONE_ENGINE
+def test_every_named_host_of_a_model_is_looked_at(world: World) -> None:
+    with FakeOllama(fake_models()) as idle, FakeOllama(fake_models()) as used:
+        world.configure(ollama_hosts=SecretStr(f"gpu1={idle.url},gpu2={used.url}"))
+        used.refusals["/api/ps"] = [resident(FIRST), resident(LATER)]
+
+        found = must_wait(world.bench, MONDAY_NOON)
+
+    assert found == f"the server at {used.url} is in use: slow:7b was called just now"
 
 
 @pytest.mark.parametrize(

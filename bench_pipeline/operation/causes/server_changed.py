@@ -12,7 +12,6 @@ from bench_pipeline.benchmark.workbench import Workbench
 from bench_pipeline.domain.models.actor import Candidate, Exclusion
 from bench_pipeline.domain.models.ids import ActorId
 from bench_pipeline.domain.triggers.trigger import Cause, Finding
-from bench_pipeline.operation.servers import address_of
 from bench_pipeline.storage.champions import champions_of
 from bench_pipeline.storage.measured import measured_hardware, measured_versions
 
@@ -82,7 +81,9 @@ def _other_versions(
     for one in ordered:
         version = one.identity.runtime_version if one.identity else None
         if one.ref is not None and version is not None and measured.get(one.name, version) != version:
-            changed.setdefault((address_of(bench.settings, one.ref), version), []).append(one)
+            address = bench.runtimes.address_of(one.places[0])
+            server = address.url if address else "llama.cpp in this process"
+            changed.setdefault((server, version), []).append(one)
     return [
         Finding(
             task=task,
